@@ -1,0 +1,50 @@
+# `make demo` and `make test` do their whole set-up; the other targets build on the same environments.
+PYTHON ?= python3
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# An environment is complete when its stamp is newer than its lock file.
+.venv-demo/.installed: requirements/server.txt pyproject.toml
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/server.txt
+	.venv-demo/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.installed: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: .venv-demo/.installed ## curate the shipped scenes with the shipped encoder, in one process (DEMO_ARGS=--once to exit after the table)
+	.venv-demo/bin/cocu demo $(DEMO_ARGS)
+
+test: .venv/.installed lint ## lint, types, import rules and every test
+	.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+lint: .venv/.installed ## ruff, mypy (strict on the core) and the one-way imports
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: .venv/.installed ## rewrite the code as ruff formats it
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: .venv/.installed ## every benchmark; each ends with one JSON line
+	.venv/bin/python -m benchmarks
+
+lock: ## resolve the lock files anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra server -o requirements/server.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra dev -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra dev --extra export -o requirements/export.txt
+
+clean: ## remove the environments and what tests left
+	rm -rf .venv .venv-demo .venv-export .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .cocu

@@ -1,0 +1,3 @@
+"""Concept curation for vision-language training data."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The typed HTTP client and the wire models it shares with the API."""

@@ -1,0 +1,1 @@
+"""Encoder bundles and the runtimes that serve them."""

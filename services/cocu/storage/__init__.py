@@ -1,0 +1,1 @@
+"""Where things are kept: catalog (SQL), objects (files or S3), tables (Arrow), vectors (Qdrant)."""

@@ -1,0 +1,1 @@
+"""Celery application, the stages, the planner and the sweeper."""

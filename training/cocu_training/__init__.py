@@ -1,0 +1,1 @@
+"""The GPU training service: knows the platform only through `cocu.client`."""
