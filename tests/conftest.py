@@ -17,7 +17,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
-    """Real photographs, a photo encoder and class names, which are not part of the project; skips without them."""
+    """Real photographs, a photo encoder, class names: not part of the project; skips without them."""
     folder = REPOSITORY.parent / "shared"
     if not (folder / "datasets" / "coco-photos").is_dir():
         pytest.skip("the real photographs are not beside this checkout (../shared/datasets)")
