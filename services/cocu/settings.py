@@ -1,0 +1,119 @@
+"""What a platform is made of and what it allows: read from the environment, `COCU_` before every name.
+
+Four URLs choose the parts (catalog, broker, vectors, objects), a fifth names the encoders; each of them that is not
+given lies under `data_folder`, so that one folder is a whole platform and deleting it deletes everything.
+
+    Settings()                                   # everything under ./.cocu, in this process
+    Settings(data_folder="/srv/cocu")            # the same, elsewhere
+    Settings(catalog_url="postgresql+psycopg://cocu@db/cocu", broker_url="redis://queue:6379/0")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+CATALOG_SCHEMES = ("sqlite", "postgresql")
+BROKER_SCHEMES = ("memory", "redis", "rediss")
+OBJECTS_SCHEMES = ("file", "memory", "s3")
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _scheme(url: str) -> str:
+    """The scheme of a URL without a driver: `postgresql` of `postgresql+psycopg://…`; empty for a plain path."""
+    scheme, separator, _ = url.partition("://")
+    return scheme.partition("+")[0].lower() if separator else ""
+
+
+def _require_scheme(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    if _scheme(url) not in schemes:
+        allowed = ", ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"{name} is {url!r}; it must begin with one of {allowed}")
+
+
+class Settings(BaseSettings):
+    """Settings of one platform; each field is the environment variable `COCU_<NAME>`.
+
+    data_folder: what the other places default to a part of.
+    catalog_url: `sqlite:///…` or `postgresql+psycopg://…`.
+    broker_url: `memory://` runs the workers inside the API process; `redis://…` leaves them to Celery workers.
+    vectors_url: a folder (local mode) or `http(s)://…` of a Qdrant server.
+    objects_url: `file://…`, `s3://…`, or `memory://` for tests.
+    encoders_url: a folder of encoder bundles, or one bundle.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="COCU_", extra="ignore", frozen=True, validate_default=True)
+
+    data_folder: Path = Path(".cocu")
+    catalog_url: str = ""
+    broker_url: str = "memory://"
+    vectors_url: str = ""
+    objects_url: str = ""
+    encoders_url: str = ""
+
+    samples_per_shard: Annotated[int, Field(ge=1, le=10_000)] = 10_000
+    max_upload_bytes: Count = 16 * 1024 * MEBIBYTE
+    max_image_bytes: Count = 64 * MEBIBYTE
+    max_image_pixels: Count = 50_000_000
+    max_caption_characters: Count = 100_000
+    max_vocabulary_concepts: Count = 100_000
+    max_vocabulary_bytes: Count = 64 * MEBIBYTE
+    max_labels_bytes: Count = 256 * MEBIBYTE
+    max_page: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+
+    worker_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Chunks that one worker process runs at once. A chunk uses every core by itself; more only hides waiting."""
+    lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
+    """How long a chunk stays with a worker that has gone silent; a live one renews its lease three times in this."""
+    sweep_seconds: Seconds = 5.0
+    """How often pending and abandoned chunks are put into the queue again."""
+    max_failures: Count = 3
+    """Errors after which a chunk is given up."""
+    max_lost_leases: Count = 20
+    """Workers that may vanish in the middle of a chunk before the chunk is blamed for it and given up."""
+    retry_seconds: Annotated[float, Field(ge=0)] = 1.0
+    """Wait before a failed chunk is tried again; doubles with every failure."""
+
+    @field_validator("catalog_url", "broker_url", "vectors_url", "objects_url", "encoders_url", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _places_under_the_data_folder(cls, values: dict[str, object]) -> dict[str, object]:
+        # Relative folders become absolute here, once: a URL must not change its meaning with the working directory.
+        folder = Path(str(values.get("data_folder") or ".cocu")).expanduser().absolute()
+        places = {
+            "catalog_url": f"sqlite:///{folder / 'catalog.sqlite'}",
+            "vectors_url": str(folder / "vectors"),
+            "objects_url": (folder / "objects").as_uri(),
+            "encoders_url": str(folder / "encoders"),
+        }
+        given = {name: value for name, value in values.items() if value not in ("", None)}
+        return {**places, **given, "data_folder": folder}
+
+    @model_validator(mode="after")
+    def _known_schemes(self) -> Self:
+        _require_scheme("catalog_url", self.catalog_url, CATALOG_SCHEMES)
+        _require_scheme("broker_url", self.broker_url, BROKER_SCHEMES)
+        _require_scheme("objects_url", self.objects_url, OBJECTS_SCHEMES)
+        if _scheme(self.vectors_url) not in ("", "http", "https"):
+            raise ValueError(
+                f"vectors_url is {self.vectors_url!r}; it must be a folder or begin with http(s)://"
+            )
+        if _scheme(self.encoders_url) != "":
+            raise ValueError(f"encoders_url is {self.encoders_url!r}; it must be a folder of encoder bundles")
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the workers run inside this process."""
+        return _scheme(self.broker_url) == "memory"
