@@ -1,0 +1,228 @@
+"""The vocabulary: concepts with surface forms and prompt templates, and the concepts that a caption names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from cocu.curation import surface_forms, vocabulary_files
+from cocu.curation.archives import Ids, Ints
+from cocu.curation.matching import Matcher
+
+DEFAULT_TEMPLATES = ("a photo of a {}",)
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One concept: its name as shown and embedded, and every form in which a caption may write it.
+
+    forms are as `surface_forms.form` writes them, sorted and unique. A form belongs to one concept of a vocabulary.
+    """
+
+    name: str
+    forms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A versioned list of concepts; the id of a concept is its position, and concepts are sorted by name.
+
+    Frozen and hashable by `hash`, which covers all that matching and prompts depend on: the same hash finds the same
+    concepts in the same captions.
+    """
+
+    name: str
+    version: str
+    concepts: tuple[Concept, ...]
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES
+
+    def __post_init__(self) -> None:
+        names = [concept.name for concept in self.concepts]
+        if names != sorted(set(names)):
+            raise ValueError(
+                "the concepts of a vocabulary must be sorted by name and unique; build it with Vocabulary.build"
+            )
+        for template in self.templates:
+            if template.count("{}") != 1:
+                raise ValueError(
+                    f"the template {template!r} must contain {{}} exactly once, where the concept goes"
+                )
+        if not self.templates:
+            raise ValueError("a vocabulary needs at least one prompt template")
+
+    @classmethod
+    def build(
+        cls,
+        entries: Iterable[vocabulary_files.Entry],
+        *,
+        name: str,
+        version: str = "1",
+        templates: Sequence[str] = DEFAULT_TEMPLATES,
+    ) -> Vocabulary:
+        """A vocabulary from names and synonyms, with the surface forms that the rules give.
+
+        A form that several concepts could claim belongs to the one with the strongest claim: its own name, then a
+        synonym as stated, then a name without its sense note ("bow (weapon)"), then an alternative ("barrel/bucket"),
+        then a form by rule (a plural, a spelling, a compound) of these in the same order. Equal claims: two names or
+        two stated synonyms are an error; anything weaker is ambiguous and belongs to nobody.
+
+        Raises:
+            ValueError: a name or a synonym is stated for two concepts, or has no letter or digit.
+        """
+        entries = list(entries)
+        owners: dict[str, tuple[int, int]] = {}
+        for position, entry in enumerate(entries):
+            if not surface_forms.form(entry.name):
+                raise ValueError(f"{entry.where}the concept {entry.name!r} has no letter or digit")
+            for text, strength in surface_forms.claims(entry.name, entry.synonyms).items():
+                known = owners.get(text)
+                if known is None or strength < known[1]:
+                    owners[text] = (position, strength)
+                elif strength == known[1] and position != known[0]:
+                    if strength <= surface_forms.SYNONYM:
+                        _refuse(text, entries[max(known[0], 0)], entry)
+                    owners[text] = (_NOBODY, strength)
+        forms: list[list[str]] = [[] for _ in entries]
+        for text, (position, _) in owners.items():
+            if position != _NOBODY:
+                forms[position].append(text)
+        concepts = [
+            Concept(entry.name, tuple(sorted(own))) for entry, own in zip(entries, forms, strict=True)
+        ]
+        return cls(name, version, tuple(sorted(concepts, key=lambda concept: concept.name)), tuple(templates))
+
+    @classmethod
+    def shipped(cls) -> Vocabulary:
+        """The vocabulary of visual nouns and noun phrases that comes with the package."""
+        file = resources.files("cocu.curation") / "vocabularies" / "visual.json"
+        return cls.from_json(file.read_text(encoding="utf-8"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Vocabulary:
+        """An own vocabulary: a `.txt` file (see `vocabulary_files.parse_lines`) or a `.json` file (`from_json`).
+
+        Raises:
+            ValueError: the file is not one of these or not well formed; says the line.
+        """
+        path = Path(path)
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path.name}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+        if path.suffix.lower() == ".json":
+            return cls.from_json(text)
+        if path.suffix.lower() != ".txt":
+            raise ValueError(f"{path.name}: a vocabulary is a .txt file (a concept a line) or a .json file")
+        return cls.from_lines(text, name=path.stem)
+
+    @classmethod
+    def from_lines(cls, text: str, *, name: str, version: str = "1") -> Vocabulary:
+        """A vocabulary from lines `name` or `name = synonym, synonym`; `#` starts a comment.
+
+        Raises:
+            ValueError: a line is not well formed; says which.
+        """
+        return cls.build(vocabulary_files.parse_lines(text), name=name, version=version)
+
+    @classmethod
+    def from_json(cls, text: str) -> Vocabulary:
+        """A vocabulary from JSON: either what `to_json` writes, or entries to apply the rules to (`vocabulary_files`).
+
+        Raises:
+            ValueError: not JSON, or not of this shape; says where.
+        """
+        document = vocabulary_files.parse_json(text)
+        if document.entries is not None:
+            return cls.build(
+                document.entries, name=document.name, version=document.version, templates=document.templates
+            )
+        concepts = tuple(Concept(name, forms) for name, forms in document.concepts)
+        return cls(document.name, document.version, concepts, document.templates)
+
+    def to_json(self) -> str:
+        """The vocabulary with every form, as canonical JSON: what `from_json` gives back whatever the rules become."""
+        document = {
+            "format": vocabulary_files.FORMAT,
+            "name": self.name,
+            "version": self.version,
+            "rules": surface_forms.RULES,
+            "templates": self.templates,
+            "concepts": [{"name": concept.name, "forms": concept.forms} for concept in self.concepts],
+        }
+        return json.dumps(document, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of `to_json()`, in hexadecimal."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the concepts, in order of their ids."""
+        return tuple(concept.name for concept in self.concepts)
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+    def match(self, caption: str) -> list[int]:
+        """The ids of the concepts that a caption names, ascending: the longest forms from left to right, on word
+        boundaries, each word used once. Any text is safe; time is linear in its length."""
+        return sorted(set(self._matcher.find_all(caption)))
+
+    def match_captions(self, captions: Iterable[str]) -> tuple[Ids, Ints]:
+        """The concepts of N captions.
+
+        Returns:
+            offsets_N1 int64 and concepts_M int32: caption n names concepts_M[offsets_N1[n]:offsets_N1[n + 1]], ascending.
+        """
+        find_all = self._matcher.find_all
+        offsets = [0]
+        concepts: list[int] = []
+        for caption in captions:
+            concepts += sorted(set(find_all(caption)))
+            offsets.append(len(concepts))
+        return np.array(offsets, dtype=np.int64), np.array(concepts, dtype=np.int32)
+
+    def find(self, phrase: str) -> int | None:
+        """The id of the concept whose name or form equals the phrase, or None."""
+        return self._forms.get(surface_forms.form(phrase), self._names.get(phrase))
+
+    def prompts(self) -> list[list[str]]:
+        """Per concept, the text of each template with the name in it."""
+        return [[template.replace("{}", name) for template in self.templates] for name in self.names]
+
+    def without(self, phrases: Collection[str]) -> Vocabulary:
+        """The vocabulary without the concepts that these phrases find."""
+        left_out = {self.find(phrase) for phrase in phrases}
+        kept = tuple(concept for at, concept in enumerate(self.concepts) if at not in left_out)
+        return self if len(kept) == len(self.concepts) else replace(self, concepts=kept)
+
+    @cached_property
+    def _forms(self) -> dict[str, int]:
+        return {text: at for at, concept in enumerate(self.concepts) for text in concept.forms}
+
+    @cached_property
+    def _names(self) -> dict[str, int]:
+        return {name: at for at, name in enumerate(self.names)}
+
+    @cached_property
+    def _matcher(self) -> Matcher:
+        return Matcher(self._forms)
+
+
+_NOBODY = -1
+
+
+def _refuse(text: str, first: vocabulary_files.Entry, second: vocabulary_files.Entry) -> NoReturn:
+    raise ValueError(
+        f"{second.where}{text!r} is stated for the concept {second.name!r} and for {first.name!r}"
+        f"{f' ({first.where[:-2]})' if first.where else ''}; keep it in one of them"
+    )
