@@ -1,1 +1,19 @@
-"""Encoder bundles and the runtimes that serve them."""
+"""Encoder bundles, inference in process and export from open_clip."""
+
+from __future__ import annotations
+
+from cocu.encoders.bundle import Bundle
+from cocu.encoders.concepts import embed_concepts
+from cocu.encoders.encoder import Encoder
+from cocu.encoders.inprocess import InProcessEncoder, open_encoder
+from cocu.encoders.pipeline import Embedded, embed_stream
+
+__all__ = [
+    "Bundle",
+    "Embedded",
+    "Encoder",
+    "InProcessEncoder",
+    "embed_concepts",
+    "embed_stream",
+    "open_encoder",
+]

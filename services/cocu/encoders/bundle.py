@@ -1,0 +1,200 @@
+"""Encoder bundles: a folder with an image tower, a text tower, a tokenizer and `encoder.json` about them.
+
+    encoder.json
+        name         for people
+        dim          dimensions of an embedding
+        normalized   true: both towers return unit norm (the only kind there is; may be left out)
+        license      of the weights; the spelling "licence" is understood too
+        source       where the weights come from
+        image        file, input, output, dtype "uint8", layout "NHWC", size (pixels of a side),
+                     resize "shortest_side" | "squash", interpolation "bicubic" | "bilinear", crop "center"
+        text         file, input, output, dtype "int64", context_length, tokenizer (file)
+
+Normalisation of pixels is inside image.onnx, so every runtime agrees on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cocu.errors import InvalidBundleError
+
+__all__ = ["DESCRIPTION", "Bundle", "ImageTower", "TextTower"]
+
+DESCRIPTION = "encoder.json"
+MAX_DIM = 65_536
+MAX_SIZE = 4_096
+MAX_CONTEXT_LENGTH = 8_192
+_HASH_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTower:
+    """The image tower and the picture it expects."""
+
+    file: str
+    input: str
+    output: str
+    size: int
+    resize: str = "shortest_side"
+    interpolation: str = "bicubic"
+    crop: str = "center"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTower:
+    """The text tower and the tokens it expects."""
+
+    file: str
+    input: str
+    output: str
+    context_length: int
+    tokenizer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """An encoder bundle whose description is complete and whose files exist.
+
+    hash: SHA-256 over the names and contents of `encoder.json` and the files it names. Other files in the
+    folder do not count.
+    """
+
+    folder: Path
+    name: str
+    dim: int
+    license: str
+    source: str
+    image: ImageTower
+    text: TextTower
+    hash: str
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Bundle:
+        """Read and check the bundle in a folder.
+
+        Raises InvalidBundleError, naming the file and the field, when it is incomplete or inconsistent.
+        Whether the towers run is seen when an encoder opens them.
+        """
+        folder = Path(folder)
+        fields = _Fields(_read_description(folder), folder)
+        fields.one_of("normalized", (True,), default=True)
+        image = _image_tower(fields.section("image"))
+        text = _text_tower(fields.section("text"))
+        return cls(
+            folder=folder,
+            name=fields.text("name"),
+            dim=fields.integer("dim", MAX_DIM),
+            license=fields.text("licence" if "licence" in fields.values else "license", default=""),
+            source=fields.text("source", default=""),
+            image=image,
+            text=text,
+            hash=_hash_of(folder, (DESCRIPTION, image.file, text.file, text.tokenizer)),
+        )
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InvalidBundleError(
+            f"{folder} is not an encoder bundle: it has no {DESCRIPTION}", {DESCRIPTION: "missing"}
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidBundleError(
+            f"{path} cannot be read as JSON: {error}", {DESCRIPTION: str(error)}
+        ) from error
+    if not isinstance(description, dict):
+        raise InvalidBundleError(f"{path} must hold a JSON object", {DESCRIPTION: "not an object"})
+    return description
+
+
+def _image_tower(fields: _Fields) -> ImageTower:
+    fields.one_of("dtype", ("uint8",), default="uint8")
+    fields.one_of("layout", ("NHWC",), default="NHWC")
+    return ImageTower(
+        file=fields.file("file"),
+        input=fields.text("input"),
+        output=fields.text("output"),
+        size=fields.integer("size", MAX_SIZE),
+        resize=fields.one_of("resize", ("shortest_side", "squash"), default="shortest_side"),
+        interpolation=fields.one_of("interpolation", ("bicubic", "bilinear"), default="bicubic"),
+        crop=fields.one_of("crop", ("center",), default="center"),
+    )
+
+
+def _text_tower(fields: _Fields) -> TextTower:
+    fields.one_of("dtype", ("int64",), default="int64")
+    return TextTower(
+        file=fields.file("file"),
+        input=fields.text("input"),
+        output=fields.text("output"),
+        context_length=fields.integer("context_length", MAX_CONTEXT_LENGTH),
+        tokenizer=fields.file("tokenizer"),
+    )
+
+
+def _hash_of(folder: Path, names: tuple[str, ...]) -> str:
+    """Hash files by name and content, with the weights an ONNX file may keep in `<file>.data`."""
+    beside = {f"{name}.data" for name in names if (folder / f"{name}.data").is_file()}
+    total = hashlib.sha256()
+    for name in sorted({*names, *beside}):
+        digest = hashlib.sha256()
+        with (folder / name).open("rb") as file:
+            while chunk := file.read(_HASH_CHUNK):
+                digest.update(chunk)
+        total.update(f"{name}\0{digest.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """Typed access to one section of encoder.json; every failure names the field and the file."""
+
+    values: dict[str, Any]
+    folder: Path
+    prefix: str = ""
+
+    def section(self, name: str) -> _Fields:
+        values = self.values.get(name)
+        if not isinstance(values, dict):
+            raise self.wrong(name, "must be an object")
+        return _Fields(values, self.folder, f"{self.prefix}{name}.")
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self.values.get(name, default)
+        if not isinstance(value, str) or (not value and default is None):
+            raise self.wrong(name, "must be a text that is not empty")
+        return value
+
+    def integer(self, name: str, most: int) -> int:
+        value = self.values.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise self.wrong(name, f"must be a whole number from 1 to {most}, not {value!r}")
+        return value
+
+    def one_of(self, name: str, allowed: tuple[Any, ...], default: Any) -> Any:
+        value = self.values.get(name, default)
+        if not any(type(value) is type(each) and value == each for each in allowed):
+            raise self.wrong(
+                name, f"must be {' or '.join(json.dumps(known) for known in allowed)}, not {value!r}"
+            )
+        return value
+
+    def file(self, name: str) -> str:
+        value = self.text(name)
+        # A bundle may come from anyone: it names files of its own folder and nothing else.
+        if Path(value).name != value or value in {".", ".."}:
+            raise self.wrong(name, f"must name a file in the bundle's own folder, not {value!r}")
+        if not (self.folder / value).is_file():
+            raise self.wrong(name, f"names {value!r}, which is not in the folder")
+        return value
+
+    def wrong(self, name: str, what: str) -> InvalidBundleError:
+        field = f"{self.prefix}{name}"
+        return InvalidBundleError(f"{self.folder / DESCRIPTION}: {field} {what}", {field: what})

@@ -1,0 +1,50 @@
+"""What the platform asks of an encoder, whichever runtime serves the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["Encoder", "Float32s", "Pixels"]
+
+Pixels = NDArray[np.uint8]
+Float32s = NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """An image tower and a text tower into one space of `dim` dimensions.
+
+    Every embedding is float32, finite and of unit norm. What else shares the batch changes an embedding by
+    no more than rounding (1e-5). `hash` names the files behind it: equal hashes, equal embeddings.
+    """
+
+    @property
+    def name(self) -> str:
+        """The encoder's name, for people."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """D, the number of dimensions of an embedding."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """The bundle's SHA-256, which is the encoder's identity."""
+        ...
+
+    def preprocess(self, image: Image.Image) -> Pixels:
+        """Resize and crop a picture to the uint8 [size, size, 3] pixels that `embed_images` takes."""
+        ...
+
+    def embed_images(self, pixels_NHWC: Pixels) -> Float32s:
+        """Embed preprocessed pictures, uint8 [N, size, size, 3], as float32 [N, D]."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32s:
+        """Embed texts as float32 [N, D]; what exceeds the context length is cut off."""
+        ...
