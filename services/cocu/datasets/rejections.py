@@ -1,0 +1,95 @@
+"""Why a sample, or a part of an archive, could not be used: reason codes that a report counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Stable codes; `DESCRIPTIONS` says each in a sentence."""
+
+    EMPTY_IMAGE = "empty_image"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_IMAGE_FORMAT = "unsupported_image_format"
+    TRUNCATED_IMAGE = "truncated_image"
+    CORRUPT_IMAGE = "corrupt_image"
+    IMAGE_TOO_LARGE = "image_too_large"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    EXTREME_ASPECT_RATIO = "extreme_aspect_ratio"
+
+    MISSING_CAPTION = "missing_caption"
+    EMPTY_CAPTION = "empty_caption"
+    CAPTION_TOO_LONG = "caption_too_long"
+
+    MISSING_IMAGE = "missing_image"
+    DUPLICATE_KEY = "duplicate_key"
+
+    UNSAFE_NAME = "unsafe_name"
+    NAME_TOO_LONG = "name_too_long"
+    NOT_A_REGULAR_FILE = "not_a_regular_file"
+    NESTED_ARCHIVE = "nested_archive"
+    ENCRYPTED_MEMBER = "encrypted_member"
+    UNREADABLE_MEMBER = "unreadable_member"
+
+    TRUNCATED_ARCHIVE = "truncated_archive"
+    CORRUPT_ARCHIVE = "corrupt_archive"
+    TOO_MANY_ENTRIES = "too_many_entries"
+    DECOMPRESSED_TOO_LARGE = "decompressed_too_large"
+    COMPRESSION_RATIO = "compression_ratio"
+
+
+DESCRIPTIONS: dict[Reason, str] = {
+    Reason.EMPTY_IMAGE: "The image file has no bytes.",
+    Reason.NOT_AN_IMAGE: "The file is not an image, whatever its name says.",
+    Reason.UNSUPPORTED_IMAGE_FORMAT: "The image is neither JPEG, PNG nor WebP.",
+    Reason.TRUNCATED_IMAGE: "The image file ends before the picture does.",
+    Reason.CORRUPT_IMAGE: "The image file cannot be decoded.",
+    Reason.IMAGE_TOO_LARGE: "The image file has more bytes than the limit.",
+    Reason.TOO_MANY_PIXELS: "The image has more pixels than the limit.",
+    Reason.EXTREME_ASPECT_RATIO: "One side of the image is too many times the other.",
+    Reason.MISSING_CAPTION: "The image has no caption.",
+    Reason.EMPTY_CAPTION: "The caption holds nothing but white space.",
+    Reason.CAPTION_TOO_LONG: "The caption has more bytes than the limit.",
+    Reason.MISSING_IMAGE: "The caption has no image.",
+    Reason.DUPLICATE_KEY: "An earlier sample has the same key; the earlier one is kept.",
+    Reason.UNSAFE_NAME: "The member's name is absolute, climbs with '..' or holds control characters.",
+    Reason.NAME_TOO_LONG: "The member's name is longer than the limit.",
+    Reason.NOT_A_REGULAR_FILE: "The member is a link, a device or a sparse file.",
+    Reason.NESTED_ARCHIVE: "The member is itself an archive; archives are not opened inside archives.",
+    Reason.ENCRYPTED_MEMBER: "The member is encrypted.",
+    Reason.UNREADABLE_MEMBER: "The member's bytes cannot be read or fail their checksum.",
+    Reason.TRUNCATED_ARCHIVE: "The archive ends early; the samples before that point are kept.",
+    Reason.CORRUPT_ARCHIVE: "The archive is damaged from this point on; the samples before it are kept.",
+    Reason.TOO_MANY_ENTRIES: "The archive has more entries than the limit; the rest was not read.",
+    Reason.DECOMPRESSED_TOO_LARGE: "The archive unpacks to more bytes than the limit; the rest was not read.",
+    Reason.COMPRESSION_RATIO: "The archive unpacks to suspiciously many times its size; the rest was not read.",
+}
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Something that was skipped.
+
+    key: the key of the sample, None where no sample can be named (the tail of an archive).
+    member: the name inside the archive or folder, "" for the archive as a whole.
+    detail: what exactly was wrong, in a sentence, without control characters, at most 300 characters.
+    """
+
+    key: str | None
+    member: str
+    reason: Reason
+    detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "member", printable(self.member))
+        object.__setattr__(self, "detail", printable(self.detail))
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """`text` as a report, a database or a terminal can take it: control characters and surrogates escaped, cut."""
+    escaped = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text[:limit]
+    )
+    return escaped if len(text) <= limit else escaped + "…"
