@@ -1,1 +1,37 @@
 """The typed HTTP client and the wire models it shares with the API."""
+
+from cocu.client.client import CocuClient
+from cocu.client.curations import read_labels
+from cocu.client.exceptions import (
+    BadRequestError,
+    ClientError,
+    ConflictError,
+    ConnectionFailedError,
+    CurationFailedError,
+    InvalidInputError,
+    NotFoundError,
+    NothingToUploadError,
+    ProblemError,
+    ServerFailedError,
+    TooLargeError,
+    UnavailableError,
+    UnexpectedAnswerError,
+)
+
+__all__ = [
+    "BadRequestError",
+    "ClientError",
+    "CocuClient",
+    "ConflictError",
+    "ConnectionFailedError",
+    "CurationFailedError",
+    "InvalidInputError",
+    "NotFoundError",
+    "NothingToUploadError",
+    "ProblemError",
+    "ServerFailedError",
+    "TooLargeError",
+    "UnavailableError",
+    "UnexpectedAnswerError",
+    "read_labels",
+]

@@ -1,0 +1,123 @@
+"""Datasets: create, fill, look."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cocu.client import sources
+from cocu.client.models import Dataset, DatasetCreate, Rejection, Report, Sample, Upload
+from cocu.client.transport import Call, Transport, segment
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all; may count backwards when an attempt is repeated."""
+
+CHUNK = 1 << 20
+
+
+class Datasets:
+    """`client.datasets`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, name: str) -> Dataset:
+        """Create an empty dataset."""
+        return self._transport.post(Dataset, "/v1/datasets", DatasetCreate(name=name))
+
+    def list(self) -> Iterator[Dataset]:
+        """Every dataset, newest first."""
+        return self._transport.pages(Dataset, "/v1/datasets")
+
+    def get(self, dataset: str) -> Dataset:
+        """One dataset by id."""
+        return self._transport.get(Dataset, self._path(dataset))
+
+    def delete(self, dataset: str) -> None:
+        """Delete a dataset with all that was made of it."""
+        self._transport.send(Call(method="DELETE", path=self._path(dataset)))
+
+    def upload(
+        self, dataset: str, path: str | Path, *, progress: Progress | None = None
+    ) -> tuple[Upload, ...]:
+        """Put a file in, or everything a folder holds (see `sources`).
+
+        The same content again changes nothing. Each file goes with its SHA-256, so that what arrives damaged
+        is not stored.
+        """
+        parts = sources.parts(Path(path))
+        total = sum(part.size for part in parts)
+        uploads, before = [], 0
+        for part in parts:
+            with part.opened() as file:
+                uploads.append(self._put(dataset, part.name, file, _shifted(progress, before, total)))
+            before += part.size
+        return tuple(uploads)
+
+    def _put(self, dataset: str, name: str, file: Path, progress: Progress) -> Upload:
+        size = file.stat().st_size
+        digest = base64.b64encode(_sha256(file)).decode()
+        call = Call(
+            method="PUT",
+            path=f"{self._path(dataset)}/uploads/{segment(name)}",
+            content=lambda: _chunks(file, progress),
+            headers={"Content-Digest": f"sha-256=:{digest}:", "Content-Type": "application/octet-stream"},
+            size=size,
+        )
+        return self._transport.parse(Upload, self._transport.send(call))
+
+    def uploads(self, dataset: str) -> tuple[Upload, ...]:
+        """The uploads of a dataset in the order they arrived, with what became of each."""
+        return tuple(self.report(dataset).uploads)
+
+    def report(self, dataset: str) -> Report:
+        """What became of every sample so far."""
+        return self._transport.get(Report, f"{self._path(dataset)}/report")
+
+    def rejections(self, dataset: str, *, reason: str | None = None) -> Iterator[Rejection]:
+        """Every skipped sample, or those skipped for one reason."""
+        return self._transport.pages(
+            Rejection, f"{self._path(dataset)}/rejections", params={"reason": reason}
+        )
+
+    def samples(self, dataset: str) -> Iterator[Sample]:
+        """Every sample, by key order of the shards."""
+        return self._transport.pages(Sample, f"{self._path(dataset)}/samples")
+
+    def sample(self, dataset: str, key: str) -> Sample:
+        """One sample by key."""
+        return self._transport.get(Sample, f"{self._path(dataset)}/samples/{segment(key)}")
+
+    def image(self, dataset: str, key: str, *, size: int | None = None) -> bytes:
+        """The bytes of an image as stored, or of a thumbnail that fits into size × size pixels."""
+        path = f"{self._path(dataset)}/samples/{segment(key)}/image"
+        return self._transport.send(Call(path=path, params={"size": size})).content
+
+    def _path(self, dataset: str) -> str:
+        return f"/v1/datasets/{segment(dataset)}"
+
+
+def _shifted(progress: Progress | None, before: int, total: int) -> Progress:
+    def report(done: int, _: int) -> None:
+        if progress is not None:
+            progress(before + done, total)
+
+    return report
+
+
+def _sha256(file: Path) -> bytes:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+def _chunks(file: Path, progress: Progress) -> Iterator[bytes]:
+    size = file.stat().st_size
+    done = 0
+    progress(0, size)
+    with file.open("rb") as content:
+        while chunk := content.read(CHUNK):
+            yield chunk
+            done += len(chunk)
+            progress(done, size)

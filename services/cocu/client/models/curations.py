@@ -1,0 +1,90 @@
+"""Curations: what to run, how far it is, what it came to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from cocu.client.models.common import Answer, Request
+
+CurationState = Literal["waiting", "running", "completed", "failed", "cancelled"]
+FINISHED: frozenset[CurationState] = frozenset({"completed", "failed", "cancelled"})
+"""States that no curation leaves."""
+
+
+class Parameters(Request):
+    """Parameters of a curation; what is left out has the platform's default.
+
+    neighbours: L, how many other images' captions an archive draws on.
+    own_caption: whether the image's own caption contributes candidates.
+    scoring: how candidates are ranked.
+    clustering: whether archives are clustered.
+    min_score, max_concepts: what an archive keeps; null keeps everything.
+    duplicate_similarity: cosine from which two images count as the same picture.
+    seed: of the k-means seeding.
+    """
+
+    neighbours: int | None = None
+    own_caption: bool | None = None
+    scoring: str | None = None
+    clustering: bool | None = None
+    min_score: float | None = Field(default=None, allow_inf_nan=False)
+    max_concepts: int | None = None
+    duplicate_similarity: float | None = Field(default=None, allow_inf_nan=False)
+    seed: int | None = None
+
+
+class CurationCreate(Request):
+    """What to curate a dataset with; the same request for the same samples is the same curation.
+
+    vocabulary: the id of a vocabulary; null is the shipped one. encoder: the id or name of an encoder; null
+    is the server's default.
+    """
+
+    vocabulary: str | None = None
+    encoder: str | None = None
+    parameters: Parameters = Field(default_factory=Parameters)
+
+
+class StageProgress(Answer):
+    """How much of one stage is done, in its own units of work."""
+
+    stage: str
+    done: int
+    total: int
+    failed: int = 0
+
+
+class Curation(Answer):
+    """One immutable run; `content_hash` is set once completed, and the same wherever it is run again."""
+
+    id: str
+    dataset: str
+    vocabulary: str
+    encoder: str
+    parameters: dict[str, Any]
+    state: CurationState
+    stages: list[StageProgress]
+    samples: int = 0
+    skipped: int = 0
+    statistics: dict[str, Any] | None = None
+    content_hash: str | None = None
+    detail: str | None = None
+    created_at: datetime
+    finished_at: datetime | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is completed, failed or cancelled."""
+        return self.state in FINISHED
+
+
+class CurationEvent(Answer):
+    """Something that happened in a curation; ids grow, so that a reader can go on after the last it saw."""
+
+    id: int
+    at: datetime
+    kind: str
+    data: dict[str, Any] = Field(default_factory=dict)

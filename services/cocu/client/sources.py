@@ -1,0 +1,105 @@
+"""What a path holds that can be uploaded: archives as they are, loose images packed into tars on the way.
+
+    photos.tar, photos.zip      one upload
+    folder/*.tar, *.zip         an upload each
+    folder/**/*.jpg + *.txt     tars of at most 10,000 samples, packed one at a time into a temporary file
+
+Packing is deterministic (sorted by name, no times, no owners), so that the same folder makes the same uploads
+and putting it in again changes nothing.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cocu.client.exceptions import NothingToUploadError
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+SIDECARS = (".txt", ".json")
+SAMPLES_PER_PART = 10_000
+BYTES_PER_PART = 1 << 30
+
+
+@dataclass(frozen=True)
+class Part:
+    """One upload to be: a file that exists, or images of a folder still to be packed."""
+
+    name: str
+    file: Path | None = None
+    folder: Path | None = None
+    images: tuple[Path, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes to read for it; of a packed part, without the few the tar adds."""
+        if self.file is not None:
+            return self.file.stat().st_size
+        return sum(image.stat().st_size for image in self.images)
+
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        """The file to send; a packed one is removed afterwards."""
+        if self.file is not None:
+            yield self.file
+            return
+        assert self.folder is not None
+        with tempfile.TemporaryDirectory(prefix="cocu-upload-") as scratch:
+            packed = Path(scratch) / "part.tar"
+            _pack(self.folder, self.images, packed)
+            yield packed
+
+
+def parts(path: Path) -> list[Part]:
+    """The uploads that a file or folder comes to, in a fixed order; raises NothingToUploadError."""
+    if path.is_file():
+        return [Part(name=path.name, file=path)]
+    if not path.is_dir():
+        raise NothingToUploadError(f"there is no file or folder {path}")
+    archives = sorted(member for member in path.iterdir() if member.name.lower().endswith(ARCHIVES))
+    images = sorted(
+        member for member in path.rglob("*") if member.suffix.lower() in IMAGES and member.is_file()
+    )
+    found = [Part(name=archive.name, file=archive) for archive in archives if archive.is_file()]
+    found += _packed_parts(path, images)
+    if not found:
+        raise NothingToUploadError(
+            f"{path} holds neither archives ({', '.join(ARCHIVES)}) nor images ({', '.join(IMAGES)})"
+        )
+    return found
+
+
+def _packed_parts(folder: Path, images: list[Path]) -> list[Part]:
+    groups: list[list[Path]] = []
+    size = BYTES_PER_PART
+    for image in images:
+        if size >= BYTES_PER_PART or len(groups[-1]) >= SAMPLES_PER_PART:
+            groups.append([])
+            size = 0
+        groups[-1].append(image)
+        size += image.stat().st_size
+    base = folder.resolve().name or "images"
+    return [
+        Part(name=f"{base}-{number:05d}.tar", folder=folder, images=tuple(group))
+        for number, group in enumerate(groups)
+    ]
+
+
+def _pack(folder: Path, images: tuple[Path, ...], target: Path) -> None:
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        for image in images:
+            for member in (image, *(image.with_suffix(ending) for ending in SIDECARS)):
+                if member.is_file():
+                    _add(tar, member, member.relative_to(folder).as_posix())
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
+    information = tarfile.TarInfo(name)
+    information.size = path.stat().st_size
+    with path.open("rb") as content:
+        tar.addfile(information, content)

@@ -1,0 +1,207 @@
+"""One place that speaks HTTP: retries, problems turned into errors, answers turned into models."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from cocu.client.exceptions import (
+    ConnectionFailedError,
+    ProblemError,
+    UnavailableError,
+    UnexpectedAnswerError,
+    problem_error,
+)
+from cocu.client.models import Page, Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+Params = Mapping[str, str | int | float | bool | None]
+LONGEST_PAUSE = 60.0
+"""Seconds: a server that asks for a longer pause is treated as down."""
+
+
+def segment(text: str) -> str:
+    """`text` as one segment of a path: slashes, dots alone and every other byte survive the way.
+
+    >>> segment("a/b c.jpg"), segment("..")
+    ('a%2Fb%20c.jpg', '%2E%2E')
+    """
+    if text in {".", ".."}:
+        return "%2E" * len(text)
+    return quote(text, safe="", errors="surrogatepass")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request; parameters that are None are left out.
+
+    content makes the body, of `size` bytes, anew for every attempt. idempotent: whether it may be repeated,
+    where the method alone does not say so.
+    """
+
+    method: str = "GET"
+    path: str
+    params: Params = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: Callable[[], Iterable[bytes]] | None = None
+    size: int | None = None
+    idempotent: bool = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether sending it twice does no harm."""
+        return self.idempotent or self.method in {"GET", "HEAD", "PUT", "DELETE"}
+
+
+class Transport:
+    """Sends requests to one platform.
+
+    Idempotent requests are repeated, with growing pauses, after a connection error and after a 503 (its
+    Retry-After is honoured); others never are. Raises the errors of `exceptions`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: int = 4,
+        pause: float = 0.2,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {"Accept": "application/json, application/problem+json"}
+        if api_key is not None:
+            headers["Authorization"] = f"Bearer {api_key}"
+        self._http = httpx.Client(
+            base_url=base_url.rstrip("/"),
+            headers=headers,
+            timeout=httpx.Timeout(timeout, connect=5.0),
+            transport=transport,
+        )
+        self.base_url = base_url.rstrip("/")
+        self._retries = retries
+        self._pause = pause
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def get(self, model: type[Model], path: str, *, params: Params | None = None) -> Model:
+        """GET one thing."""
+        return self.parse(model, self.send(Call(path=path, params=params or {})))
+
+    def post(self, model: type[Model], path: str, body: BaseModel, *, idempotent: bool = False) -> Model:
+        """POST a model, parse the answer; fields left out by the caller are left out on the wire."""
+        content = body.model_dump_json(exclude_unset=True, by_alias=True).encode()
+        call = Call(
+            method="POST",
+            path=path,
+            headers={"Content-Type": "application/json"},
+            content=lambda: [content],
+            size=len(content),
+            idempotent=idempotent,
+        )
+        return self.parse(model, self.send(call))
+
+    def pages(self, model: type[Model], path: str, *, params: Params | None = None) -> Iterator[Model]:
+        """Every item of a list, fetched page by page as it is consumed."""
+        query = dict(params or {})
+        while True:
+            page = self.get(Page[model], path, params=query)  # type: ignore[valid-type]
+            yield from page.items
+            if page.next is None:
+                return
+            query["cursor"] = page.next
+
+    def send(self, call: Call) -> httpx.Response:
+        """Send a request and return its answer, read to the end; raises the problem it answers."""
+        attempts = self._retries + 1 if call.repeatable else 1
+        for attempt in range(attempts):
+            try:
+                return self._send_once(call)
+            except (ConnectionFailedError, UnavailableError) as error:
+                if attempt == attempts - 1:
+                    raise
+                time.sleep(self._pause_after(attempt, error))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _pause_after(self, attempt: int, error: ConnectionFailedError | UnavailableError) -> float:
+        asked = error.retry_after if isinstance(error, UnavailableError) else None
+        if asked is None:
+            return min(self._pause * float(2**attempt), 5.0) * random.uniform(0.8, 1.2)
+        if asked > LONGEST_PAUSE:
+            raise error
+        return asked
+
+    def _send_once(self, call: Call) -> httpx.Response:
+        with self.stream(call) as answer:
+            try:
+                answer.read()
+            except httpx.TransportError as error:
+                raise self._not_reached(error) from error
+            return answer
+
+    @contextmanager
+    def stream(self, call: Call) -> Iterator[httpx.Response]:
+        """Send a request once; the answer's body is for the caller to read while the context lasts."""
+        request = self._http.build_request(
+            call.method,
+            call.path,
+            params={name: value for name, value in call.params.items() if value is not None},
+            content=call.content() if call.content is not None else None,
+            headers=call.headers if call.size is None else {**call.headers, "Content-Length": str(call.size)},
+        )
+        try:
+            answer = self._http.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise self._not_reached(error) from error
+        try:
+            if answer.status_code >= 400:
+                raise self._problem(answer)
+            yield answer
+        finally:
+            answer.close()
+
+    def _not_reached(self, error: httpx.TransportError) -> ConnectionFailedError:
+        reason = str(error) or type(error).__name__
+        return ConnectionFailedError(
+            f"no answer from {self.base_url} ({reason}); is the platform running there?"
+        )
+
+    def _problem(self, answer: httpx.Response) -> ProblemError | UnexpectedAnswerError:
+        try:
+            problem = Problem.model_validate_json(answer.read())
+        except httpx.TransportError as error:
+            raise self._not_reached(error) from error
+        except ValidationError:
+            if answer.status_code == 503:
+                problem = Problem(type="about:blank", title="Service unavailable", status=503)
+            else:
+                return UnexpectedAnswerError(
+                    f"{answer.request.method} {answer.request.url} answered {answer.status_code} without a "
+                    f"problem document; is {self.base_url} a cocu platform?"
+                )
+        raised = problem_error(problem)
+        wait = answer.headers.get("Retry-After", "")
+        if isinstance(raised, UnavailableError) and wait.isdigit():
+            raised.retry_after = float(wait)
+        return raised
+
+    def parse(self, model: type[Model], answer: httpx.Response) -> Model:
+        """The answer as a model; raises UnexpectedAnswerError where it is not one."""
+        try:
+            return model.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise UnexpectedAnswerError(
+                f"{answer.request.method} {answer.request.url} answered something else than {model.__name__} "
+                f"({error.error_count()} fields do not fit); are client and server of the same version?"
+            ) from error
