@@ -1,12 +1,42 @@
-"""Objects: files under names, written whole or not at all."""
+"""Objects: files under names, written whole or not at all.
+
+Every write goes to a temporary file first, which counts and hashes the bytes, and becomes the object in one
+step: for file:// by fsync and rename, for other stores by one put or one completed multipart upload. So no
+reader ever sees half an object, whatever is killed when; what a crash leaves behind is a temporary file that
+nothing lists and that an `open` deletes once it is a day old. On file:// an object is on disk, and its name
+too, when the call returns: it survives a power cut, not only kill -9.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import builtins
+import errno
+import hashlib
+import os
+import re
+import tempfile
+import uuid
 from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, MemoryStore, from_url
+from obstore.store import ObjectStore as Backend
+
+from cocu.errors import IntegrityError, InvalidInputError, LimitExceededError, NotFoundError, UnavailableError
+from cocu.storage import durable
+
+_INCOMING = ".incoming"
+_ABANDONED_AFTER_SECONDS = 24 * 3600
+_COPY_BYTES = 1 << 20
+_ASYNC_WRITE_BYTES = 4 << 20
+_SEGMENT = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9_.=@+-]*")
+_LONGEST_PATH = 1024
 
 
 @dataclass(frozen=True)
@@ -19,20 +49,65 @@ class StoredObject:
 
 
 class ObjectStore:
-    """Objects of one store: file:///folder, memory:// (for tests), s3://bucket/prefix."""
+    """Objects of one store. Safe to use from many threads and processes.
+
+    Paths are segments of letters, digits and `_.=@+-`, joined by `/`; no segment starts with a dot. Anything
+    else raises InvalidInputError, so that no name a client chose reaches outside. A store that does not
+    answer, or a full disk, raises UnavailableError.
+    """
+
+    def __init__(self, backend: Backend, *, scratch: Path, root: Path | None) -> None:
+        self._backend = backend
+        self._scratch = scratch
+        self._root = root
 
     @classmethod
     def open(cls, url: str, *, cache: Path | None = None) -> ObjectStore:
-        """Open by URL; `cache` is the folder of local copies for stores that are not files."""
-        raise NotImplementedError
+        """Open file:///folder or a plain path (created if need be), memory:// (for tests) or s3://bucket/prefix.
+
+        cache: the folder of temporary files and of local copies, for stores that are not files; a new
+        temporary folder without one. s3:// takes its credentials and endpoint from the usual AWS_* variables.
+        """
+        parts = urlsplit(url)
+        if parts.scheme in ("", "file"):
+            if parts.netloc not in ("", "localhost"):
+                raise InvalidInputError(f"objects URL {url!r} names a host; write file:///folder")
+            root = Path(unquote(parts.path) if parts.scheme else url).expanduser().absolute()
+            with _translated(url):
+                scratch = root / _INCOMING
+                scratch.mkdir(parents=True, exist_ok=True)
+                durable.delete_abandoned(scratch, after_seconds=_ABANDONED_AFTER_SECONDS)
+                return cls(LocalStore(root), scratch=scratch, root=root)
+        scratch = cache if cache is not None else Path(tempfile.mkdtemp(prefix="cocu-objects-"))
+        with _translated(url):
+            scratch.mkdir(parents=True, exist_ok=True)
+            backend = MemoryStore() if parts.scheme == "memory" else _open_remote(url)
+        return cls(backend, scratch=scratch, root=None)
 
     def put(self, path: str, data: bytes) -> StoredObject:
         """Write bytes atomically, replacing what was there."""
-        raise NotImplementedError
+        return self.put_chunks(path, (data,))
 
-    def put_chunks(self, path: str, chunks: Iterable[bytes], *, max_bytes: int | None = None) -> StoredObject:
-        """Write a stream atomically; raises LimitExceededError (and leaves nothing) beyond max_bytes."""
-        raise NotImplementedError
+    def put_file(self, path: str, file: Path | BinaryIO, *, max_bytes: int | None = None) -> StoredObject:
+        """Write a copy of a file, from its current position if it is open."""
+        if isinstance(file, Path):
+            with file.open("rb") as opened:
+                return self.put_file(path, opened, max_bytes=max_bytes)
+        return self.put_chunks(path, iter(lambda: file.read(_COPY_BYTES), b""), max_bytes=max_bytes)
+
+    def put_chunks(
+        self, path: str, chunks: Iterable[bytes], *, max_bytes: int | None = None, sha256: str | None = None
+    ) -> StoredObject:
+        """Write a stream atomically.
+
+        Raises, leaving what was there: LimitExceededError beyond max_bytes; InvalidInputError when `sha256`
+        (hex) is not that of the stream; whatever `chunks` raises.
+        """
+        incoming = _Incoming(self, path, max_bytes=max_bytes, sha256=sha256)
+        with incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+            return incoming.commit()
 
     async def put_stream(
         self,
@@ -42,47 +117,232 @@ class ObjectStore:
         max_bytes: int | None = None,
         sha256: str | None = None,
     ) -> StoredObject:
-        """As `put_chunks`; raises InvalidInputError (and leaves nothing) when `sha256` (hex) is not the stream's."""
-        raise NotImplementedError
+        """As `put_chunks` for an asynchronous stream, with the disk's work on another thread."""
+        incoming = _Incoming(self, path, max_bytes=max_bytes, sha256=sha256)
+        with incoming:
+            pending = bytearray()
+            async for chunk in chunks:
+                pending += chunk
+                if len(pending) >= _ASYNC_WRITE_BYTES:
+                    await asyncio.to_thread(incoming.write, bytes(pending))
+                    pending.clear()
+            await asyncio.to_thread(incoming.write, bytes(pending))
+            return await asyncio.to_thread(incoming.commit)
 
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
-        """A new seekable file that becomes the object when the block ends without an exception."""
-        raise NotImplementedError
-        yield
+        """A new seekable file, open for writing and reading, that becomes the object when the block ends.
+
+        An exception in the block leaves what was there. For file:// nothing is copied.
+        """
+        _check_path(path)
+        name = self._new_scratch_file()
+        try:
+            with _translated(path):
+                file = name.open("w+b")
+            with file:
+                with _full_disk_translated(path):
+                    yield file
+                with _translated(path):
+                    file.flush()
+                    os.fsync(file.fileno())
+            with _translated(path):
+                self._commit(name, path)
+        finally:
+            name.unlink(missing_ok=True)
 
     def get(self, path: str) -> bytes:
         """The whole object. Raises NotFoundError."""
-        raise NotImplementedError
+        _check_path(path)
+        with _translated(path):
+            return bytes(self._backend.get(path).bytes())
 
     def get_range(self, path: str, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset`. Raises NotFoundError, IntegrityError when the object is shorter."""
-        raise NotImplementedError
+        """`size` bytes from `offset`. Raises NotFoundError, and IntegrityError when the object is shorter."""
+        _check_path(path)
+        if offset < 0 or size < 0:
+            raise ValueError(f"offset and size must not be negative, not {offset} and {size}")
+        if size == 0:
+            self.size(path)
+            return b""
+        with _translated(path):
+            try:
+                data = bytes(self._backend.get_range(path, start=offset, length=size))
+            except BaseError:
+                if self.size(path) >= offset + size:
+                    raise
+                data = b""
+        if len(data) != size:
+            raise IntegrityError(f"object {path} ends before byte {offset + size}, which should be in it")
+        return data
 
-    def chunks(self, path: str, *, size: int = 1 << 20) -> Iterator[bytes]:
-        """The object in pieces of about `size` bytes."""
-        raise NotImplementedError
+    def chunks(self, path: str, *, size: int = _COPY_BYTES) -> Iterator[bytes]:
+        """The object in pieces of about `size` bytes. Raises NotFoundError before the first."""
+        _check_path(path)
+        with _translated(path):
+            stream = self._backend.get(path).stream(min_chunk_size=size)
+        return self._pieces(path, iter(stream))
 
     def exists(self, path: str) -> bool:
         """Whether the object is there."""
-        raise NotImplementedError
+        try:
+            self.size(path)
+        except NotFoundError:
+            return False
+        return True
 
     def size(self, path: str) -> int:
         """Bytes of the object. Raises NotFoundError."""
-        raise NotImplementedError
+        _check_path(path)
+        with _translated(path):
+            return int(self._backend.head(path)["size"])
 
-    def list(self, prefix: str = "") -> list[str]:
-        """Paths under a folder-like prefix, sorted."""
-        raise NotImplementedError
+    def list(self, prefix: str = "") -> builtins.list[str]:
+        """Paths under a folder-like prefix ("a/b" lists a/b/…, not a/bc), sorted; all of them without one."""
+        if prefix:
+            prefix = prefix.rstrip("/")
+            _check_path(prefix)
+        with _translated(prefix):
+            paths = [str(meta["path"]) for page in self._backend.list(prefix or None) for meta in page]
+        return sorted(path for path in paths if not path.startswith(_INCOMING + "/") and path != prefix)
 
     def delete(self, path: str) -> None:
         """Delete if it is there."""
-        raise NotImplementedError
+        _check_path(path)
+        with _translated(path):
+            try:
+                self._backend.delete(path)
+            except FileNotFoundError:
+                return
 
     def delete_prefix(self, prefix: str) -> int:
-        """Delete everything under a folder-like prefix; the number of objects deleted."""
-        raise NotImplementedError
+        """Delete everything under a folder-like prefix; the number of objects found there."""
+        paths = self.list(prefix)
+        for path in paths:
+            self.delete(path)
+        if self._root is not None and prefix:
+            durable.remove_empty_folders(self._root / prefix)
+        return len(paths)
 
     def local_path(self, path: str) -> Path:
-        """A local file with the object's bytes, for memory maps; for file:// the object itself. Read only."""
-        raise NotImplementedError
+        """A local file with the object's bytes, to be mapped into memory and not to be changed.
+
+        For file:// the object itself; for other stores a copy, fetched once per version of the object.
+        Raises NotFoundError.
+        """
+        _check_path(path)
+        if self._root is not None:
+            local = self._root / path
+            if not local.is_file():
+                raise NotFoundError(f"no object {path}")
+            return local
+        with _translated(path):
+            meta = self._backend.head(path)
+        version = f"{path}\n{meta['e_tag']}\n{meta['last_modified']}\n{meta['size']}"
+        name = hashlib.sha256(version.encode()).hexdigest() + "".join(Path(path).suffixes[-1:])
+        copy = self._scratch / name
+        if not copy.exists():
+            fetched = self._new_scratch_file()
+            with fetched.open("wb") as file:
+                file.writelines(self.chunks(path))
+            fetched.replace(copy)
+        return copy
+
+    def _pieces(self, path: str, stream: Iterator[object]) -> Iterator[bytes]:
+        while True:
+            with _translated(path):
+                piece = next(stream, None)
+            if piece is None:
+                return
+            yield bytes(piece)  # type: ignore[call-overload]
+
+    def _new_scratch_file(self) -> Path:
+        return self._scratch / f"{uuid.uuid4().hex}.part"
+
+    def _commit(self, written: Path, path: str) -> None:
+        """Make a complete, flushed temporary file the object."""
+        if self._root is None:
+            self._backend.put(path, written)
+            return
+        durable.rename(written, self._root / path, root=self._root)
+
+
+class _Incoming:
+    """One write in progress: counts, limits and hashes what flows into the temporary file."""
+
+    def __init__(self, store: ObjectStore, path: str, *, max_bytes: int | None, sha256: str | None) -> None:
+        _check_path(path)
+        self._store, self._path = store, path
+        self._max_bytes, self._expected = max_bytes, sha256
+        self._size, self._hash = 0, hashlib.sha256()
+
+    def __enter__(self) -> None:
+        with _translated(self._path):
+            self._name = self._store._new_scratch_file()
+            self._file = self._name.open("w+b")
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._name.unlink(missing_ok=True)
+
+    def write(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._max_bytes is not None and self._size > self._max_bytes:
+            raise LimitExceededError(f"{self._path} is larger than the limit of {self._max_bytes} bytes")
+        self._hash.update(chunk)
+        with _translated(self._path):
+            self._file.write(chunk)
+
+    def commit(self) -> StoredObject:
+        digest = self._hash.hexdigest()
+        if self._expected is not None and self._expected.lower() != digest:
+            raise InvalidInputError(
+                f"the {self._size} bytes received for {self._path} have SHA-256 {digest}, "
+                f"not {self._expected}; send them again"
+            )
+        with _translated(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._store._commit(self._name, self._path)
+        return StoredObject(self._path, self._size, digest)
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Turn what a backend or the disk raises into errors of the platform."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no object {path}") from error
+    except (BaseError, OSError) as error:
+        first_line = str(error).split("\n", 1)[0]
+        raise UnavailableError(f"the object store failed at {path!r}: {first_line}") from error
+
+
+@contextmanager
+def _full_disk_translated(path: str) -> Iterator[None]:
+    """As `_translated` around code of a caller, whose other errors are its own."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UnavailableError(f"no space left to write {path!r}") from error
+
+
+def _open_remote(url: str) -> Backend:
+    try:
+        return from_url(url)
+    except (BaseError, ValueError) as error:
+        raise InvalidInputError(
+            f"objects URL {url!r} cannot be opened ({error}); "
+            "use file:///folder, memory:// or s3://bucket/prefix"
+        ) from error
+
+
+def _check_path(path: str) -> None:
+    if len(path) > _LONGEST_PATH or not all(_SEGMENT.fullmatch(segment) for segment in path.split("/")):
+        raise InvalidInputError(
+            f"object path {path[:100]!r} must be segments of letters, digits and _.=@+- joined by /, "
+            f"none starting with a dot, at most {_LONGEST_PATH} characters"
+        )

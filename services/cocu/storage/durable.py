@@ -1,0 +1,64 @@
+"""Renames that are on disk when they return, and the folders around them."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+_ATTEMPTS = 50
+
+
+def rename(written: Path, target: Path, *, root: Path) -> None:
+    """Rename a flushed file into place, creating folders below root, and put every new name on disk.
+
+    Other processes may delete emptied folders at the same time.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            _make_folders(target.parent, root)
+            written.replace(target)
+            break
+        except FileNotFoundError:  # a folder was emptied and deleted in between, or `written` is gone
+            if attempt == _ATTEMPTS - 1 or not written.exists():
+                raise
+    _sync_folder(target.parent)
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Remove a folder and those below it as far as they are empty."""
+    for current, _, _ in os.walk(folder, topdown=False):
+        try:
+            os.rmdir(current)
+        except OSError:  # not empty: somebody is writing there
+            continue
+
+
+def delete_abandoned(folder: Path, *, after_seconds: float) -> None:
+    """Delete temporary files (*.part) that nobody has written to for so long."""
+    oldest = time.time() - after_seconds
+    for part in folder.glob("*.part"):
+        try:
+            if part.stat().st_mtime < oldest:
+                part.unlink()
+        except FileNotFoundError:  # another process was faster
+            continue
+
+
+def _make_folders(folder: Path, root: Path) -> None:
+    if folder == root or folder.is_dir():
+        return
+    _make_folders(folder.parent, root)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # deleted meanwhile, with what was in it
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
