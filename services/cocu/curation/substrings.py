@@ -1,0 +1,90 @@
+"""Membership by substring, as the released script tests it: "man" is named where a caption says "woman".
+
+Only the scoring `official` uses it, to reproduce published results (defect D1 of the reference).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cocu.curation.archives import Floats, Ids, Ints, Mentions
+from cocu.curation.lists import offsets_of, owners, take
+
+__all__ = ["contained_names", "with_substrings"]
+
+_ROWS = 4096
+
+
+def contained_names(names: Sequence[str]) -> tuple[Ids, Ints]:
+    """Which other names are inside each name, as compressed rows.
+
+    Concept v contains the concepts contained[offsets_V1[v]:offsets_V1[v+1]], ascending, itself not among
+    them.
+    """
+    text = "\n".join(names)
+    starts = np.cumsum([0] + [len(name) + 1 for name in names])
+    containers: list[int] = []
+    contained: list[int] = []
+    for concept, name in enumerate(names):
+        place = text.find(name)
+        while place >= 0 and name:
+            container = int(np.searchsorted(starts, place, side="right")) - 1
+            if container != concept:
+                containers.append(container)
+                contained.append(concept)
+            # One occurrence in a container is enough: go on behind it.
+            place = text.find(name, int(starts[container + 1]))
+    order = np.lexsort((contained, containers))
+    lengths_V = np.bincount(np.asarray(containers, np.int64), minlength=len(names))
+    return offsets_of(lengths_V), np.asarray(contained, np.int32)[order]
+
+
+def with_substrings(
+    *,
+    mentions: Mentions,
+    names: Sequence[str],
+    concepts_VD: Floats,
+    embeddings_of: Callable[[Ids], Floats],
+) -> Mentions:
+    """Mentions in which every sample also mentions the concepts whose names are inside the names it mentions.
+
+    `embeddings_of` gives the unit image embeddings [n, D] of samples by row; it is asked for samples that
+    gain a mention, at most 4,096 at a time, in ascending order.
+    """
+    inner_offsets_V1, inner = contained_names(names)
+    rows_M = owners(mentions.offsets_N1)
+    gained_offsets_M1, inner_places = take(inner_offsets_V1, mentions.concepts_M)
+    gained_rows = rows_M[owners(gained_offsets_M1)]
+    width = np.int64(max(len(names), 1))
+    keys = np.concatenate([rows_M * width + mentions.concepts_M, gained_rows * width + inner[inner_places]])
+    # Named mentions come first, so that the first of equal keys is the one whose similarity is known.
+    keys, first = np.unique(keys, return_index=True)
+    rows, concepts = keys // width, (keys % width).astype(np.int32)
+    similarities = np.empty(len(keys), mentions.similarities_M.dtype)
+    named = first < len(rows_M)
+    similarities[named] = mentions.similarities_M[first[named]]
+    _fill(similarities, np.flatnonzero(~named), rows, concepts, concepts_VD, embeddings_of)
+    offsets_N1 = np.searchsorted(rows, np.arange(len(mentions.offsets_N1)))
+    return Mentions(offsets_N1=offsets_N1.astype(np.int64), concepts_M=concepts, similarities_M=similarities)
+
+
+def _fill(
+    similarities: Floats,
+    unknown: Ids,
+    rows: Ids,
+    concepts: Ints,
+    concepts_VD: Floats,
+    embeddings_of: Callable[[Ids], Floats],
+) -> None:
+    distinct, position = np.unique(rows[unknown], return_inverse=True)
+    for start in range(0, len(distinct), _ROWS):
+        images = embeddings_of(distinct[start : start + _ROWS])
+        here = np.flatnonzero((position >= start) & (position < start + _ROWS))
+        for part in range(0, len(here), _ROWS):
+            chosen = here[part : part + _ROWS]
+            pairs = unknown[chosen]
+            similarities[pairs] = np.einsum(
+                "pd,pd->p", images[position[chosen] - start], concepts_VD[concepts[pairs]]
+            )
