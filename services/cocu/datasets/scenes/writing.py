@@ -1,0 +1,3 @@
+"""Scenes as WebDataset shards with a label table."""
+from __future__ import annotations
+def write_scenes(folder, *, seed, count, shards): ...
