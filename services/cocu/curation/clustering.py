@@ -109,16 +109,16 @@ def _cluster(
         sort_keys(keys, scratch, n)
         distances_nn = distances[: n * n].reshape((n, n))
         sums_nk = sums[: n * k].reshape((n, k))
-        _fill_distances(concepts_VD, keys, distances_nn)
-        spread = distances_nn.sum() / (2 * n)
+        smallest_gain = _SMALLEST_GAIN * _fill_distances(concepts_VD, keys, distances_nn) / n
         lowest = np.inf
         for restart in range(restarts if n <= _SHORT else 1):
             state = seed + np.uint64(restart) * np.uint64(0xD1B54A32D192ED03)
             _seed(distances_nn, k, state, nearest, trial, labels, within)
-            reached = _descend(distances_nn, sums_nk, labels, within, sizes, spread * _SMALLEST_GAIN)
-            if reached < lowest - spread * _SMALLEST_GAIN:
+            reached = _descend(distances_nn, sums_nk, labels, within, sizes, smallest_gain)
+            if reached < lowest - smallest_gain:
                 lowest = reached
-                best[:n] = labels[:n]
+                for position in range(n):
+                    best[position] = labels[position]
         for position in range(n):
             clusters_C[start + (keys[position] & 0xFFFFFFFF)] = best[position]
         _renumber(clusters_C[start : start + n], labels, k)
@@ -126,8 +126,10 @@ def _cluster(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _fill_distances(concepts_VD: Floats, keys: Ids, distances_nn: Floats) -> None:
+def _fill_distances(concepts_VD: Floats, keys: Ids, distances_nn: Floats) -> float:
+    """Fill in the squared distances of the concepts in `keys`; their sum over all pairs."""
     n = len(distances_nn)
+    total = 0.0
     for i in range(n):
         row = concepts_VD[keys[i] >> 32]
         for j in range(i + 1):
@@ -138,8 +140,10 @@ def _fill_distances(concepts_VD: Floats, keys: Ids, distances_nn: Floats) -> Non
             squared = max(distances_nn[i, i] + distances_nn[j, j] - 2 * distances_nn[i, j], 0.0)
             distances_nn[i, j] = squared
             distances_nn[j, i] = squared
+            total += squared
     for i in range(n):
         distances_nn[i, i] = 0.0
+    return total
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -172,7 +176,9 @@ def _seed(
         labels[i] = 0
     seeds[0] = chosen
     for number in range(1, k):
-        potential = nearest[:n].sum()
+        potential = 0.0
+        for i in range(n):
+            potential += nearest[i]
         lowest = np.inf
         for _ in range(trials):
             drawn, state = _random(state)
@@ -219,9 +225,11 @@ def _descend(
 ) -> float:
     """Move single points between clusters while that lowers the inertia; the inertia reached."""
     n, k = sums_nk.shape
-    sums_nk[:, :] = 0.0
-    within[:k] = 0.0
-    sizes[:k] = 0.0
+    for number in range(k):
+        within[number] = 0.0
+        sizes[number] = 0.0
+        for i in range(n):
+            sums_nk[i, number] = 0.0
     for j in range(n):
         sizes[labels[j]] += 1
         for i in range(n):
@@ -285,7 +293,8 @@ def _move(
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _renumber(clusters_n: Ints, numbers: Ints, k: int) -> None:
     """Number the clusters from 0 in order of first appearance."""
-    numbers[:k] = NO_CLUSTER
+    for number in range(k):
+        numbers[number] = NO_CLUSTER
     seen = 0
     for position in range(len(clusters_n)):
         cluster_number = clusters_n[position]

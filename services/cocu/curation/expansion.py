@@ -132,4 +132,7 @@ def _counts(captions_L1: Ids, place: int, own_caption: bool, as_returned: bool) 
     if as_returned:
         return True
     # Place 0 is among the earlier ones, so the anchor itself drops out here.
-    return not np.any(captions_L1[:place] == row)
+    for earlier in range(place):  # noqa: SIM110 (compiled: no generators)
+        if captions_L1[earlier] == row:
+            return False
+    return True

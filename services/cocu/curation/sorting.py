@@ -24,7 +24,8 @@ def sort_keys(keys: Ids, scratch: Ids, count: int) -> None:
     while run < count:
         for start in range(0, count, 2 * run):
             _merge(keys, scratch, start, min(start + run, count), min(start + 2 * run, count))
-        keys[:count] = scratch[:count]
+        for position in range(count):
+            keys[position] = scratch[position]
         run *= 2
 
 
