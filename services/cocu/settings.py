@@ -1,7 +1,7 @@
 """What a platform is made of and what it allows: read from the environment, `COCU_` before every name.
 
-Four URLs choose the parts (catalog, broker, vectors, objects), a fifth names the encoders; each of them that is not
-given lies under `data_folder`, so that one folder is a whole platform and deleting it deletes everything.
+Four URLs choose the parts (catalog, broker, vectors, objects), a fifth names the encoders; each of them that
+is not given lies under `data_folder`: one folder is a whole platform, and deleting it deletes everything.
 
     Settings()                                   # everything under ./.cocu, in this process
     Settings(data_folder="/srv/cocu")            # the same, elsewhere
@@ -27,7 +27,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 def _scheme(url: str) -> str:
-    """The scheme of a URL without a driver: `postgresql` of `postgresql+psycopg://…`; empty for a plain path."""
+    """The scheme of a URL without a driver: `postgresql` of `postgresql+psycopg://…`; empty for a path."""
     scheme, separator, _ = url.partition("://")
     return scheme.partition("+")[0].lower() if separator else ""
 
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
 
     data_folder: what the other places default to a part of.
     catalog_url: `sqlite:///…` or `postgresql+psycopg://…`.
-    broker_url: `memory://` runs the workers inside the API process; `redis://…` leaves them to Celery workers.
+    broker_url: `memory://` runs the workers in the API process; `redis://…` leaves them to Celery workers.
     vectors_url: a folder (local mode) or `http(s)://…` of a Qdrant server.
     objects_url: `file://…`, `s3://…`, or `memory://` for tests.
     encoders_url: a folder of encoder bundles, or one bundle.
@@ -69,15 +69,15 @@ class Settings(BaseSettings):
     max_page: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
     worker_threads: Annotated[int, Field(ge=1, le=256)] = 1
-    """Chunks that one worker process runs at once. A chunk uses every core by itself; more only hides waiting."""
+    """Chunks that one worker process runs at once; a chunk uses every core by itself."""
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
-    """How long a chunk stays with a worker that has gone silent; a live one renews its lease three times in this."""
+    """How long a chunk stays with a worker that has gone silent; a live one renews its lease in time."""
     sweep_seconds: Seconds = 5.0
     """How often pending and abandoned chunks are put into the queue again."""
     max_failures: Count = 3
     """Errors after which a chunk is given up."""
     max_lost_leases: Count = 20
-    """Workers that may vanish in the middle of a chunk before the chunk is blamed for it and given up."""
+    """Workers that may vanish in the middle of a chunk before the chunk is blamed and given up."""
     retry_seconds: Annotated[float, Field(ge=0)] = 1.0
     """Wait before a failed chunk is tried again; doubles with every failure."""
 
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _places_under_the_data_folder(cls, values: dict[str, object]) -> dict[str, object]:
-        # Relative folders become absolute here, once: a URL must not change its meaning with the working directory.
+        # Made absolute once, here: a URL must not change its meaning with the working directory.
         folder = Path(str(values.get("data_folder") or ".cocu")).expanduser().absolute()
         places = {
             "catalog_url": f"sqlite:///{folder / 'catalog.sqlite'}",

@@ -1,0 +1,64 @@
+"""What queries give back: frozen dataclasses, filled from rows; never live sessions."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Select, select
+
+from cocu.storage.catalog.models import Base
+
+Record = TypeVar("Record")
+Item = TypeVar("Item")
+
+TEXT_LIMIT = 2_000
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """Some items of a list in order. `next` is the `after` of the following page, None on the last."""
+
+    items: tuple[Item, ...]
+    next: str | None
+
+
+def new_id() -> str:
+    """A new identity; later ones sort after earlier ones (to the millisecond)."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+def columns(record: type[Any], model: type[Base]) -> list[Any]:
+    """The columns of a table that a record holds, by name."""
+    return [getattr(model, field.name) for field in fields(record)]
+
+
+def select_record(record: type[Any], model: type[Base]) -> Select[Any]:
+    """A query for the columns of a record."""
+    return select(*columns(record, model))
+
+
+def fetch_all(connection: Connection, record: type[Record], statement: Select[Any]) -> list[Record]:
+    """Runs a query whose columns are the fields of the record."""
+    return [record(**row) for row in connection.execute(statement).mappings()]
+
+
+def fetch_one(connection: Connection, record: type[Record], statement: Select[Any]) -> Record | None:
+    """The only row of such a query, or None."""
+    row = connection.execute(statement).mappings().one_or_none()
+    return None if row is None else record(**row)
+
+
+def page_of(items: Sequence[Item], limit: int, cursors: Sequence[str]) -> Page[Item]:
+    """The first `limit` of the items fetched, one more of which says that there is a next page."""
+    more = len(items) > limit
+    return Page(items=tuple(items[:limit]), next=cursors[limit - 1] if more else None)
+
+
+def storable(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Text as every database takes it: valid UTF-8 without NUL, and not endless."""
+    clean = text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"

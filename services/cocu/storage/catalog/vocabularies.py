@@ -1,0 +1,99 @@
+"""Vocabularies: immutable versions, known by the hash of their document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, insert, or_, select
+from sqlalchemy.exc import IntegrityError as ConstraintError
+
+from cocu.errors import ConflictError, NotFoundError
+from cocu.storage.catalog import models
+from cocu.storage.catalog.engine import Catalog
+from cocu.storage.catalog.records import Page, fetch_all, fetch_one, page_of, select_record
+
+
+@dataclass(frozen=True)
+class VocabularyRecord:
+    """A version of a vocabulary; `source` is shipped, uploaded or mined, `concepts` their number."""
+
+    id: str
+    tenant: str
+    name: str
+    version: str
+    hash: str
+    source: str
+    concepts: int
+    created_at: datetime
+
+
+def create(
+    catalog: Catalog, *, tenant: str, name: str, version: str, hash: str, source: str, concepts: int
+) -> tuple[VocabularyRecord, bool]:
+    """The vocabulary of this hash, and whether it is new: the same document twice is one vocabulary.
+
+    Raises ConflictError when this name and version belong to another document.
+    """
+    vocabulary_id = hash[:32]
+    values = {"tenant": tenant, "id": vocabulary_id, "name": name, "version": version, "hash": hash}
+    try:
+        with catalog.write() as connection:
+            where = (models.Vocabulary.tenant == tenant, models.Vocabulary.id == vocabulary_id)
+            statement = select_record(VocabularyRecord, models.Vocabulary).where(*where)
+            record = fetch_one(connection, VocabularyRecord, statement)
+            if record is not None:
+                return record, False
+            connection.execute(insert(models.Vocabulary).values(**values, source=source, concepts=concepts))
+            record = fetch_one(connection, VocabularyRecord, statement)
+    except ConstraintError as error:
+        message = (
+            f"vocabulary {name!r} version {version!r} exists with other concepts; give this another version"
+        )
+        raise ConflictError(message) from error
+    assert record is not None
+    return record, True
+
+
+def get(catalog: Catalog, *, tenant: str, vocabulary: str) -> VocabularyRecord:
+    """The vocabulary of this id, or the newest of this name. Raises NotFoundError without one."""
+    statement = (
+        select_record(VocabularyRecord, models.Vocabulary)
+        .where(
+            models.Vocabulary.tenant == tenant,
+            or_(models.Vocabulary.id == vocabulary, models.Vocabulary.name == vocabulary),
+        )
+        .order_by(models.Vocabulary.created_at.desc(), models.Vocabulary.id)
+        .limit(1)
+    )
+    with catalog.read() as connection:
+        record = fetch_one(connection, VocabularyRecord, statement)
+    if record is None:
+        raise NotFoundError(f"no vocabulary {vocabulary!r}")
+    return record
+
+
+def list_page(
+    catalog: Catalog, *, tenant: str, limit: int, after: str | None = None
+) -> Page[VocabularyRecord]:
+    """The tenant's vocabularies by id."""
+    statement = (
+        select_record(VocabularyRecord, models.Vocabulary)
+        .where(models.Vocabulary.tenant == tenant)
+        .order_by(models.Vocabulary.id)
+        .limit(limit + 1)
+    )
+    if after is not None:
+        statement = statement.where(models.Vocabulary.id > after)
+    with catalog.read() as connection:
+        records = fetch_all(connection, VocabularyRecord, statement)
+    return page_of(records, limit, [record.id for record in records])
+
+
+def count(catalog: Catalog, *, tenant: str) -> int:
+    """How many vocabularies the tenant has."""
+    with catalog.read() as connection:
+        statement = (
+            select(func.count()).select_from(models.Vocabulary).where(models.Vocabulary.tenant == tenant)
+        )
+        return connection.execute(statement).scalar_one()
