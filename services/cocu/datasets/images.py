@@ -1,13 +1,67 @@
-"""Bytes → picture, for bytes that anyone may have sent."""
+"""Bytes → picture, for bytes that anyone may have sent.
+
+The header is read first and only by the decoders of the three accepted formats, so that neither a
+decompression bomb nor the decoder of an exotic format is ever run.
+"""
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import dataclass
+from io import BytesIO
 
-from PIL import Image
+import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from cocu.datasets.limits import DEFAULT_LIMITS, Limits
-from cocu.datasets.rejections import Reason
+from cocu.datasets.quiet import quiet_pillow
+from cocu.datasets.rejections import Reason, printable
+from cocu.errors import InvalidInputError
+
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+
+_DECODER_ERRORS = (
+    OSError,  # most complaints of Pillow, UnidentifiedImageError among them
+    SyntaxError,  # broken PNG chunks
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+
+_OTHER_IMAGES = (
+    (0, b"GIF8"),
+    (0, b"BM"),
+    (0, b"II*\0"),
+    (0, b"MM\0*"),
+    (0, b"\0\0\1\0"),
+    (0, b"8BPS"),
+    (0, b"\0\0\0\x0cjP"),
+    (0, b"\xff\x0a"),
+    (0, b"\0\0\0\x0cJXL"),
+    (4, b"ftypavif"),
+    (4, b"ftyphei"),
+    (4, b"ftypmif1"),
+    (0, b"SIMPLE  ="),
+)
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -20,7 +74,10 @@ class BadImage:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an image is: extension by content (jpg, png, webp), width and height as seen (EXIF rotation applied)."""
+    """What an image is.
+
+    extension: jpg, png or webp, by content. width, height: in pixels, as seen (EXIF rotation applied).
+    """
 
     extension: str
     width: int
@@ -28,25 +85,148 @@ class ImageFacts:
 
 
 def inspect_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts | BadImage:
-    """Decode fully, to be sure, and state the facts."""
-    raise NotImplementedError
+    """State the facts of an image after decoding it fully, so that nothing is left to go wrong later.
+
+    Raises nothing for any bytes.
+    """
+    with quiet_pillow:
+        try:
+            image = _open(data, limits)
+        except _UnusableError as error:
+            return error.bad
+        width, height = image.size
+        if _orientation(image) >= 5:
+            width, height = height, width
+        return ImageFacts(_EXTENSIONS[str(image.format)], width, height)
 
 
 def decode_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image | BadImage:
-    """Decode to an 8-bit RGB picture, upright."""
-    raise NotImplementedError
+    """Decode to an 8-bit RGB picture, upright.
+
+    Of an animation the first frame; transparency over white; 16 bits scaled to 8; CMYK and palettes converted
+    without colour management (ICC profiles are ignored). Raises nothing for any bytes.
+    """
+    with quiet_pillow:
+        try:
+            image = _open(data, limits)
+            turn = _UPRIGHT.get(_orientation(image))
+            picture = _to_rgb(image)
+            return picture if turn is None else picture.transpose(turn)
+        except _UnusableError as error:
+            return error.bad
+        except _DECODER_ERRORS as error:
+            return BadImage(Reason.CORRUPT_IMAGE, _said(error))
 
 
 def load_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """As `decode_image`, but raise InvalidInputError for bytes that are not an acceptable picture."""
-    raise NotImplementedError
+    image = decode_image(data, limits=limits)
+    if isinstance(image, BadImage):
+        raise InvalidInputError(f"the image cannot be used ({image.reason}): {image.detail}")
+    return image
 
 
 def media_type(data: bytes) -> str:
-    """The media type of image bytes by their first twelve bytes; application/octet-stream for anything else."""
-    raise NotImplementedError
+    """The media type of image bytes by their first twelve; application/octet-stream for anything else."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    return "application/octet-stream"
 
 
 def thumbnail(data: bytes, *, side: int = 256) -> bytes:
     """A JPEG of at most `side` pixels on the longer side. Raises InvalidInputError like `load_image`."""
-    raise NotImplementedError
+    image = load_image(data)
+    image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    target = BytesIO()
+    image.save(target, "JPEG", quality=85)
+    return target.getvalue()
+
+
+class _UnusableError(Exception):
+    """Carries a `BadImage` out of the steps below."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.bad = BadImage(reason, detail)
+
+
+def _open(data: bytes, limits: Limits) -> Image.Image:
+    """Check size and header, then decode the (first) frame in the file's own mode."""
+    _check_bytes(data, limits)
+    try:
+        image = Image.open(BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _UnusableError(Reason.TOO_MANY_PIXELS, _said(error)) from error
+    except UnidentifiedImageError as error:
+        raise _UnusableError(Reason.CORRUPT_IMAGE, "the header cannot be read") from error
+    except _DECODER_ERRORS as error:
+        raise _UnusableError(Reason.CORRUPT_IMAGE, _said(error)) from error
+    _check_dimensions(*image.size, limits)
+    try:
+        image.load()
+    except _DECODER_ERRORS as error:
+        raise _UnusableError(_reason_of(error), _said(error)) from error
+    return image
+
+
+def _check_bytes(data: bytes, limits: Limits) -> None:
+    if not data:
+        raise _UnusableError(Reason.EMPTY_IMAGE, "the file has no bytes")
+    if len(data) > limits.max_image_bytes:
+        raise _UnusableError(
+            Reason.IMAGE_TOO_LARGE, f"{len(data)} bytes; the limit is {limits.max_image_bytes}"
+        )
+    if media_type(data) != "application/octet-stream":
+        return
+    if any(data.startswith(magic, start) for start, magic in _OTHER_IMAGES):
+        raise _UnusableError(Reason.UNSUPPORTED_IMAGE_FORMAT, "only JPEG, PNG and WebP are accepted")
+    raise _UnusableError(
+        Reason.NOT_AN_IMAGE, f"begins with {data[:16]!r}, which is neither JPEG, PNG nor WebP"
+    )
+
+
+def _check_dimensions(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.max_pixels:
+        raise _UnusableError(
+            Reason.TOO_MANY_PIXELS, f"{width} × {height} pixels; the limit is {limits.max_pixels} in all"
+        )
+    if max(width, height) > limits.max_aspect_ratio * max(1, min(width, height)):
+        raise _UnusableError(
+            Reason.EXTREME_ASPECT_RATIO,
+            f"{width} × {height} pixels; one side may be {limits.max_aspect_ratio:g} times the other at most",
+        )
+
+
+def _reason_of(error: Exception) -> Reason:
+    said = str(error).lower()
+    truncated = isinstance(error, EOFError) or "truncated" in said or "unexpected end" in said
+    return Reason.TRUNCATED_IMAGE if truncated else Reason.CORRUPT_IMAGE
+
+
+def _said(error: Exception) -> str:
+    return printable(str(error) or type(error).__name__, 200)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 where there is none or the EXIF block is broken."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except _DECODER_ERRORS:
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        # Pillow would clip 16-bit values at 255 instead of scaling them.
+        levels = np.clip(np.asarray(image, dtype=np.float32) / 257.0 + 0.5, 0, 255)
+        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        white = Image.new("RGBA", with_alpha.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, with_alpha).convert("RGB")
+    return image.convert("RGB")

@@ -11,14 +11,13 @@ class Limits:
 
     max_pixels: of one image, by its header, before anything is decoded.
     max_aspect_ratio: longer side over shorter side; beyond it a resize to a square crop would need gigabytes.
-    max_image_bytes, max_caption_bytes, max_metadata_bytes: of one member. A longer caption is rejected, not cut: what
-    is that long is not a caption, and half of it is not what the uploader wrote. Larger metadata is dropped.
-    max_text_bytes: captions and metadata of one archive together, which are held in memory while it is read.
-    max_entries: members of one archive, of any kind.
-    max_decompressed_bytes: of one archive, counted as they flow.
-    max_compression_ratio: decompressed over compressed bytes, of zip members and gzip streams.
-    max_name_bytes: of a member's name.
-    max_samples_per_shard: where `write_shard` stops.
+    max_image_bytes, max_caption_bytes, max_metadata_bytes: of one member. A longer caption is rejected,
+    not cut: what is that long is not a caption, and half of it is not what the uploader wrote. Larger
+    metadata is dropped. max_text_bytes: captions and metadata of one archive together, which are held in
+    memory while it is read. max_entries: members of one archive, of any kind. max_decompressed_bytes: of
+    one archive, counted as they flow. max_compression_ratio: decompressed over compressed bytes, of zip
+    members and gzip streams. max_name_bytes: of a member's name. max_samples_per_shard: where
+    `write_shard` stops.
     """
 
     max_pixels: int = 50_000_000

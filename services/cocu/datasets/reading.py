@@ -23,7 +23,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class RawSample:
-    """One image and its caption, checked: the image decodes and is within the limits, the caption is clean text.
+    """One image and its caption, checked: the image decodes within the limits, the caption is clean text.
 
     image: the bytes as uploaded, unchanged. extension: jpg, png or webp, by content.
     width, height: in pixels, as the picture is seen (EXIF rotation applied).
@@ -56,7 +56,7 @@ def read_samples(
     limits: Limits = DEFAULT_LIMITS,
     threads: int = 1,
 ) -> Iterator[RawSample | Rejection]:
-    """Yield samples and rejections of a file (path or seekable binary file) or a folder, in the order of its images.
+    """Yield samples and rejections of a file (path or seekable binary file) or folder, in order of its images.
 
     Raises InvalidInputError when the format is none of the accepted; bad contents are rejections.
     """

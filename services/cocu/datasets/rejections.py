@@ -63,7 +63,7 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.CORRUPT_ARCHIVE: "The archive is damaged from this point on; the samples before it are kept.",
     Reason.TOO_MANY_ENTRIES: "The archive has more entries than the limit; the rest was not read.",
     Reason.DECOMPRESSED_TOO_LARGE: "The archive unpacks to more bytes than the limit; the rest was not read.",
-    Reason.COMPRESSION_RATIO: "The archive unpacks to suspiciously many times its size; the rest was not read.",
+    Reason.COMPRESSION_RATIO: "The archive unpacks to too many times its size; the rest was not read.",
 }
 
 
@@ -87,7 +87,7 @@ class Rejection:
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """`text` as a report, a database or a terminal can take it: control characters and surrogates escaped, cut."""
+    """`text` cut, and with control characters and surrogates escaped: what reports and terminals can take."""
     escaped = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text[:limit]
