@@ -1,4 +1,4 @@
-"""The worked example of the method's reference, section 9: four images, four concepts, all vectors of unit length."""
+"""The worked example of the reference, section 9: four images, four concepts, unit vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ IMAGES_ND = np.array([[0.8, 0.6, 0, 0], [0.6, 0, 0.8, 0], [0.5, 0.5, 0.5, 0.5], 
 CAPTIONS = ((DOG, MAN), (GRASS, WOMAN), (GRASS, MAN), (WOMAN,))
 
 
-def mentions_of(captions: tuple[tuple[int, ...], ...], images_ND: np.ndarray, concepts_VD: np.ndarray) -> Mentions:
+def mentions_of(
+    captions: tuple[tuple[int, ...], ...], images_ND: np.ndarray, concepts_VD: np.ndarray
+) -> Mentions:
     """Mentions of captions given as concept ids."""
     offsets = np.cumsum([0] + [len(caption) for caption in captions])
     rows = np.repeat(np.arange(len(captions)), np.diff(offsets))

@@ -13,6 +13,7 @@ from cocu.curation.expansion import expand
 from cocu.curation.lists import offsets_of, owners, take
 from cocu.curation.parameters import CurationParameters
 from cocu.curation.ranking import Scores, rank
+from cocu.curation.statistics import Statistics
 from cocu.curation.substrings import with_substrings
 
 __all__ = ["curate"]
@@ -28,7 +29,7 @@ def curate(
     concepts_VD: Floats,
     names: Sequence[str],
     parameters: CurationParameters,
-    statistics: object | None = None,
+    statistics: Statistics | None = None,
     embeddings_of: Callable[[Ids], Floats] | None = None,
 ) -> Archives:
     """Curate B images: their archives, in the order given.
@@ -74,6 +75,7 @@ def curate(
             images_BD=images_BD,
             concepts_VD=concepts_VD,
             neighbour_similarities_BL=neighbour_similarities_BL[:, : parameters.neighbours],
+            statistics=statistics,
         )
     archives = select(
         candidates, scores, min_score=parameters.min_score, max_concepts=parameters.max_concepts

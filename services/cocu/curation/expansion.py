@@ -35,7 +35,7 @@ def expand(
     captions_BL1 = np.concatenate([anchors_B[:, None], neighbours_BL], axis=1)
     lengths_N = np.diff(mentions.offsets_N1)
     # An upper bound of what each image can bring: every mention of every caption it draws on.
-    bounds_B = np.where(captions_BL1 < 0, 0, lengths_N[captions_BL1]).sum(axis=1)
+    bounds_B = np.where(captions_BL1 < 0, 0, lengths_N[np.maximum(captions_BL1, 0)]).sum(axis=1)
     offsets_B1, concepts_C, origin_offsets_C1, origins_O = _expand(
         mentions.offsets_N1,
         mentions.concepts_M,
@@ -72,7 +72,7 @@ def _checked_rows(mentions: Mentions, anchors_B: Ids, neighbours_BL: Ids) -> tup
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _expand(
+def _expand(  # noqa: PLR0917 (compiled: positional only)
     offsets_N1: Ids,
     concepts_M: Ints,
     captions_BL1: Ids,

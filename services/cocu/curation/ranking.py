@@ -15,6 +15,7 @@ import numpy as np
 
 from cocu.curation.archives import OWN_CAPTION, Candidates, Floats, Ids, Ints, Mentions
 from cocu.curation.products import dot
+from cocu.curation.statistics import Statistics
 
 __all__ = ["SCORINGS", "Comparisons", "Scores", "Scoring", "compare", "rank"]
 
@@ -31,7 +32,7 @@ class Scores(NamedTuple):
 
 
 class Comparisons(NamedTuple):
-    """Cosines of candidates with the anchor (C) and with each origin's image (O), the anchor for OWN_CAPTION."""
+    """Cosines of candidates with the anchor (C), and with the image of each origin (O)."""
 
     similarities_C: Floats
     origin_similarities_O: Floats
@@ -55,7 +56,10 @@ class Scoring(Protocol):
         origin_offsets_C1: Ids,
         origins_O: Ints,
         origin_similarities_O: Floats,
+        neighbours_BL: Ids,
         neighbour_similarities_BL: Floats | None,
+        concepts_VD: Floats,
+        statistics: Statistics | None,
     ) -> Scores:
         """Score every candidate."""
 
@@ -69,6 +73,7 @@ def rank(
     images_BD: Floats,
     concepts_VD: Floats,
     neighbour_similarities_BL: Floats | None = None,
+    statistics: Statistics | None = None,
 ) -> Scores:
     """Score the candidates that `expand` found with the same `mentions` and `neighbours_BL`.
 
@@ -92,7 +97,10 @@ def rank(
         origin_offsets_C1=candidates.origin_offsets_C1,
         origins_O=candidates.origins_O,
         origin_similarities_O=comparisons.origin_similarities_O,
+        neighbours_BL=neighbours_BL,
         neighbour_similarities_BL=neighbour_similarities_BL,
+        concepts_VD=concepts_VD,
+        statistics=statistics,
     )
 
 
@@ -149,7 +157,10 @@ def score_as_set(
     origin_offsets_C1: Ids,
     origins_O: Ints,
     origin_similarities_O: Floats,
+    neighbours_BL: Ids,
     neighbour_similarities_BL: Floats | None,
+    concepts_VD: Floats,
+    statistics: Statistics | None,
 ) -> Scores:
     """The corrected score: a candidate's reference images are its origins and the anchor, each once."""
     global_C, local_C = _ratios(
@@ -166,7 +177,10 @@ def score_as_released(
     origin_offsets_C1: Ids,
     origins_O: Ints,
     origin_similarities_O: Floats,
+    neighbours_BL: Ids,
     neighbour_similarities_BL: Floats | None,
+    concepts_VD: Floats,
+    statistics: Statistics | None,
 ) -> Scores:
     """The released score: the anchor is appended to the reference images even if it is one of them (D2).
 
@@ -184,7 +198,7 @@ SCORINGS: Mapping[str, Scoring] = {"official": score_as_released, "set": score_a
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _compare(
+def _compare(  # noqa: PLR0917 (compiled: positional only)
     offsets_B1: Ids,
     concepts_C: Ints,
     origin_offsets_C1: Ids,
@@ -218,7 +232,7 @@ def _compare(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _ratios(
+def _ratios(  # noqa: PLR0917 (compiled: positional only)
     offsets_B1: Ids,
     similarities_C: Floats,
     origin_offsets_C1: Ids,

@@ -55,7 +55,7 @@ def with_substrings(
     """
     inner_offsets_V1, inner = contained_names(names)
     rows_M = owners(mentions.offsets_N1)
-    gained_offsets_M1, inner_places = take(inner_offsets_V1, mentions.concepts_M)
+    gained_offsets_M1, inner_places = take(inner_offsets_V1, mentions.concepts_M.astype(np.int64))
     gained_rows = rows_M[owners(gained_offsets_M1)]
     width = np.int64(max(len(names), 1))
     keys = np.concatenate([rows_M * width + mentions.concepts_M, gained_rows * width + inner[inner_places]])
@@ -65,13 +65,21 @@ def with_substrings(
     similarities = np.empty(len(keys), mentions.similarities_M.dtype)
     named = first < len(rows_M)
     similarities[named] = mentions.similarities_M[first[named]]
-    _fill(similarities, np.flatnonzero(~named), rows, concepts, concepts_VD, embeddings_of)
+    _fill(
+        similarities,
+        unknown=np.flatnonzero(~named),
+        rows=rows,
+        concepts=concepts,
+        concepts_VD=concepts_VD,
+        embeddings_of=embeddings_of,
+    )
     offsets_N1 = np.searchsorted(rows, np.arange(len(mentions.offsets_N1)))
     return Mentions(offsets_N1=offsets_N1.astype(np.int64), concepts_M=concepts, similarities_M=similarities)
 
 
 def _fill(
     similarities: Floats,
+    *,
     unknown: Ids,
     rows: Ids,
     concepts: Ints,
