@@ -21,6 +21,9 @@ from cocu.storage.catalog.states import (
     Stage,
 )
 
+Planned = tuple[str, str]
+"""(id, stage) of a chunk to put into the queue of its stage, once the transaction is committed."""
+
 RESEND_SECONDS = 300.0
 """How long a message is trusted to lie in a queue; then the sweeper sends another. Two do no harm."""
 
@@ -59,8 +62,10 @@ def plan(
     scope: str = "",
     curation_id: str | None = None,
     units: int = 0,
-) -> str:
-    """Makes sure that this work is pending, running or done; what failed gets a new chance. Returns its id.
+) -> list[Planned]:
+    """Makes sure that this work is pending, running or done; what failed gets a new chance.
+
+    Returns the chunk if it is pending now.
 
     The caller holds the lock of the dataset, or of the curation for a stage of its own.
     """
@@ -81,20 +86,14 @@ def plan(
         connection.execute(insert(models.Chunk).values(values))
     elif state in (ChunkState.FAILED, ChunkState.CANCELLED):
         restart(connection, chunk_id=chunk_id)
-    return chunk_id
+    return [] if state in (ChunkState.RUNNING, ChunkState.DONE) else [(chunk_id, stage)]
 
 
-def restart(connection: Connection, *, chunk_id: str) -> str:
-    """Makes the chunk pending as if it had never been tried; returns its id."""
+def restart(connection: Connection, *, chunk_id: str) -> None:
+    """Makes the chunk pending as if it had never been tried."""
     values = {"state": ChunkState.PENDING, "attempts": 0, "failures": 0, "units_done": 0, "error": None}
     values |= {"lease_owner": None, "lease_until": database_seconds() + RESEND_SECONDS, "not_before": 0.0}
     connection.execute(update(models.Chunk).where(models.Chunk.id == chunk_id).values(values))
-    return chunk_id
-
-
-def find(connection: Connection, *, dataset_id: str, stage: Stage, subject: str, scope: str = "") -> str:
-    """The id of the chunk that does this work."""
-    return identity(dataset_id=dataset_id, scope=scope, stage=stage, subject=subject)
 
 
 def get(connection: Connection, *, chunk_id: str) -> ChunkRecord | None:
@@ -193,7 +192,7 @@ def others_running(catalog: Catalog, *, dataset_id: str, but: str) -> bool:
         return connection.execute(statement.limit(1)).first() is not None
 
 
-def sweep(catalog: Catalog, *, limit: int = 1_000) -> list[tuple[str, str]]:
+def sweep(catalog: Catalog, *, limit: int = 1_000) -> list[Planned]:
     """(id, stage) of chunks to put into the queue again: abandoned by a worker, or their message is lost."""
     now = database_seconds()
     due = (

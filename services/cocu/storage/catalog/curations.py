@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from cocu.errors import ConflictError, InvalidInputError, NotFoundError
-from cocu.storage.catalog import datasets, events, models, planning
+from cocu.storage.catalog import chunks, datasets, events, models, planning
 from cocu.storage.catalog.clock import Instant, database_seconds
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import Page, fetch_all, fetch_one, page_of, select_record
@@ -75,7 +75,7 @@ class Created:
 
     curation: CurationRecord
     new: bool
-    chunks: tuple[tuple[str, str], ...]
+    chunks: tuple[chunks.Planned, ...]
 
 
 def snapshot_hash(shards: Sequence[str]) -> str:

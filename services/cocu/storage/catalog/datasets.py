@@ -109,8 +109,8 @@ def lock(connection: Connection, *, dataset_id: str) -> str | None:
     return connection.execute(statement).scalar_one_or_none()
 
 
-def begin_deletion(catalog: Catalog, *, tenant: str, dataset_id: str) -> str:
-    """Makes the dataset invisible, cancels its curations, plans its removal; returns the chunk to enqueue.
+def begin_deletion(catalog: Catalog, *, tenant: str, dataset_id: str) -> list[chunks.Planned]:
+    """Makes the dataset invisible, cancels its curations, plans its removal; returns that to enqueue.
 
     Raises NotFoundError when the tenant has none of this id.
     """

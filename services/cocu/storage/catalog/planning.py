@@ -30,8 +30,7 @@ from cocu.storage.catalog.states import (
     UploadState,
 )
 
-Planned = list[tuple[str, str]]
-"""(id, stage) of chunks to enqueue once the transaction is committed."""
+Planned = list[chunks.Planned]
 
 FOLLOWING = {
     Stage.EMBED: Stage.NEIGHBOURS,
@@ -46,7 +45,7 @@ class Taken:
     """A chunk to run, if this worker got it; and chunks to enqueue because this one was given up instead."""
 
     chunk: chunks.ChunkRecord | None
-    planned: tuple[tuple[str, str], ...] = ()
+    planned: tuple[chunks.Planned, ...] = ()
 
 
 def begin(connection: Connection, *, curation_id: str) -> Planned:
@@ -54,13 +53,12 @@ def begin(connection: Connection, *, curation_id: str) -> Planned:
     run = _lock(connection, [curation_id])[0]
     planned: Planned = []
     for shard_id, samples in _shards(connection, curation_id):
-        embed = _plan_shared(connection, run, Stage.EMBED, shard_id, samples)
-        planned += embed
+        planned += _plan(connection, run, Stage.EMBED, shard_id, samples)
         chunk = chunks.identity(
             dataset_id=run.dataset_id, scope=run.encoder_hash, stage=Stage.EMBED, subject=shard_id
         )
         if _state(connection, chunk) == ChunkState.DONE:
-            planned += _plan_shared(connection, run, Stage.INDEX, shard_id, samples)
+            planned += _plan(connection, run, Stage.INDEX, shard_id, samples)
     return planned + _advance(connection, run)
 
 
@@ -100,7 +98,7 @@ def finish(catalog: Catalog, *, chunk_id: str, owner: str) -> Planned:
         chunks.close(connection, chunk_id=chunk_id)
         planned: Planned = []
         if chunk.stage == Stage.EMBED and runs:
-            planned += _plan_shared(connection, runs[0], Stage.INDEX, chunk.subject, chunk.units_total)
+            planned += _plan(connection, runs[0], Stage.INDEX, chunk.subject, chunk.units_total)
         return planned + _tell(connection, chunk, runs)
 
 
@@ -199,31 +197,18 @@ def _set_run(connection: Connection, run: Any, **values: Any) -> None:
     connection.execute(update(models.Curation).where(models.Curation.id == run.id).values(values))
 
 
-def _plan_shared(connection: Connection, run: Any, stage: Stage, shard_id: str, samples: int) -> Planned:
-    chunk_id = chunks.plan(
-        connection,
-        tenant=run.tenant,
-        dataset_id=run.dataset_id,
-        stage=stage,
-        subject=shard_id,
-        scope=run.encoder_hash,
-        units=samples,
-    )
-    return [(chunk_id, stage)] if _state(connection, chunk_id) == ChunkState.PENDING else []
-
-
-def _plan_own(connection: Connection, run: Any, stage: Stage, subject: str, units: int) -> Planned:
-    chunk_id = chunks.plan(
+def _plan(connection: Connection, run: Any, stage: Stage, subject: str, units: int) -> Planned:
+    shared = stage in SHARED_STAGES
+    return chunks.plan(
         connection,
         tenant=run.tenant,
         dataset_id=run.dataset_id,
         stage=stage,
         subject=subject,
-        scope=run.id,
-        curation_id=run.id,
+        scope=run.encoder_hash if shared else run.id,
+        curation_id=None if shared else run.id,
         units=units,
     )
-    return [(chunk_id, stage)]
 
 
 def _start(connection: Connection, run: Any) -> None:
@@ -305,11 +290,11 @@ def _advance(connection: Connection, run: Any) -> Planned:
         connection, tenant=run.tenant, curation_id=run.id, kind=EventKind.STAGE, data={"stage": following}
     )
     if following in (Stage.GROUP, Stage.PUBLISH):
-        return _plan_own(connection, run, following, WHOLE, run.samples)
+        return _plan(connection, run, following, WHOLE, run.samples)
     planned: Planned = []
     for shard_id, samples in _shards(connection, run.id):
         if shard_id in done:
-            planned += _plan_own(connection, run, following, shard_id, samples)
+            planned += _plan(connection, run, following, shard_id, samples)
     return planned
 
 

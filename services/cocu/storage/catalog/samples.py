@@ -120,8 +120,8 @@ def ingested(
     upload_id: str,
     shards: Sequence[NewShard],
     rejected: Sequence[rejections.NewRejection],
-) -> list[str]:
-    """The upload has become these shards; returns the chunks to enqueue.
+) -> list[chunks.Planned]:
+    """The upload has become these shards; returns what to enqueue.
 
     The earlier upload owns a key, whichever was ingested first. So when a later upload has one of these keys,
     it is ingested again (its chunk is returned); when an earlier one has got a key meanwhile, this one is.
@@ -138,7 +138,8 @@ def ingested(
         keys = [key for new in shards for key in new.keys]
         owners = {other for _, other in _owners(connection, dataset_id=dataset_id, keys=keys)} - {ordinal}
         if any(other < ordinal for other in owners):
-            return [chunks.restart(connection, chunk_id=chunk_id)]
+            chunks.restart(connection, chunk_id=chunk_id)
+            return [(chunk_id, Stage.INGEST)]
         again = [_ingest_again(connection, dataset_id=dataset_id, ordinal=other) for other in sorted(owners)]
         _forget(connection, dataset_id=dataset_id, upload_id=upload_id)
         _remember(connection, upload=upload, shards=shards)
@@ -170,13 +171,14 @@ def _owners(connection: Connection, *, dataset_id: str, keys: Sequence[str]) -> 
         yield from ((row.key, row.upload_ordinal) for row in connection.execute(statement))
 
 
-def _ingest_again(connection: Connection, *, dataset_id: str, ordinal: int) -> str:
+def _ingest_again(connection: Connection, *, dataset_id: str, ordinal: int) -> chunks.Planned:
     where = (models.Upload.dataset_id == dataset_id, models.Upload.ordinal == ordinal)
     upload_id = connection.execute(select(models.Upload.id).where(*where)).scalar_one()
     _forget(connection, dataset_id=dataset_id, upload_id=upload_id)
     connection.execute(update(models.Upload).where(*where).values(state=UploadState.RECEIVED, accepted=0))
-    chunk = chunks.find(connection, dataset_id=dataset_id, stage=Stage.INGEST, subject=upload_id)
-    return chunks.restart(connection, chunk_id=chunk)
+    chunk_id = chunks.identity(dataset_id=dataset_id, scope="", stage=Stage.INGEST, subject=upload_id)
+    chunks.restart(connection, chunk_id=chunk_id)
+    return chunk_id, Stage.INGEST
 
 
 def _forget(connection: Connection, *, dataset_id: str, upload_id: str) -> None:

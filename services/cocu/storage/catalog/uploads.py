@@ -71,10 +71,10 @@ def register(
 
 def receive(
     catalog: Catalog, *, tenant: str, upload_id: str, object_path: str, size: int, sha256: str
-) -> tuple[UploadRecord, str | None]:
+) -> tuple[UploadRecord, list[chunks.Planned]]:
     """The whole file lies at `object_path`: gives the upload its ordinal and plans its ingest.
 
-    Returns the upload and the chunk to enqueue; no chunk when the same content had been received before, and
+    Returns the upload and what to enqueue; nothing when the same content had been received before, and
     then the new object is the caller's to delete. Raises ConflictError when other content was received under
     its name.
     """
@@ -88,7 +88,7 @@ def receive(
             raise NotFoundError(f"no dataset {record.dataset_id!r}")
         if record.state in (UploadState.RECEIVED, UploadState.INGESTED):
             if record.sha256 == sha256:
-                return record, None
+                return record, []
             raise ConflictError(
                 f"upload {record.name!r} has other content already; send this under another name"
             )
@@ -107,12 +107,12 @@ def receive(
             .where(models.Upload.id == upload_id)
             .values(values | {"received_at": database_seconds()})
         )
-        chunk = chunks.plan(
+        planned = chunks.plan(
             connection, tenant=tenant, dataset_id=record.dataset_id, stage=Stage.INGEST, subject=upload_id
         )
         received = fetch_one(connection, UploadRecord, statement.where(*where))
     assert received is not None
-    return received, chunk
+    return received, planned
 
 
 def fail(catalog: Catalog, *, tenant: str, upload_id: str, error: str) -> None:
@@ -153,6 +153,15 @@ def list_page(
     with catalog.read() as connection:
         records = fetch_all(connection, UploadRecord, statement)
     return page_of(records, limit, [record.id for record in records])
+
+
+def names(catalog: Catalog, *, tenant: str, dataset_id: str) -> dict[str, str]:
+    """The names of a dataset's uploads by their ids."""
+    statement = select(models.Upload.id, models.Upload.name).where(
+        models.Upload.tenant == tenant, models.Upload.dataset_id == dataset_id
+    )
+    with catalog.read() as connection:
+        return {row.id: row.name for row in connection.execute(statement)}
 
 
 def of_chunk(catalog: Catalog, *, upload_id: str) -> UploadRecord:
