@@ -23,7 +23,7 @@ _WITH_PLACE = (
     "{things} {place}",
     "a photo of {things} {place}",
     "there is {things} {place}",
-    "we saw {things} {place}",
+    "here we have {things} {place}",
     "{place}: {things}",
     "a picture of {things} {place}",
     "look, {things} {place}!",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from cocu.datasets.scenes.backgrounds import draw_setting
+from cocu.datasets.scenes.surroundings import draw_setting
 from cocu.datasets.scenes.canvas import BACKGROUND_VALUES, PICTURE_SIZE
 from cocu.datasets.scenes.captions import choose_named, write_caption
 from cocu.datasets.scenes.concepts import objects
