@@ -50,18 +50,23 @@ def plural(word: str) -> str:
     """The plural of one lower-case noun; a plural-only or unchanging noun is returned as it is."""
     if word in word_tables.UNCHANGING:
         return word
-    if word in word_tables.IRREGULAR:
-        return word_tables.IRREGULAR[word]
-    for ending, plural_ending in word_tables.IRREGULAR_ENDINGS.items():
-        if word.endswith(ending) and word not in word_tables.REGULAR_DESPITE_ENDING:
-            return word[: -len(ending)] + plural_ending
+    return _irregular_plural(word) or _regular_plural(word)
+
+
+def _irregular_plural(word: str) -> str | None:
     if word in word_tables.F_TO_VES:
         return re.sub("fe?$", "ves", word)
-    if re.search("(s|x|z|ch|sh)$", word):
-        return word + "es"
+    if word not in word_tables.REGULAR_DESPITE_ENDING:
+        for ending, plural_ending in word_tables.IRREGULAR_ENDINGS.items():
+            if word.endswith(ending):
+                return word[: -len(ending)] + plural_ending
+    return word_tables.IRREGULAR.get(word)
+
+
+def _regular_plural(word: str) -> str:
     if re.search("[^aeiou]y$", word):
         return word[:-1] + "ies"
-    if word in word_tables.O_TO_OES:
+    if word in word_tables.O_TO_OES or re.search("(s|x|z|ch|sh)$", word):
         return word + "es"
     return word + "s"
 
@@ -115,7 +120,7 @@ def readings(name: str) -> Iterator[tuple[str, int]]:
     """
     yield form(name), NAME_AS_WRITTEN if form(name) == name else NAME
     parts = [part for part in _SENSE_NOTE.split(name) if part.strip()]
-    if parts and parts != [name]:
+    if parts != [name]:
         yield from ((form(part), WITHOUT_NOTE) for part in parts)
     for part in parts:
         alternatives = part.split("/")
@@ -148,7 +153,8 @@ def claims(name: str, synonyms: Iterable[str]) -> dict[str, int]:
         stated[text] = min(strength, stated.get(text, strength))
     for synonym in synonyms:
         for text, strength in readings(synonym):
-            stated[text] = min(max(strength, SYNONYM), stated.get(text, strength))
+            claim = max(strength, SYNONYM)
+            stated[text] = min(claim, stated.get(text, claim))
     stated.pop("", None)
     derived: dict[str, int] = {}
     for text, strength in stated.items():

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from cocu.curation import surface_forms, vocabulary_files
+from cocu.curation import class_names, surface_forms, vocabulary_files
 from cocu.curation.archives import Ids, Ints
 from cocu.curation.matching import Matcher
 
@@ -205,6 +205,22 @@ class Vocabulary:
         kept = tuple(concept for at, concept in enumerate(self.concepts) if at not in left_out)
         return self if len(kept) == len(self.concepts) else replace(self, concepts=kept)
 
+    def find_class(self, class_name: str, synonyms: Iterable[str] = ()) -> int | None:
+        """The id of the concept that a benchmark's class is, by any reading of its name or synonyms, or None."""
+        readings = (phrase for text in (class_name, *synonyms) for phrase in class_names.phrases(text))
+        return next((concept for phrase in readings if (concept := self.find(phrase)) is not None), None)
+
+    def without_benchmarks(self, benchmarks: Iterable[str]) -> Vocabulary:
+        """The vocabulary without any concept that is a class of these benchmarks ("voc", "coco", …).
+
+        Every reading of a class name and of its synonyms goes, so that none of them can be learnt.
+
+        Raises:
+            ValueError: there is no benchmark of that name.
+        """
+        classes = [entry for benchmark in benchmarks for entry in class_names.classes(benchmark)]
+        return self.without([phrase for entry in classes for text in (entry.name, *entry.synonyms) for phrase in class_names.phrases(text)])
+
     @cached_property
     def _forms(self) -> dict[str, int]:
         return {text: at for at, concept in enumerate(self.concepts) for text in concept.forms}
@@ -216,6 +232,38 @@ class Vocabulary:
     @cached_property
     def _matcher(self) -> Matcher:
         return Matcher(self._forms)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many of a benchmark's `total` classes a vocabulary covers, and the names of those it does not."""
+
+    benchmark: str
+    total: int
+    missing: tuple[str, ...]
+
+    @property
+    def covered(self) -> int:
+        """The number of classes that are concepts of the vocabulary, by name or by another form."""
+        return self.total - len(self.missing)
+
+
+def overlap(vocabulary: Vocabulary, benchmark: str | Iterable[str]) -> Overlap:
+    """Which classes of a benchmark are concepts of a vocabulary.
+
+    Args:
+        vocabulary: the vocabulary.
+        benchmark: a name known to `class_names.benchmarks`, or class names as a benchmark of the caller writes them.
+
+    Raises:
+        ValueError: there is no benchmark of that name.
+    """
+    if isinstance(benchmark, str):
+        name, classes = benchmark, class_names.classes(benchmark)
+    else:
+        name, classes = "given", tuple(vocabulary_files.Entry(class_name) for class_name in benchmark)
+    missing = [entry.name for entry in classes if vocabulary.find_class(entry.name, entry.synonyms) is None]
+    return Overlap(name, len(classes), tuple(missing))
 
 
 _NOBODY = -1
