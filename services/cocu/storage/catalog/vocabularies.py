@@ -28,6 +28,11 @@ class VocabularyRecord:
     created_at: datetime
 
 
+def identity(hash: str) -> str:
+    """The id of a vocabulary, from the hash of its document."""
+    return hash[:32]
+
+
 def create(
     catalog: Catalog, *, tenant: str, name: str, version: str, hash: str, source: str, concepts: int
 ) -> tuple[VocabularyRecord, bool]:
@@ -35,7 +40,7 @@ def create(
 
     Raises ConflictError when this name and version belong to another document.
     """
-    vocabulary_id = hash[:32]
+    vocabulary_id = identity(hash)
     values = {"tenant": tenant, "id": vocabulary_id, "name": name, "version": version, "hash": hash}
     try:
         with catalog.write() as connection:

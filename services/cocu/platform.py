@@ -1,0 +1,248 @@
+"""A platform: the parts that the settings choose, opened. The API and the workers are both made of one.
+
+with Platform.open(Settings()) as platform:
+    platform.catalog, platform.objects, platform.vectors
+    platform.encoders.get("photo").embed_texts(["a dog"])
+    platform.vocabularies.load(tenant="default", vocabulary="visual")
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Self
+
+from cocu.curation.vocabulary import Vocabulary
+from cocu.datasets.limits import Limits
+from cocu.encoders.bundle import DESCRIPTION, Bundle
+from cocu.encoders.encoder import Encoder
+from cocu.encoders.inprocess import InProcessEncoder
+from cocu.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from cocu.settings import Settings
+from cocu.storage import paths
+from cocu.storage.catalog import Catalog, vocabularies
+from cocu.storage.catalog.records import Page
+from cocu.storage.catalog.vocabularies import VocabularyRecord
+from cocu.storage.objects import ObjectStore
+from cocu.storage.vectors import Vectors
+
+Planned = tuple[str, str]
+"""(id, stage) of a chunk of work to put into the queue of its stage."""
+
+
+class Platform:
+    """The opened parts of one platform; safe to use from many threads, to be closed once."""
+
+    def __init__(self, settings: Settings, *, catalog: Catalog, objects: ObjectStore) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self.objects = objects
+        self.encoders = Encoders(Path(settings.encoders_url))
+        self.vocabularies = Vocabularies(catalog, objects)
+        self._send: Callable[[Iterable[Planned]], None] = _leave_to_the_sweeper
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Opens the catalog and the objects; vectors and encoders when they are first used.
+
+        Raises InvalidInputError or UnavailableError, naming the part.
+        """
+        objects = ObjectStore.open(settings.objects_url, cache=settings.data_folder / "objects-cache")
+        return cls(settings, catalog=Catalog.open(settings.catalog_url), objects=objects)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The vector store."""
+        return Vectors.open(self.settings.vectors_url)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How much the readers accept."""
+        return Limits(
+            max_pixels=self.settings.max_image_pixels,
+            max_image_bytes=self.settings.max_image_bytes,
+            max_samples_per_shard=self.settings.samples_per_shard,
+        )
+
+    def send_with(self, send: Callable[[Iterable[Planned]], None]) -> None:
+        """Tells how chunks of work reach the workers' queues; `workers` does this when it starts."""
+        self._send = send
+
+    def enqueue(self, planned: Iterable[Planned]) -> None:
+        """Puts chunks into the queues of their stages. What is lost on the way, the sweeper sends again."""
+        self._send(planned)
+
+    def close(self) -> None:
+        """Closes what was opened."""
+        if "vectors" in self.__dict__:
+            self.vectors.close()
+        self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _leave_to_the_sweeper(planned: Iterable[Planned]) -> None:
+    """Where no worker was started in this process, and no queue is connected, the sweeper finds the chunks."""
+
+
+@cache
+def _shipped() -> Vocabulary:
+    return Vocabulary.shipped()
+
+
+@dataclass(frozen=True)
+class EncoderDescription:
+    """An encoder that the platform offers."""
+
+    name: str
+    hash: str
+    dim: int
+    license: str
+    source: str
+
+
+class Encoders:
+    """The encoder bundles of a folder (or the one that the folder is), opened when they are first used."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._known: dict[Path, tuple[float, Bundle]] = {}
+        self._opened: dict[str, Encoder] = {}
+
+    def list(self) -> list[EncoderDescription]:
+        """Every encoder, by name. Raises InvalidBundleError for a bundle that is incomplete."""
+        return [
+            EncoderDescription(
+                name=bundle.name,
+                hash=bundle.hash,
+                dim=bundle.dim,
+                license=bundle.license,
+                source=bundle.source,
+            )
+            for bundle in self._load()
+        ]
+
+    def describe(self, name: str | None = None) -> EncoderDescription:
+        """The encoder of this name or hash; without one the only, or first, encoder. Raises NotFoundError."""
+        found = self.list()
+        matching = [one for one in found if name in (None, one.name, one.hash)]
+        if matching:
+            return matching[0]
+        names = ", ".join(one.name for one in found) or "none"
+        wanted = "no encoder" if name is None else f"no encoder {name!r}"
+        raise NotFoundError(f"{wanted} under {self._folder.name}; there are: {names}")
+
+    def get(self, name: str | None = None) -> Encoder:
+        """The encoder of this name or hash, ready to use. Raises NotFoundError, InvalidBundleError."""
+        wanted = self.describe(name).hash
+        with self._lock:
+            if wanted not in self._opened:
+                bundle = next(bundle for bundle in self._bundles() if bundle.hash == wanted)
+                self._opened[wanted] = InProcessEncoder(bundle)
+            return self._opened[wanted]
+
+    def require(self, *, name: str, hash: str) -> Encoder:
+        """The encoder of exactly this hash. Raises IntegrityError when it is gone or has changed."""
+        if hash not in {one.hash for one in self.list()}:
+            raise IntegrityError(
+                f"encoder {name!r} is not the one this work began with (hash {hash[:12]}…); "
+                "put that bundle back, or start a new curation"
+            )
+        return self.get(hash)
+
+    def _bundles(self) -> tuple[Bundle, ...]:
+        single = (self._folder / DESCRIPTION).is_file()
+        inside = self._folder.glob(f"*/{DESCRIPTION}")
+        folders = [self._folder] if single else sorted(path.parent for path in inside)
+        return tuple(sorted((self._bundle(folder) for folder in folders), key=lambda bundle: bundle.name))
+
+    def _bundle(self, folder: Path) -> Bundle:
+        # A bundle's hash reads hundreds of megabytes: only when a file in the folder has changed.
+        changed = max(path.stat().st_mtime for path in folder.iterdir())
+        known = self._known.get(folder)
+        if known is None or known[0] != changed:
+            known = self._known[folder] = (changed, Bundle.load(folder))
+        return known[1]
+
+
+class Vocabularies:
+    """Vocabularies: rows in the catalog, documents in the object store; every tenant has the shipped one."""
+
+    def __init__(self, catalog: Catalog, objects: ObjectStore) -> None:
+        self._catalog = catalog
+        self._objects = objects
+        self._lock = threading.Lock()
+        self._loaded: dict[str, Vocabulary] = {}
+        self._offered: set[str] = set()
+
+    def add(self, *, tenant: str, vocabulary: Vocabulary, source: str) -> tuple[VocabularyRecord, bool]:
+        """Keeps a vocabulary and tells whether it is new: the same document twice is one vocabulary.
+
+        Raises InvalidInputError for one without concepts, ConflictError when its name and version are taken.
+        """
+        if not vocabulary.concepts:
+            raise InvalidInputError("the vocabulary has no concepts; give it at least one")
+        self._objects.put(paths.vocabulary(vocabulary.hash), vocabulary.to_json().encode())
+        return vocabularies.create(
+            self._catalog,
+            tenant=tenant,
+            name=vocabulary.name,
+            version=vocabulary.version,
+            hash=vocabulary.hash,
+            source=source,
+            concepts=len(vocabulary.concepts),
+        )
+
+    def load(self, *, tenant: str, vocabulary: str | None = None) -> tuple[VocabularyRecord, Vocabulary]:
+        """The vocabulary of this id or name; the shipped one without either. Raises NotFoundError."""
+        self._offer_shipped(tenant)
+        wanted = vocabularies.identity(_shipped().hash) if vocabulary is None else vocabulary
+        record = vocabularies.get(self._catalog, tenant=tenant, vocabulary=wanted)
+        return record, self.of_hash(record.hash)
+
+    def list_page(self, *, tenant: str, limit: int, after: str | None = None) -> Page[VocabularyRecord]:
+        """The tenant's vocabularies, the shipped one among them."""
+        self._offer_shipped(tenant)
+        return vocabularies.list_page(self._catalog, tenant=tenant, limit=limit, after=after)
+
+    def of_hash(self, hash: str) -> Vocabulary:
+        """The vocabulary of this hash. Raises IntegrityError when its document says otherwise."""
+        with self._lock:
+            if hash not in self._loaded:
+                vocabulary = Vocabulary.from_json(self._objects.get(paths.vocabulary(hash)).decode())
+                if vocabulary.hash != hash:
+                    raise IntegrityError(
+                        f"the document of vocabulary {hash[:12]}… has hash {vocabulary.hash[:12]}…"
+                    )
+                self._loaded[hash] = vocabulary
+            return self._loaded[hash]
+
+    def _offer_shipped(self, tenant: str) -> None:
+        if tenant in self._offered:
+            return
+        shipped = _shipped()
+        try:
+            self.add(tenant=tenant, vocabulary=shipped, source="shipped")
+        except ConflictError:
+            # The tenant uploaded another vocabulary under this name and version; both stay.
+            self._add_under_its_hash(tenant, shipped)
+        self._offered.add(tenant)
+
+    def _add_under_its_hash(self, tenant: str, shipped: Vocabulary) -> None:
+        vocabularies.create(
+            self._catalog,
+            tenant=tenant,
+            name=shipped.name,
+            version=f"{shipped.version}+{shipped.hash[:8]}",
+            hash=shipped.hash,
+            source="shipped",
+            concepts=len(shipped.concepts),
+        )
