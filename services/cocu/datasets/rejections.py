@@ -37,6 +37,8 @@ class Reason(StrEnum):
     TOO_MANY_ENTRIES = "too_many_entries"
     DECOMPRESSED_TOO_LARGE = "decompressed_too_large"
     COMPRESSION_RATIO = "compression_ratio"
+    TEXTS_TOO_LARGE = "texts_too_large"
+    NO_SAMPLES = "no_samples"
 
 
 DESCRIPTIONS: dict[Reason, str] = {
@@ -64,6 +66,8 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.TOO_MANY_ENTRIES: "The archive has more entries than the limit; the rest was not read.",
     Reason.DECOMPRESSED_TOO_LARGE: "The archive unpacks to more bytes than the limit; the rest was not read.",
     Reason.COMPRESSION_RATIO: "The archive unpacks to too many times its size; the rest was not read.",
+    Reason.TEXTS_TOO_LARGE: "Captions and metadata together exceed the limit; the rest was not read.",
+    Reason.NO_SAMPLES: "There is not one image in it.",
 }
 
 

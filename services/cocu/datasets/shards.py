@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from cocu.datasets.folders import folder_members
 from cocu.datasets.limits import DEFAULT_LIMITS, Limits
+from cocu.datasets.members import Member, Role, sample_name
 from cocu.datasets.reading import RawSample
+from cocu.datasets.tars import BLOCK
+
+_END = bytes(2 * BLOCK)
 
 
 @dataclass(frozen=True)
 class SampleRow:
-    """One row of the sample table: `offset` and `size` locate the image's bytes inside the shard's tar."""
+    """One row of the sample table.
+
+    offset, size: where the image's bytes lie inside the shard's tar, for reading them alone.
+    width, height: in pixels, as seen. sha256: 32 bytes, of the image's bytes.
+    """
 
     key: str
     caption: str
@@ -27,14 +39,67 @@ class SampleRow:
 def write_shard(
     samples: Iterable[RawSample], target: BinaryIO, *, limits: Limits = DEFAULT_LIMITS
 ) -> list[SampleRow]:
-    """Write samples to `target` as a tar until there are no more or the shard is full; return its rows.
+    """Write samples to `target` as a WebDataset tar until there are no more or the shard is full; return its rows.
 
-    The bytes are a function of the samples alone. Takes no more than it writes from an iterator, so that calling it
-    again with the same iterator writes the next shard; an empty list says that nothing was left.
+    The bytes are a function of the samples alone (no times, no users); images are written as they came.
+    Takes no more than it writes from an iterator, so that calling it again with the same iterator writes
+    the next shard; no rows say that nothing was left.
     """
-    raise NotImplementedError
+    rows = []
+    position = 0
+    for sample in islice(samples, limits.max_samples_per_shard):
+        for extension, data in _members(sample):
+            header = _header(f"{sample.key}.{extension}", len(data))
+            target.write(header)
+            target.write(data)
+            target.write(bytes(-len(data) % BLOCK))
+            if extension == sample.extension:
+                rows.append(_row(sample, position + len(header)))
+            position += len(header) + len(data) + (-len(data) % BLOCK)
+    target.write(_END)
+    return rows
 
 
-def pack_folder(folder: Path) -> Iterator[bytes]:
-    """Yield a tar of a folder's images, captions and metadata, in chunks: what a client uploads."""
-    raise NotImplementedError
+def pack_folder(folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[bytes]:
+    """Yield, in pieces, a tar of a folder's images, captions and metadata: what a client uploads.
+
+    Files come sorted and without times or users, so the same files give the same bytes. Files that no
+    reader would use are left out; dots within a file's name become `_`, so that a name is one key. Raises
+    NotADirectoryError, and UnreadableMemberError for a file that cannot be read.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
+    for member in folder_members(folder, limits):
+        if not isinstance(member, Member):
+            continue
+        named = sample_name(member.name, first_dot=False)
+        if named.role in (Role.IMAGE, Role.CAPTION, Role.METADATA, Role.OTHER_IMAGE):
+            extension = member.name.rpartition(".")[2].lower()
+            yield _header(f"{named.key}.{extension}", member.size)
+            yield from (member.read(), bytes(-member.size % BLOCK))
+    yield _END
+
+
+def _members(sample: RawSample) -> Iterator[tuple[str, bytes]]:
+    yield sample.extension, sample.image
+    yield "txt", sample.caption.encode()
+    if sample.metadata:
+        yield "json", json.dumps(sample.metadata, sort_keys=True).encode()
+
+
+def _header(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+def _row(sample: RawSample, offset: int) -> SampleRow:
+    return SampleRow(
+        key=sample.key,
+        caption=sample.caption,
+        offset=offset,
+        size=len(sample.image),
+        width=sample.width,
+        height=sample.height,
+        sha256=sample.sha256,
+    )
