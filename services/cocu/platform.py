@@ -89,7 +89,7 @@ class Platform:
 
 
 def _leave_to_the_sweeper(planned: Iterable[Planned]) -> None:
-    """Where no worker was started in this process, and no queue is connected, the sweeper finds the chunks."""
+    """Where no queue is connected in this process, a sweeper elsewhere finds the chunks."""
 
 
 @cache
@@ -117,18 +117,13 @@ class Encoders:
         self._known: dict[Path, tuple[float, Bundle]] = {}
         self._opened: dict[str, Encoder] = {}
 
-    def list(self) -> list[EncoderDescription]:
+    def list(self) -> tuple[EncoderDescription, ...]:
         """Every encoder, by name. Raises InvalidBundleError for a bundle that is incomplete."""
-        return [
-            EncoderDescription(
-                name=bundle.name,
-                hash=bundle.hash,
-                dim=bundle.dim,
-                license=bundle.license,
-                source=bundle.source,
-            )
-            for bundle in self._load()
-        ]
+        with self._lock:
+            bundles = self._bundles()
+        return tuple(
+            EncoderDescription(one.name, one.hash, one.dim, one.license, one.source) for one in bundles
+        )
 
     def describe(self, name: str | None = None) -> EncoderDescription:
         """The encoder of this name or hash; without one the only, or first, encoder. Raises NotFoundError."""
