@@ -10,7 +10,7 @@
 
     scenes.write_scenes(folder, seed=0, count=1200, shards=4)
 
-Scene i of a seed is a pure function of (seed, i): any range, in any process, in any order, gives the same scenes.
+Scene i of a seed is a pure function of (seed, i): any range, in any process and order, gives the same scenes.
 The objects are glyphs of Noto Color Emoji (see NOTICE); everything else is drawn here.
 """
 

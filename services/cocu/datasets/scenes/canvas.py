@@ -89,11 +89,13 @@ class Canvas:
     def gradient(self, top: Colour, bottom: Colour, *, end: float = 1.0, label: str) -> None:
         """Fill from the upper edge down to `end`, colour running from top to bottom."""
         height = max(1, round(end * _CANVAS_SIZE))
-        self._picture.paste(_column(top, bottom, height).resize((_CANVAS_SIZE, height), Image.Resampling.NEAREST), (0, 0))
+        self._picture.paste(
+            _column(top, bottom, height).resize((_CANVAS_SIZE, height), Image.Resampling.NEAREST), (0, 0)
+        )
         self._draw_mask.rectangle((0, 0, PICTURE_SIZE, end * PICTURE_SIZE), fill=BACKGROUND_VALUES[label])
 
     def below(self, line: Sequence[Point], top: Colour, bottom: Colour, *, label: str | None = None) -> None:
-        """Fill everything under a line that crosses the picture, colour running down from its highest point."""
+        """Fill all that is under a line across the picture, colour running down from its highest point."""
         self.shaded([*line, (1.02, 1.02), (-0.02, 1.02)], top, bottom, label=label)
 
     def shaded(
@@ -107,7 +109,9 @@ class Canvas:
         stencil = Image.new("L", (_CANVAS_SIZE, last - first))
         shifted = [(x * _CANVAS_SIZE, y * _CANVAS_SIZE - first) for x, y in points]
         ImageDraw.Draw(stencil).polygon(shifted, fill=255)
-        shading = _column(top, bottom, last - first).resize((_CANVAS_SIZE, last - first), Image.Resampling.NEAREST)
+        shading = _column(top, bottom, last - first).resize(
+            (_CANVAS_SIZE, last - first), Image.Resampling.NEAREST
+        )
         self._picture.paste(shading, (0, first), stencil)
         if label is not None:
             self._draw_mask.polygon(_scaled(points, PICTURE_SIZE), fill=BACKGROUND_VALUES[label])
@@ -157,7 +161,7 @@ class Canvas:
         )
 
     def finish(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """The picture float32 [S, S, 3] in grey levels, textured by what each pixel shows, and its mask uint8 [S, S]."""
+        """The picture float32 [S, S, 3], each pixel textured as what it shows, and the mask uint8 [S, S]."""
         picture_SSC = np.asarray(self._picture.reduce(_OVERSAMPLING), dtype=np.float32)
         mask_SS = np.array(self._mask)
         grain, streaks = _noise_banks()

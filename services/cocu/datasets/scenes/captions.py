@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,8 +54,8 @@ _JOINTS = (
 
 
 def choose_named(rng: np.random.Generator, placed: Sequence[Placed], side: int) -> list[str]:
-    """One or two names of things placed, drawn with chances that grow with visible area and nearness to the middle."""
-    salience: Counter[str] = Counter()
+    """One or two names of things placed; chances grow with visible area and nearness to the middle."""
+    salience: defaultdict[str, float] = defaultdict(float)
     for thing in placed:
         left, top, right, bottom = thing.box
         area = thing.visible * (right - left) * (bottom - top) / side**2
@@ -64,13 +64,15 @@ def choose_named(rng: np.random.Generator, placed: Sequence[Placed], side: int) 
     names = sorted(salience)
     weights_K = np.array([salience[name] for name in names])
     count = min(len(names), 2 if rng.random() < TWO_THINGS else 1)
-    return [names[i] for i in rng.choice(len(names), size=count, replace=False, p=weights_K / weights_K.sum())]
+    return [
+        names[i] for i in rng.choice(len(names), size=count, replace=False, p=weights_K / weights_K.sum())
+    ]
 
 
 def write_caption(
     rng: np.random.Generator, named: Sequence[str], placed: Sequence[Placed], background: str | None
 ) -> tuple[str, tuple[str, ...]]:
-    """A sentence about the things and, at times, the background (never if None); and the names it stands for."""
+    """A sentence on the things and, at times, the background (never if None); and the names it stands for."""
     counts = Counter(thing.name for thing in placed)
     with_place = rng.random() < BACKGROUND and background is not None
     if not with_place and rng.random() < _BARE:
@@ -91,7 +93,11 @@ def _noun_phrase(rng: np.random.Generator, thing: SceneObject, count: int) -> st
         determiner = thing.article if rng.random() < 0.7 else "the"
         return f"{determiner} {_form(rng, thing, many=True)}"
     if count > 1:
-        number = _NUMBERS.get(count, "several") if rng.random() < 0.7 else _pick(rng, ("some", "several", "many", "the"))
+        number = (
+            _NUMBERS.get(count, "several")
+            if rng.random() < 0.7
+            else _pick(rng, ("some", "several", "many", "the"))
+        )
         return f"{number} {_form(rng, thing, many=True)}"
     word = _form(rng, thing, many=False)
     determiner = _pick(rng, _DETERMINERS)
@@ -100,7 +106,9 @@ def _noun_phrase(rng: np.random.Generator, thing: SceneObject, count: int) -> st
 
 def _form(rng: np.random.Generator, thing: SceneObject, *, many: bool) -> str:
     synonyms = thing.forms[1:]
-    one, more = synonyms[rng.integers(len(synonyms))] if synonyms and rng.random() < _SYNONYM else thing.forms[0]
+    one, more = (
+        synonyms[rng.integers(len(synonyms))] if synonyms and rng.random() < _SYNONYM else thing.forms[0]
+    )
     return more if many else one
 
 
@@ -112,4 +120,4 @@ def _sentence(rng: np.random.Generator, words: str) -> str:
 
 
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]

@@ -24,7 +24,7 @@ class Background:
 class SceneObject:
     """A kind of thing.
 
-    Guarantees: `forms` begins with (name, plural); further pairs are synonyms. `article` is set for things that are
+    Guarantees: `forms` begins with (name, plural); further pairs are synonyms. `article` is set for what is
     not counted one by one ("some bread", "a pair of scissors"). `recolour` says that any hue suits it.
     """
 

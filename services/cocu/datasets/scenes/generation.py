@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from cocu.datasets.scenes.surroundings import draw_setting
 from cocu.datasets.scenes.canvas import BACKGROUND_VALUES, PICTURE_SIZE
 from cocu.datasets.scenes.captions import choose_named, write_caption
 from cocu.datasets.scenes.concepts import objects
@@ -22,6 +21,7 @@ from cocu.datasets.scenes.placing import (
     place_things,
     visible_parts,
 )
+from cocu.datasets.scenes.surroundings import draw_setting
 from cocu.datasets.scenes.truth import MASK_VALUES_OF_BACKGROUNDS, Placed, Scene
 
 _LIGHTS = {"day": 0.56, "overcast": 0.14, "dusk": 0.17, "night": 0.13}
@@ -55,9 +55,9 @@ def generate_scene(seed: int, index: int) -> Scene:
     cutouts: list[Cutout] = []
     while len({cutout.concept for cutout in cutouts}) < FEWEST_THINGS:
         cutouts = place_things(rng, choose_things(rng, theme, kind), setting.horizon)
-    picture = _light(rng, _compose(setting.picture_SSC, cutouts), light, indoors=kind == "room")
+    picture = _light(rng, _compose(setting.picture, cutouts), light, indoors=kind == "room")
     owner_SS = owners(cutouts)
-    mask_SS = _mask(setting.mask_SS, owner_SS, cutouts)
+    mask_SS = _mask(setting.mask, owner_SS, cutouts)
     placed = _placed(owner_SS, cutouts)
     background = kind if bool((mask_SS == BACKGROUND_VALUES[kind]).any()) else None
     caption, named = write_caption(rng, choose_named(rng, placed, PICTURE_SIZE), placed, background)
@@ -97,7 +97,10 @@ def _placed(owner_SS: NDArray[np.int16], cutouts: list[Cutout]) -> tuple[Placed,
     placed = []
     for position, (cutout, visible) in enumerate(zip(cutouts, visible_parts(cutouts).tolist(), strict=True)):
         here_SS = owner_SS == position
-        columns, rows = np.flatnonzero(here_SS.any(axis=0)).tolist(), np.flatnonzero(here_SS.any(axis=1)).tolist()
+        columns, rows = (
+            np.flatnonzero(here_SS.any(axis=0)).tolist(),
+            np.flatnonzero(here_SS.any(axis=1)).tolist(),
+        )
         box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
         placed.append(Placed(name=objects()[cutout.concept].name, box=box, visible=visible))
     return tuple(placed)
@@ -107,10 +110,12 @@ def _light(rng: np.random.Generator, picture: Image.Image, light: str, *, indoor
     """The picture in its light: colour cast, brightness, contrast, grain and, at times, a soft lens."""
     if rng.random() < 0.15:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.7))))
-    gains_C = np.array(_GAINS[light], dtype=np.float32)
+    gains_C: NDArray[np.floating] = np.array(_GAINS[light], dtype=np.float32)
     if indoors:
         gains_C = (gains_C + 1.0) / 2
-    gains_C = gains_C * rng.uniform(0.93, 1.07, size=3).astype(np.float32) * np.float32(rng.uniform(0.9, 1.08))
+    gains_C = (
+        gains_C * rng.uniform(0.93, 1.07, size=3).astype(np.float32) * np.float32(rng.uniform(0.9, 1.08))
+    )
     contrast = np.float32(rng.uniform(0.85, 1.1))
     levels_SSC = np.asarray(picture, dtype=np.float32)
     levels_SSC = ((levels_SSC - 128) * contrast + 128) * gains_C
@@ -122,7 +127,11 @@ def _light(rng: np.random.Generator, picture: Image.Image, light: str, *, indoor
 
 @cache
 def _grain() -> NDArray[np.float32]:
-    return np.random.default_rng(20231207).standard_normal((_FAST_NOISE_SIDE, _FAST_NOISE_SIDE)).astype(np.float32)
+    return (
+        np.random.default_rng(20231207)
+        .standard_normal((_FAST_NOISE_SIDE, _FAST_NOISE_SIDE))
+        .astype(np.float32)
+    )
 
 
 @cache

@@ -26,16 +26,16 @@ _TURNS = {"ground": 9.0, "water": 12.0, "air": 22.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Cutout:
-    """A thing ready to be pasted: RGBA sprite, its upper left corner, and its concept's position in `objects()`.
+    """A thing ready to be pasted: RGBA sprite, upper left corner, and its concept's position in `objects()`.
 
-    `alpha_HW` is the sprite's alpha as uint8; `shadow` says whether it stands on the ground.
+    `alpha` is the sprite's alpha as uint8 [H, W]; `shadow` says whether it stands on the ground.
     """
 
     concept: int
     sprite: Image.Image
     left: int
     top: int
-    alpha_HW: NDArray[np.uint8]
+    alpha: NDArray[np.uint8]
     shadow: bool
 
     @property
@@ -51,7 +51,7 @@ def choose_theme(rng: np.random.Generator) -> tuple[Theme, str]:
 
 
 def choose_things(rng: np.random.Generator, theme: Theme, kind: str) -> list[int]:
-    """Concepts of the things to place, most from the theme, some that suit the background, some from anywhere.
+    """Concepts of the things to place: most from the theme, some that suit the background, some from all.
 
     Guarantees: FEWEST_THINGS to MOST_THINGS things, at least FEWEST_THINGS of them different.
     """
@@ -75,8 +75,8 @@ def choose_things(rng: np.random.Generator, theme: Theme, kind: str) -> list[int
 def place_things(rng: np.random.Generator, concepts: list[int], horizon: float) -> list[Cutout]:
     """Give every thing a size, a turn, a colour and a place; far things first, as they are painted.
 
-    Guarantees: LEAST_VISIBLE of each thing returned is inside the picture and not covered. Things that would be
-    hidden more are left out.
+    Guarantees: at least LEAST_VISIBLE of each thing returned is inside the picture and not covered. Things
+    that would be hidden more are left out.
     """
     taken_SS = np.zeros((PICTURE_SIZE, PICTURE_SIZE), dtype=np.uint8)
     cutouts = []
@@ -107,7 +107,7 @@ def owners(cutouts: list[Cutout]) -> NDArray[np.int16]:
 def visible_parts(cutouts: list[Cutout]) -> NDArray[np.float64]:
     """The part of each thing that is inside the picture and not covered by later ones; float64 [T]."""
     seen_T = np.bincount(owners(cutouts).ravel() + 1, minlength=len(cutouts) + 1)[1:]
-    whole_T = [np.count_nonzero(cutout.alpha_HW >= 128) for cutout in cutouts]
+    whole_T = [np.count_nonzero(cutout.alpha >= 128) for cutout in cutouts]
     return seen_T / np.maximum(1, whole_T)
 
 
@@ -134,7 +134,7 @@ def _place(rng: np.random.Generator, concept: int, horizon: float, taken_SS: NDA
         sprite=sprite,
         left=round(x * PICTURE_SIZE - sprite.width / 2),
         top=round(y * PICTURE_SIZE - (sprite.height / 2 if flies else sprite.height)),
-        alpha_HW=np.asarray(sprite.getchannel("A")),
+        alpha=np.asarray(sprite.getchannel("A")),
         shadow=not flies,
     )
 
@@ -143,7 +143,9 @@ def _dress(rng: np.random.Generator, thing: SceneObject, concept: int, perspecti
     """The sprite in a size, turn and colour of its own; RGBA."""
     side = rng.uniform(*_SIDES[thing.size]) * perspective
     turn = float(np.deg2rad(rng.normal(0, _TURNS[thing.place])))
-    sprite = _turned(sprites(halved=side <= SPRITE_SIZE / 2)[concept], side, turn, mirrored=rng.random() < 0.5)
+    sprite = _turned(
+        sprites(halved=side <= SPRITE_SIZE / 2)[concept], side, turn, mirrored=rng.random() < 0.5
+    )
     hue = rng.uniform(0, 2 * np.pi) if thing.recolour and rng.random() < 0.6 else rng.normal(0, 0.12)
     matrix = _colour_matrix(float(hue), float(rng.uniform(0.75, 1.15)), float(rng.uniform(0.85, 1.1)))
     coloured = sprite.convert("RGB").convert("RGB", matrix)
@@ -152,7 +154,7 @@ def _dress(rng: np.random.Generator, thing: SceneObject, concept: int, perspecti
 
 
 def _turned(sprite: Image.Image, side: float, turn: float, *, mirrored: bool) -> Image.Image:
-    """Scale so that the longer side becomes `side`, mirror and turn (radians), in one resampling; RGBa in, RGBA out."""
+    """Scale the longer side to `side`, mirror and turn (radians), in one resampling; RGBa in, RGBA out."""
     scale = side / max(sprite.size)
     cosine, sine = float(np.cos(turn)), float(np.sin(turn))
     width = scale * (abs(cosine) * sprite.width + abs(sine) * sprite.height)
@@ -168,7 +170,7 @@ def _turned(sprite: Image.Image, side: float, turn: float, *, mirrored: bool) ->
 
 
 def _colour_matrix(hue: float, saturation: float, brightness: float) -> tuple[float, ...]:
-    """Turn the hue by an angle at equal luma, scale saturation and brightness: a 3 × 4 matrix on RGB, row by row."""
+    """Turn the hue (radians) at equal luma, scale saturation and brightness: 3 × 4 on RGB, row by row."""
     luma_C = np.array([0.299, 0.587, 0.114])
     from_yiq_33 = np.array([[1.0, 0.956, 0.619], [1.0, -0.272, -0.647], [1.0, -1.106, 1.703]])
     cosine, sine = np.cos(hue) * saturation, np.sin(hue) * saturation
@@ -185,5 +187,5 @@ def _opaque(cutout: Cutout) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
     bottom = min(PICTURE_SIZE, cutout.foot)
     right = min(PICTURE_SIZE, cutout.left + cutout.sprite.width)
     bottom, right = max(top, bottom), max(left, right)
-    alpha_HW = cutout.alpha_HW[top - cutout.top : bottom - cutout.top, left - cutout.left : right - cutout.left]
+    alpha_HW = cutout.alpha[top - cutout.top : bottom - cutout.top, left - cutout.left : right - cutout.left]
     return (slice(top, bottom), slice(left, right)), alpha_HW >= 128

@@ -56,10 +56,10 @@ def render_atlas(font_path: Path) -> Image.Image:
 
 @cache
 def sprites(*, halved: bool = False) -> tuple[Image.Image, ...]:
-    """The committed sprites in the order of `objects()`, cropped to what is drawn; not to be changed in place.
+    """The committed sprites in the order of `objects()`, cropped to what is drawn; not to be changed.
 
-    With premultiplied alpha (mode RGBa), so that one resampling turns and scales them without dark edges; `halved`
-    gives them at half the size, for small ones.
+    With premultiplied alpha (mode RGBa), so that one resampling turns and scales them without dark edges;
+    `halved` gives them at half the size, for small ones.
     """
     with resources.files("cocu.datasets.scenes").joinpath(ATLAS_FILE).open("rb") as file:
         atlas = Image.open(file).convert("RGBA")
@@ -68,7 +68,9 @@ def sprites(*, halved: bool = False) -> tuple[Image.Image, ...]:
         row, column = divmod(position, ATLAS_COLUMNS)
         left, top = column * SPRITE_SIZE, row * SPRITE_SIZE
         cell = atlas.crop((left, top, left + SPRITE_SIZE, top + SPRITE_SIZE))
-        sprite = cell.crop(cell.getchannel("A").point(lambda alpha: 255 if alpha > 8 else 0).getbbox()).convert("RGBa")
+        sprite = cell.crop(
+            cell.getchannel("A").point(lambda alpha: 255 if alpha > 8 else 0).getbbox()
+        ).convert("RGBa")
         cut.append(sprite.reduce(2) if halved else sprite)
     return tuple(cut)
 

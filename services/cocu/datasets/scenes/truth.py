@@ -16,7 +16,7 @@ MASK_VALUES_OF_BACKGROUNDS = len(class_names()) - len(objects())
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """One thing in a scene: its concept, its box (left, top, right, bottom; pixels) and what part of it is visible."""
+    """One thing in a scene: its concept, its box (left, top, right, bottom; pixels), its visible part."""
 
     name: str
     box: tuple[int, int, int, int]
@@ -27,7 +27,7 @@ class Placed:
 class Scene:
     """A picture, a caption that names a part of it, and the whole truth.
 
-    Guarantees: `labels` are the sorted names whose value occurs in `mask`; everything that was drawn is labelled;
+    Guarantees: `labels` are the sorted names whose value occurs in `mask`; everything drawn is labelled;
     whatever `caption` names is in `labels`.
     """
 

@@ -1,0 +1,145 @@
+"""Contrastive training of both towers on pictures and their one incomplete caption.
+
+python -m scenes_encoder.train /tmp/pairs checkpoint.pt --count 100000 --steps 6000
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cocu.datasets import scenes
+from scenes_encoder.data import Pairs, pixels, prepare
+from scenes_encoder.model import ImageTower, TextTower
+from scenes_encoder.tokens import learn_tokenizer
+
+HELD_OUT_SEED = 1
+# Part of the captions that are read as prompts.
+PROMPTED = 0.15
+
+
+class DualEncoder(nn.Module):
+    """Both towers and the temperature of their similarities."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.image, self.text = ImageTower(), TextTower(tokens)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+
+
+def contrastive_loss(images_ND: Tensor, texts_ND: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric cross entropy over the batch: each picture finds its caption, each caption its picture."""
+    logits_NN = scale * images_ND @ texts_ND.T
+    targets_N = torch.arange(len(logits_NN))
+    return (
+        functional.cross_entropy(logits_NN, targets_N) + functional.cross_entropy(logits_NN.T, targets_N)
+    ) / 2
+
+
+def augment(pixels_NSSC: Tensor, rng: np.random.Generator) -> Tensor:
+    """Mirror half of the batch and shift it by a few pixels."""
+    mirrored_N = torch.from_numpy(rng.random(len(pixels_NSSC)) < 0.5)
+    pixels_NSSC = torch.where(mirrored_N[:, None, None, None], pixels_NSSC.flip(2), pixels_NSSC)
+    down, right = rng.integers(-5, 6, size=2).tolist()
+    return pixels_NSSC.roll((down, right), dims=(1, 2))
+
+
+@torch.no_grad()
+def measure(model: DualEncoder, tokenize, count: int) -> tuple[float, float]:
+    """Part of held-out pictures whose best object is present, and mean average precision over objects."""
+    held_out = list(scenes.generate(HELD_OUT_SEED, 0, count))
+    names = [thing.name for thing in scenes.objects()]
+    truth_NV = np.array([[name in scene.object_labels for name in names] for scene in held_out])
+    model.eval()
+    images = np.stack([pixels(scene.picture) for scene in held_out])
+    images_ND = torch.cat([model.image(torch.from_numpy(part)) for part in np.array_split(images, 10)])
+    scores_NV = (images_ND @ model.text(tokenize([f"a photo of a {name}" for name in names])).T).numpy()
+    model.train()
+    order_NV = np.argsort(-scores_NV, axis=0, kind="stable")
+    hits_NV = np.take_along_axis(truth_NV, order_NV, axis=0)
+    precision_NV = np.cumsum(hits_NV, axis=0) / np.arange(1, len(hits_NV) + 1)[:, None]
+    seen_V = hits_NV.any(axis=0)
+    mean = ((precision_NV * hits_NV).sum(axis=0)[seen_V] / hits_NV.sum(axis=0)[seen_V]).mean()
+    return float(truth_NV[np.arange(count), scores_NV.argmax(axis=1)].mean()), float(mean)
+
+
+def train(pairs: Pairs, target: Path, *, steps: int, batch: int, rate: float, seed: int = 0) -> None:
+    """Train, print how it goes, and save the state and the tokenizer."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    # Captions of scenes never say that they are photos, the prompts of vocabularies do.
+    prompts = [f"a photo of {caption}" for caption in pairs.captions]
+    tokenizer = learn_tokenizer([*pairs.captions, *prompts])
+
+    def tokenize(texts: list[str]) -> Tensor:
+        return torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(texts)])
+
+    tokens_NT, prompts_NT = tokenize(pairs.captions), tokenize(prompts)
+    model = DualEncoder(tokenizer.get_vocab_size()).to(memory_format=torch.channels_last)
+    print(sum(p.numel() for p in model.image.parameters()), "parameters in the image tower", flush=True)
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.03}, {"params": others, "weight_decay": 0.0}],
+        lr=rate,
+        betas=(0.9, 0.98),
+    )
+    warm_up = min(200, steps // 10)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min((s + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * s / steps)))
+    )
+    started, losses, order = time.time(), [], np.empty(0, dtype=np.int64)
+    for step in range(1, steps + 1):
+        if len(order) < batch:
+            order = rng.permutation(len(tokens_NT))
+        rows, order = np.sort(order[:batch]), order[batch:]
+        pixels_NSSC = augment(torch.from_numpy(pairs.images[rows]), rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            images_ND = model.image(pixels_NSSC)
+        prompted_N1 = torch.from_numpy(rng.random((batch, 1)) < PROMPTED)
+        texts_ND = model.text(torch.where(prompted_N1, prompts_NT[rows], tokens_NT[rows]))
+        loss = contrastive_loss(images_ND.float(), texts_ND, model.log_scale.clamp(max=4.0).exp())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if step % 100 == 0:
+            speed = step * batch / (time.time() - started)
+            scale = model.log_scale.exp().item()
+            print(f"{step} loss {np.mean(losses[-100:]):.3f} scale {scale:.1f} {speed:.0f}/s", flush=True)
+        if step % 500 == 0 or step == steps:
+            present, mean = measure(model, tokenize, 500 if step < steps else 2000)
+            print(
+                f"{step} top-1 present {present:.3f} mAP {mean:.3f} after {time.time() - started:.0f} s",
+                flush=True,
+            )
+            torch.save({"model": model.state_dict(), "tokenizer": tokenizer.to_str()}, target)
+
+
+def main() -> None:
+    """Train the encoder of the scenes."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("pairs", type=Path, help="folder of training pairs; generated there if it is empty")
+    parser.add_argument("target", type=Path, help="checkpoint to write")
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    pairs = prepare(arguments.pairs, count=arguments.count)
+    train(pairs, arguments.target, steps=arguments.steps, batch=arguments.batch, rate=arguments.rate)
+
+
+if __name__ == "__main__":
+    main()
