@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
-Scoring = Literal["official", "set"]
+Scoring = Literal["evidence", "official", "set"]
 
 
 @dataclass(frozen=True, kw_only=True)

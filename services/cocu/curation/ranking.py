@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numba
 import numpy as np
 
+from cocu.curation import evidence
 from cocu.curation.archives import OWN_CAPTION, Candidates, Floats, Ids, Ints, Mentions
 from cocu.curation.products import dot
 from cocu.curation.statistics import Statistics
@@ -193,7 +194,45 @@ def score_as_released(
     return Scores(scores_C=global_C + local_C, global_C=global_C, local_C=local_C)
 
 
-SCORINGS: Mapping[str, Scoring] = {"official": score_as_released, "set": score_as_set}
+def score_by_evidence(
+    *,
+    offsets_B1: Ids,
+    concepts_C: Ints,
+    similarities_C: Floats,
+    origin_offsets_C1: Ids,
+    origins_O: Ints,
+    origin_similarities_O: Floats,
+    neighbours_BL: Ids,
+    neighbour_similarities_BL: Floats | None,
+    concepts_VD: Floats,
+    statistics: Statistics | None,
+) -> Scores:
+    """The log-odds that a concept belongs to the picture; see `evidence`. Needs the dataset's statistics."""
+    if statistics is None or neighbour_similarities_BL is None:
+        raise ValueError(
+            'scoring "evidence" compares with the whole dataset: pass its statistics '
+            "and neighbour_similarities_BL"
+        )
+    return Scores(
+        *evidence.score(
+            offsets_B1=offsets_B1,
+            concepts_C=concepts_C,
+            similarities_C=similarities_C,
+            origin_offsets_C1=origin_offsets_C1,
+            origins_O=origins_O,
+            neighbours_BL=neighbours_BL,
+            neighbour_similarities_BL=neighbour_similarities_BL,
+            concepts_VD=concepts_VD,
+            statistics=statistics,
+        )
+    )
+
+
+SCORINGS: Mapping[str, Scoring] = {
+    "official": score_as_released,
+    "set": score_as_set,
+    "evidence": score_by_evidence,
+}
 """The scorings by name."""
 
 
