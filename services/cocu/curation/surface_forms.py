@@ -71,6 +71,22 @@ def _regular_plural(word: str) -> str:
     return word + "s"
 
 
+def singulars(word: str) -> list[str]:
+    """The words whose plural this is by the rules, the likeliest first; none for a singular."""
+    if word in word_tables.UNCHANGING - word_tables.IRREGULAR_PLURALS:
+        return []
+    stems = [word[:-1], word[:-2]] if word.endswith("s") and not word.endswith("ss") else []
+    if word.endswith("ies"):
+        stems.insert(0, word[:-3] + "y")
+    if word.endswith("ves"):
+        stems += [word[:-3] + "f", word[:-3] + "fe"]
+    for ending, plural_ending in word_tables.IRREGULAR_ENDINGS.items():
+        if word.endswith(plural_ending) and ending != plural_ending:
+            stems.insert(0, word.removesuffix(plural_ending) + ending)
+    stems += [singular for singular, plural_form in word_tables.IRREGULAR.items() if plural_form == word]
+    return [stem for stem in stems if len(stem) > 1 and plural(stem) == word]
+
+
 def plurals(phrase: str) -> list[str]:
     """The plurals of a phrase: of its head, the last word or the word before "of", "in", "with", …"""
     tokens = phrase.split(" ")

@@ -24,7 +24,8 @@ DEFAULT_TEMPLATES = ("a photo of a {}",)
 class Concept:
     """One concept: its name as shown and embedded, and every form in which a caption may write it.
 
-    forms are as `surface_forms.form` writes them, sorted and unique. A form belongs to one concept of a vocabulary.
+    forms are as `surface_forms.form` writes them, sorted and unique. A form belongs to one concept of a
+    vocabulary.
     """
 
     name: str
@@ -35,8 +36,8 @@ class Concept:
 class Vocabulary:
     """A versioned list of concepts; the id of a concept is its position, and concepts are sorted by name.
 
-    Frozen and hashable by `hash`, which covers all that matching and prompts depend on: the same hash finds the same
-    concepts in the same captions.
+    Frozen and hashable by `hash`, which covers all that matching and prompts depend on: the same hash finds
+    the same concepts in the same captions.
     """
 
     name: str
@@ -47,9 +48,7 @@ class Vocabulary:
     def __post_init__(self) -> None:
         names = [concept.name for concept in self.concepts]
         if names != sorted(set(names)):
-            raise ValueError(
-                "the concepts of a vocabulary must be sorted by name and unique; build it with Vocabulary.build"
-            )
+            raise ValueError("concepts must be unique and sorted by name; Vocabulary.build sorts them")
         for template in self.templates:
             if template.count("{}") != 1:
                 raise ValueError(
@@ -69,10 +68,11 @@ class Vocabulary:
     ) -> Vocabulary:
         """A vocabulary from names and synonyms, with the surface forms that the rules give.
 
-        A form that several concepts could claim belongs to the one with the strongest claim: its own name, then a
-        synonym as stated, then a name without its sense note ("bow (weapon)"), then an alternative ("barrel/bucket"),
-        then a form by rule (a plural, a spelling, a compound) of these in the same order. Equal claims: two names or
-        two stated synonyms are an error; anything weaker is ambiguous and belongs to nobody.
+        A form that several concepts could claim belongs to the one with the strongest claim: its own name,
+        then a synonym as stated, then a name without its sense note ("bow (weapon)"), then an alternative
+        ("barrel/bucket"), then a form by rule (a plural, a spelling, a compound) of these in the same
+        order. Equal claims: two names or two stated synonyms are an error; anything weaker is ambiguous and
+        belongs to nobody.
 
         Raises:
             ValueError: a name or a synonym is stated for two concepts, or has no letter or digit.
@@ -107,7 +107,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
-        """An own vocabulary: a `.txt` file (see `vocabulary_files.parse_lines`) or a `.json` file (`from_json`).
+        """An own vocabulary from a `.txt` file (`from_lines`) or a `.json` file (`from_json`).
 
         Raises:
             ValueError: the file is not one of these or not well formed; says the line.
@@ -134,7 +134,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """A vocabulary from JSON: either what `to_json` writes, or entries to apply the rules to (`vocabulary_files`).
+        """A vocabulary from what `to_json` writes, or from entries to apply the rules to (`vocabulary_files`).
 
         Raises:
             ValueError: not JSON, or not of this shape; says where.
@@ -148,7 +148,7 @@ class Vocabulary:
         return cls(document.name, document.version, concepts, document.templates)
 
     def to_json(self) -> str:
-        """The vocabulary with every form, as canonical JSON: what `from_json` gives back whatever the rules become."""
+        """The vocabulary with every form, as canonical JSON; `from_json` gives the same vocabulary back."""
         document = {
             "format": vocabulary_files.FORMAT,
             "name": self.name,
@@ -173,15 +173,16 @@ class Vocabulary:
         return len(self.concepts)
 
     def match(self, caption: str) -> list[int]:
-        """The ids of the concepts that a caption names, ascending: the longest forms from left to right, on word
-        boundaries, each word used once. Any text is safe; time is linear in its length."""
+        """The ids of the concepts that a caption names, ascending: the longest forms from left to right, on
+        word boundaries, each word used once. Any text is safe; time is linear in its length."""
         return sorted(set(self._matcher.find_all(caption)))
 
     def match_captions(self, captions: Iterable[str]) -> tuple[Ids, Ints]:
         """The concepts of N captions.
 
         Returns:
-            offsets_N1 int64 and concepts_M int32: caption n names concepts_M[offsets_N1[n]:offsets_N1[n + 1]], ascending.
+            offsets_N1 int64 and concepts_M int32: caption n names, in ascending order,
+            concepts_M[offsets_N1[n]:offsets_N1[n + 1]].
         """
         find_all = self._matcher.find_all
         offsets = [0]
@@ -206,7 +207,7 @@ class Vocabulary:
         return self if len(kept) == len(self.concepts) else replace(self, concepts=kept)
 
     def find_class(self, class_name: str, synonyms: Iterable[str] = ()) -> int | None:
-        """The id of the concept that a benchmark's class is, by any reading of its name or synonyms, or None."""
+        """The id of the concept that a class of a benchmark is, by any reading of its names, or None."""
         readings = (phrase for text in (class_name, *synonyms) for phrase in class_names.phrases(text))
         return next((concept for phrase in readings if (concept := self.find(phrase)) is not None), None)
 
@@ -219,7 +220,14 @@ class Vocabulary:
             ValueError: there is no benchmark of that name.
         """
         classes = [entry for benchmark in benchmarks for entry in class_names.classes(benchmark)]
-        return self.without([phrase for entry in classes for text in (entry.name, *entry.synonyms) for phrase in class_names.phrases(text)])
+        return self.without(
+            [
+                phrase
+                for entry in classes
+                for text in (entry.name, *entry.synonyms)
+                for phrase in class_names.phrases(text)
+            ]
+        )
 
     @cached_property
     def _forms(self) -> dict[str, int]:
@@ -253,7 +261,7 @@ def overlap(vocabulary: Vocabulary, benchmark: str | Iterable[str]) -> Overlap:
 
     Args:
         vocabulary: the vocabulary.
-        benchmark: a name known to `class_names.benchmarks`, or class names as a benchmark of the caller writes them.
+        benchmark: a name known to `class_names.benchmarks`, or class names as the caller's benchmark has them.
 
     Raises:
         ValueError: there is no benchmark of that name.

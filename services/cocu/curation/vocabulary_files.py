@@ -12,7 +12,7 @@ FORMAT = "cocu vocabulary 1"
 
 @dataclass(frozen=True)
 class Entry:
-    """A concept as its author states it; `where` begins an error message about it ("line 12: "), or is empty."""
+    """A concept as its author states it; `where` ("line 12: ") begins an error message about it."""
 
     name: str
     synonyms: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Document:
-    """A vocabulary as read from JSON: entries to apply the rules to, or else concepts with all their forms."""
+    """A vocabulary as read from JSON: entries to apply the rules to, or concepts with all their forms."""
 
     name: str
     version: str
@@ -61,9 +61,10 @@ def parse_entry(line: str, *, where: str = "") -> Entry:
 def parse_json(text: str) -> Document:
     """A vocabulary document.
 
-    An object with `concepts` and, if wanted, `name`, `version` and `templates`. Concepts are a list, or an object
-    of lists by theme; each is a line as in `parse_lines`, or an object with `name` and `synonyms`. Objects with `name`
-    and `forms`, as `Vocabulary.to_json` writes them, are taken as they are, without applying rules.
+    An object with `concepts` and, if wanted, `name`, `version` and `templates`. Concepts are a list, or an
+    object of lists by theme; each is a line as in `parse_lines`, or an object with `name` and `synonyms`.
+    Objects with `name` and `forms`, as `Vocabulary.to_json` writes them, are taken as they are, without
+    applying rules.
 
     Raises:
         ValueError: the text is not JSON or not of this shape; says where.
