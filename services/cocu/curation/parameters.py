@@ -16,7 +16,7 @@ class CurationParameters:
 
     neighbours: L, how many other images' captions an archive draws on.
     own_caption: whether the image's own caption contributes candidates.
-    scoring: how candidates are ranked; see `ranking`.
+    scoring: how candidates are ranked; see `ranking`. "evidence" needs the statistics of the dataset.
     clustering: whether archives are clustered.
     min_score, max_concepts: what an archive keeps; None keeps everything.
     duplicate_similarity: cosine from which two images count as the same picture.
@@ -27,7 +27,7 @@ class CurationParameters:
 
     neighbours: int = 16
     own_caption: bool = True
-    scoring: Scoring = "set"
+    scoring: Scoring = "evidence"
     clustering: bool = True
     min_score: float | None = None
     max_concepts: int | None = None
