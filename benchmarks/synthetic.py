@@ -35,7 +35,9 @@ class SyntheticDataset:
 def make_dataset(
     *, samples: int = 100_000, concepts: int = 3_805, dim: int = 512, neighbours: int = 16, seed: int = 0
 ) -> SyntheticDataset:
-    """Make a dataset; the same arguments give the same one."""
+    """Make a dataset of a multiple of 50 samples; the same arguments give the same one."""
+    if samples % _TOPIC_SAMPLES:
+        raise ValueError(f"samples must be a multiple of {_TOPIC_SAMPLES}, not {samples}")
     generator = np.random.default_rng(seed)
     concepts_VD = _concept_embeddings(generator, concepts, dim)
     topics_N = generator.permutation(np.arange(samples) // _TOPIC_SAMPLES)
@@ -81,26 +83,28 @@ def _named_concepts(generator: np.random.Generator, topics_N: Ids, concepts: int
 def _image_embeddings(
     generator: np.random.Generator, topics_N: Ids, named_N4: Ids, concepts_VD: Floats
 ) -> Floats:
+    """What the topic shares, the sample's own, and what is shown: cosines with concepts of 0.1-0.4."""
     dim = concepts_VD.shape[1]
+    common_D = _unit(concepts_VD.mean(axis=0))
     topic_TD = _unit(generator.standard_normal((int(topics_N.max()) + 1, dim), np.float32))
     images_ND = np.empty((len(topics_N), dim), np.float16)
     for start in range(0, len(topics_N), 10_000):
         rows = slice(start, start + 10_000)
         shown = (concepts_VD[named_N4[rows]] * (named_N4[rows] >= 0)[..., None]).mean(axis=1)
         own = _unit(generator.standard_normal((len(shown), dim), np.float32))
-        images_ND[rows] = _unit(topic_TD[topics_N[rows]] + 0.3 * shown + 0.7 * own)
+        images_ND[rows] = _unit(topic_TD[topics_N[rows]] + 0.7 * own + 0.1 * common_D + 0.5 * shown)
     return images_ND
 
 
 def _neighbours(generator: np.random.Generator, topics_N: Ids, neighbours: int) -> Ids:
-    """Other samples of the same topic; the few topics cut short at the end take any others."""
+    """Other samples of the same topic, none twice."""
     order = np.argsort(topics_N, kind="stable")
     place_N = np.empty(len(order), np.int64)
     place_N[order] = np.arange(len(order))
     steps_NL = generator.random((len(order), _TOPIC_SAMPLES - 1)).argsort(axis=1)[:, :neighbours] + 1
     first_N = place_N - place_N % _TOPIC_SAMPLES
     moved_NL = first_N[:, None] + (place_N[:, None] % _TOPIC_SAMPLES + steps_NL) % _TOPIC_SAMPLES
-    return order[moved_NL % len(order)]
+    return order[moved_NL]
 
 
 def _mentions(named_N4: Ids, images_ND: Floats, concepts_VD: Floats) -> Mentions:
