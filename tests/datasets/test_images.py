@@ -171,9 +171,7 @@ def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
     upright.paste("red", (0, 0, 32, 16))
     upright.paste("lime", (32, 0, 64, 16))
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
-    stored = (
-        upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
-    )
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(stored, format, exif=exif.tobytes())
@@ -187,7 +185,9 @@ def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
     assert other[1] - other[0] > 150, "green is not in the upper right"
 
 
-@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0II*\0\xff\xff\xff\xff"]
+)
 def test_a_broken_exif_block_does_not_cost_the_picture(exif: bytes) -> None:
     data = encoded(gradient(), "JPEG", exif=exif)
     assert inspect_image(data) == ImageFacts("jpg", 40, 30)
@@ -277,7 +277,8 @@ def test_warnings_are_silenced_for_all_threads_and_back_afterwards() -> None:
 
 
 @given(
-    head=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x24\0\0\0WEBPVP8 "]), tail=st.binary()
+    head=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x24\0\0\0WEBPVP8 "]),
+    tail=st.binary(),
 )
 def test_any_bytes_are_a_picture_or_have_a_reason(head: bytes, tail: bytes) -> None:
     assert isinstance(inspect_image(head + tail), BadImage)

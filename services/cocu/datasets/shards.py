@@ -15,8 +15,10 @@ from cocu.datasets.limits import DEFAULT_LIMITS, Limits
 from cocu.datasets.members import Member, Role, sample_name
 from cocu.datasets.reading import RawSample
 from cocu.datasets.tars import BLOCK
+from cocu.errors import InvalidInputError
 
 _END = bytes(2 * BLOCK)
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SampleRow:
 def write_shard(
     samples: Iterable[RawSample], target: BinaryIO, *, limits: Limits = DEFAULT_LIMITS
 ) -> list[SampleRow]:
-    """Write samples to `target` as a WebDataset tar until there are no more or the shard is full; return its rows.
+    """Write samples to `target` as a WebDataset tar, until none are left or it is full; return its rows.
 
     The bytes are a function of the samples alone (no times, no users); images are written as they came.
     Takes no more than it writes from an iterator, so that calling it again with the same iterator writes
@@ -65,10 +67,10 @@ def pack_folder(folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[by
 
     Files come sorted and without times or users, so the same files give the same bytes. Files that no
     reader would use are left out; dots within a file's name become `_`, so that a name is one key. Raises
-    NotADirectoryError, and UnreadableMemberError for a file that cannot be read.
+    InvalidInputError for what is not a folder or changes its size meanwhile, OSError for what cannot be read.
     """
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is not a folder")
+        raise InvalidInputError(f"{folder} is not a folder")
     for member in folder_members(folder, limits):
         if not isinstance(member, Member):
             continue
@@ -76,8 +78,20 @@ def pack_folder(folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[by
         if named.role in (Role.IMAGE, Role.CAPTION, Role.METADATA, Role.OTHER_IMAGE):
             extension = member.name.rpartition(".")[2].lower()
             yield _header(f"{named.key}.{extension}", member.size)
-            yield from (member.read(), bytes(-member.size % BLOCK))
+            yield from _pieces(folder / member.name, member.size)
+            yield bytes(-member.size % BLOCK)
     yield _END
+
+
+def _pieces(path: Path, size: int) -> Iterator[bytes]:
+    left = size
+    with path.open("rb") as file:
+        while left:
+            piece = file.read(min(left, _PIECE))
+            if not piece:
+                raise InvalidInputError(f"{path} became shorter while it was read; try again")
+            left -= len(piece)
+            yield piece
 
 
 def _members(sample: RawSample) -> Iterator[tuple[str, bytes]]:

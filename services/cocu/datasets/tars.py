@@ -189,7 +189,10 @@ def _padded(size: int) -> int:
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:  # old archives use the code page of their maker; this one cannot fail
+        return raw.decode("latin-1")
 
 
 class _Stream:

@@ -15,6 +15,7 @@ from cocu.datasets.rejections import Reason, Rejection
 _UNSUSPICIOUS = 16 << 20
 """Decompressed bytes up to which any ratio of the whole archive is fine."""
 _UNSUSPICIOUS_MEMBER = 1 << 20
+_PIECE = 1 << 20
 
 _DIRECTORY_ENTRY = struct.Struct("<4s24x3H12x")
 _END = b"PK\x05\x06"
@@ -100,9 +101,17 @@ class _Reader:
                 Reason.COMPRESSION_RATIO, f"more than {self._limits.max_compression_ratio:g} times its size"
             )
         try:
-            return self._archive.read(info)
+            return self._unpacked(info)
         except _ZIP_ERRORS as error:
             raise UnreadableMemberError(str(error) or type(error).__name__) from error
+
+    def _unpacked(self, info: zipfile.ZipInfo) -> bytes:
+        """In pieces: read whole, a member that unpacks to more than it states is unpacked all the same."""
+        pieces = []
+        with self._archive.open(info) as opened:
+            while piece := opened.read(_PIECE):
+                pieces.append(piece)
+        return b"".join(pieces)
 
 
 def _count_entries(file: BinaryIO, size: int, enough: int) -> int:
