@@ -154,6 +154,15 @@ def get(catalog: Catalog, *, tenant: str, curation_id: str) -> CurationRecord:
     return record
 
 
+def of_chunk(catalog: Catalog, *, curation_id: str) -> CurationRecord:
+    """The curation that a chunk is about. Raises NotFoundError when it was deleted."""
+    with catalog.read() as connection:
+        record = _find(connection, curation_id)
+    if record is None:
+        raise NotFoundError(f"no curation {curation_id!r}")
+    return record
+
+
 def list_page(
     catalog: Catalog,
     *,

@@ -139,6 +139,29 @@ def replace(
         connection.execute(insert(models.Rejection), rows)
 
 
+def replace_failures(
+    catalog: Catalog,
+    *,
+    tenant: str,
+    dataset_id: str,
+    upload_id: str,
+    shard_id: str,
+    scope: str,
+    new: Sequence[NewRejection],
+) -> None:
+    """Remembers what a later stage could not process of a shard, in place of what it reported before."""
+    with catalog.write() as connection:
+        replace(
+            connection,
+            tenant=tenant,
+            dataset_id=dataset_id,
+            upload_id=upload_id,
+            shard_id=shard_id,
+            scope=scope,
+            new=new,
+        )
+
+
 def serial(cursor: str) -> int:
     """The number in a cursor. Raises InvalidInputError when it is not one."""
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:

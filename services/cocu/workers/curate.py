@@ -1,0 +1,70 @@
+"""curate: the archives of a shard: expand, rank, cluster."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+
+from cocu.curation.curate import curate
+from cocu.curation.statistics import Statistics
+from cocu.storage import arrays, paths, tables
+from cocu.storage.catalog import curations
+from cocu.storage.catalog.curations import CurationShardRecord
+from cocu.workers.distinct import distinct_lists
+from cocu.workers.leases import Lease
+from cocu.workers.snapshot import Snapshot
+
+BLOCK = 1024
+"""Images curated between two looks at whether the curation is still wanted; no archive depends on it."""
+
+
+def run(lease: Lease) -> None:
+    """Writes the archives of a shard and notes the hash of their content."""
+    platform = lease.platform
+    snapshot = Snapshot.of(platform, lease.chunk.scope)
+    shard = snapshot.shard(lease.chunk.subject)
+    blocks: list[pa.Table] = []
+    for start in range(0, shard.samples, BLOCK):
+        local_B = np.arange(start, min(start + BLOCK, shard.samples), dtype=np.int64)
+        blocks.append(_archives(snapshot, shard, local_B))
+        lease.advance(len(local_B))
+    table = pa.concat_tables(blocks).combine_chunks()
+    tables.write_table(platform.objects, paths.archives(snapshot.curation.id, shard.shard_id), table)
+    curations.archived(
+        platform.catalog,
+        curation_id=snapshot.curation.id,
+        shard_id=shard.shard_id,
+        content_hash=tables.content_hash(table),
+    )
+
+
+def _archives(snapshot: Snapshot, shard: CurationShardRecord, local_B: np.ndarray) -> pa.Table:
+    objects = snapshot.platform.objects
+    lists = distinct_lists(snapshot, shard, local_B)
+    statistics = Statistics.from_arrays(arrays.read_arrays(objects, paths.statistics(snapshot.curation.id)))
+    archives = curate(
+        mentions=snapshot.mentions_of_all(),
+        anchors_B=lists.anchors_B,
+        neighbours_BL=lists.ids_BL,
+        neighbour_similarities_BL=lists.similarities_BL,
+        images_BD=snapshot.embeddings_of(lists.anchors_B),
+        concepts_VD=snapshot.concepts_VD,
+        names=snapshot.vocabulary.names,
+        parameters=snapshot.parameters,
+        statistics=statistics,
+        embeddings_of=snapshot.embeddings_of,
+    )
+    path = paths.samples(snapshot.curation.dataset_id, shard.shard_id)
+    keys = tables.read_table(objects, path, columns=["key"])["key"].slice(int(local_B[0]), len(local_B))
+    return cast(
+        pa.Table,
+        tables.archives_table(
+            archives,
+            keys=keys.to_pylist(),
+            names=snapshot.vocabulary.names,
+            neighbours_BL=lists.ids_BL,
+            neighbour_similarities_BL=lists.similarities_BL,
+        ),
+    )

@@ -1,0 +1,133 @@
+"""ingest: a file as it was sent in → clean shards of at most 10,000 samples; the rest with its reasons."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import IO
+
+from cocu.datasets.reading import Format, RawSample, read_samples
+from cocu.datasets.rejections import Reason, Rejection
+from cocu.datasets.shards import write_shard
+from cocu.errors import NotFoundError
+from cocu.platform import Platform
+from cocu.storage import paths, tables
+from cocu.storage.catalog import samples, uploads
+from cocu.storage.catalog.rejections import NewRejection
+from cocu.storage.catalog.samples import NewShard
+from cocu.storage.catalog.states import UploadState
+from cocu.storage.catalog.uploads import UploadRecord
+from cocu.workers.leases import Lease
+
+PIECE = 1 << 20
+
+BATCH = 256
+"""Samples whose keys are looked up at once."""
+
+
+def run(lease: Lease) -> None:
+    """Turns an upload into shards.
+
+    Shards are named by what is in them, so that two attempts never write different files under one name. A
+    key that an earlier upload has is left out; `samples.ingested` sees to it when the earlier one is ingested
+    later.
+    """
+    platform = lease.platform
+    upload = uploads.of_chunk(platform.catalog, upload_id=lease.chunk.subject)
+    if upload.state != UploadState.INGESTED:
+        _ingest(lease, upload)
+    _discard_files(platform, upload.dataset_id)
+
+
+def _ingest(lease: Lease, upload: UploadRecord) -> None:
+    platform = lease.platform
+    if upload.object_path is None:
+        raise NotFoundError(f"the file of upload {upload.name!r} is gone; send it again")
+    rejected: list[NewRejection] = []
+    found = read_samples(
+        platform.objects.local_path(upload.object_path),
+        format=None if upload.format == "auto" else Format(upload.format),
+        limits=platform.limits,
+    )
+    accepted = _accepted(lease, upload, found, rejected)
+    shards: list[NewShard] = []
+    while (shard := _write_shard(platform, upload, accepted, number=len(shards))) is not None:
+        shards.append(shard)
+    planned = samples.ingested(
+        platform.catalog,
+        chunk_id=lease.chunk.id,
+        owner=lease.owner,
+        upload_id=upload.id,
+        shards=shards,
+        rejected=rejected,
+    )
+    platform.enqueue(planned)
+
+
+def _accepted(
+    lease: Lease,
+    upload: UploadRecord,
+    found: Iterable[RawSample | Rejection],
+    rejected: list[NewRejection],
+) -> Iterator[RawSample]:
+    """The samples whose keys no earlier upload has and this one has not had before."""
+    assert upload.ordinal is not None
+    seen: set[str] = set()
+    remaining = iter(found)
+    while batch := list(islice(remaining, BATCH)):
+        lease.advance(len(batch))
+        keys = [one.key for one in batch if isinstance(one, RawSample)]
+        taken = samples.owned_before(
+            lease.platform.catalog, dataset_id=upload.dataset_id, ordinal=upload.ordinal, keys=keys
+        )
+        for one in batch:
+            if isinstance(one, Rejection):
+                rejected.append(_rejection(one))
+            elif one.key in taken or one.key in seen:
+                detail = (
+                    "an earlier upload has this key" if one.key in taken else "an earlier sample has this key"
+                )
+                rejected.append(NewRejection(reason=Reason.DUPLICATE_KEY, key=one.key, detail=detail))
+            else:
+                seen.add(one.key)
+                yield one
+
+
+def _rejection(found: Rejection) -> NewRejection:
+    return NewRejection(reason=found.reason, key=found.key, member=found.member, detail=found.detail)
+
+
+def _write_shard(
+    platform: Platform, upload: UploadRecord, accepted: Iterator[RawSample], *, number: int
+) -> NewShard | None:
+    with tempfile.TemporaryFile(dir=platform.settings.data_folder) as file:
+        rows = write_shard(accepted, file, limits=platform.limits)
+        if not rows:
+            return None
+        sha256, size = _digest(file)
+        shard_id = f"{upload.ordinal:06d}-{number:04d}-{sha256[:16]}"
+        file.seek(0)
+        platform.objects.put_file(paths.shard(upload.dataset_id, shard_id), file)
+    table = tables.samples_table(rows)
+    tables.write_table(platform.objects, paths.samples(upload.dataset_id, shard_id), table)
+    return NewShard(id=shard_id, keys=tuple(row.key for row in rows), bytes=size, sha256=sha256)
+
+
+def _digest(file: IO[bytes]) -> tuple[str, int]:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(PIECE):
+        digest.update(piece)
+    return digest.hexdigest(), file.tell()
+
+
+def _discard_files(platform: Platform, dataset_id: str) -> None:
+    """Deletes the files of uploads that no earlier upload can make be ingested again."""
+    for upload in uploads.discardable(platform.catalog, dataset_id=dataset_id):
+        assert upload.object_path is not None
+        with suppress(NotFoundError):
+            platform.objects.delete(upload.object_path)
+        uploads.forget_object(platform.catalog, upload_id=upload.id)

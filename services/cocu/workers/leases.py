@@ -1,0 +1,132 @@
+"""Running one chunk: lease it, keep the lease while it runs, and tell the catalog how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from cocu.errors import IntegrityError, InvalidInputError
+from cocu.platform import Platform
+from cocu.storage.catalog import chunks, planning
+from cocu.storage.catalog.chunks import ChunkRecord
+
+logger = logging.getLogger(__name__)
+
+HOPELESS = (IntegrityError, InvalidInputError)
+"""Errors that trying again cannot mend."""
+
+NOTE_SECONDS = 1.0
+"""How often progress inside a chunk is written down at most."""
+
+
+class ChunkStoppedError(Exception):
+    """The chunk is no longer this worker's to finish: cancelled, its lease lost, or the worker is to stop."""
+
+
+def new_owner() -> str:
+    """A name for one attempt, unlike any other: two attempts of one process must not share a lease."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
+
+
+@dataclass
+class Lease:
+    """A chunk while this worker has it; leaving the block says how it ended.
+
+    Without an error it is done. ChunkStoppedError and the end of the process hand it back; any other error
+    counts as a failure, after which it is tried again or given up.
+    """
+
+    platform: Platform
+    chunk: ChunkRecord
+    owner: str
+    stopping: threading.Event
+    units_done: int = 0
+    _gone: threading.Event = field(default_factory=threading.Event)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _noted: float = 0.0
+
+    def advance(self, units: int = 0) -> None:
+        """Notes progress, and raises ChunkStoppedError when the chunk is to be left."""
+        self.units_done = min(self.units_done + units, self.chunk.units_total)
+        if self.stopping.is_set():
+            raise ChunkStoppedError("the worker is to stop")
+        if time.monotonic() - self._noted >= NOTE_SECONDS:
+            self._renew()
+        if self._gone.is_set():
+            raise ChunkStoppedError("the chunk was cancelled, or its lease was lost")
+
+    def __enter__(self) -> Self:
+        self._noted = time.monotonic()
+        self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._ended.set()
+        self._keeper.join()
+        if error is None:
+            planned = planning.finish(self.platform.catalog, chunk_id=self.chunk.id, owner=self.owner)
+            self.platform.enqueue(planned)
+            return True
+        if isinstance(error, ChunkStoppedError) or not isinstance(error, Exception):
+            planning.hand_back(self.platform.catalog, chunk_id=self.chunk.id, owner=self.owner)
+            return isinstance(error, ChunkStoppedError)
+        self._give_up(error)
+        return True
+
+    def _give_up(self, error: Exception) -> None:
+        where = f"{self.chunk.stage} of {self.chunk.subject}"
+        logger.error("%s failed: %s", where, error, exc_info=(type(error), error, error.__traceback__))
+        settings = self.platform.settings
+        planned = planning.give_up(
+            self.platform.catalog,
+            chunk_id=self.chunk.id,
+            owner=self.owner,
+            error=str(error) or type(error).__name__,
+            retry=not isinstance(error, HOPELESS),
+            max_failures=settings.max_failures,
+            retry_seconds=settings.retry_seconds,
+        )
+        self.platform.enqueue(planned)
+
+    def _renew(self) -> None:
+        self._noted = time.monotonic()
+        held = chunks.renew(
+            self.platform.catalog,
+            chunk_id=self.chunk.id,
+            owner=self.owner,
+            seconds=self.platform.settings.lease_seconds,
+            units_done=self.units_done,
+        )
+        if not held:
+            self._gone.set()
+
+    def _keep(self) -> None:
+        """Renews the lease also while a stage is deep in a long computation."""
+        while not self._ended.wait(self.platform.settings.lease_seconds / 3):
+            self._renew()
+            if self._gone.is_set():
+                return
+
+
+def take(platform: Platform, chunk_id: str, *, stopping: threading.Event) -> Lease | None:
+    """The lease of a chunk, or None when there is nothing (left) to do for it."""
+    owner = new_owner()
+    taken = planning.take(
+        platform.catalog,
+        chunk_id=chunk_id,
+        owner=owner,
+        lease_seconds=platform.settings.lease_seconds,
+        max_lost_leases=platform.settings.max_lost_leases,
+    )
+    platform.enqueue(taken.planned)
+    return None if taken.chunk is None else Lease(platform, taken.chunk, owner, stopping)

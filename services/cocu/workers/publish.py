@@ -1,0 +1,86 @@
+"""publish: the content hash over all archives, and what the curation added in numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cocu.curation.archives import OWN_CAPTION, Archives
+from cocu.errors import IntegrityError
+from cocu.storage import arrays, paths, tables
+from cocu.storage.catalog import curations
+from cocu.storage.catalog.curations import CurationShardRecord
+from cocu.workers.leases import Lease
+from cocu.workers.snapshot import Snapshot
+
+
+def run(lease: Lease) -> None:
+    """Writes the concept frequencies before and after, and notes the content hash and the summary."""
+    platform = lease.platform
+    snapshot = Snapshot.of(platform, lease.chunk.scope)
+    archived = [shard for shard in snapshot.shards if shard.content_hash is not None]
+    if not archived:
+        raise IntegrityError("no shard of the curation has archives")
+    totals = _Totals(len(snapshot.vocabulary.names))
+    for shard in archived:
+        table = tables.read_table(platform.objects, paths.archives(snapshot.curation.id, shard.shard_id))
+        totals.add(tables.archives_of(table, snapshot.vocabulary.names))
+        lease.advance(shard.samples)
+    arrays.write_arrays(
+        platform.objects,
+        paths.concepts(snapshot.curation.id),
+        {"captions_V": totals.captions_V, "archives_V": totals.archives_V},
+    )
+    curations.published(
+        platform.catalog,
+        curation_id=snapshot.curation.id,
+        content_hash=content_hash(archived),
+        statistics=totals.summary() | _duplicates(snapshot),
+    )
+
+
+def content_hash(shards: Sequence[CurationShardRecord]) -> str:
+    """Hash over the archives of a curation, from its shards' hashes in order: of values, not of files."""
+    return hashlib.sha256("\n".join(shard.content_hash or "" for shard in shards).encode()).hexdigest()
+
+
+class _Totals:
+    """Counts over archives: per concept, in captions (before) and in archives (after)."""
+
+    def __init__(self, concepts: int) -> None:
+        self.captions_V = np.zeros(concepts, np.int64)
+        self.archives_V = np.zeros(concepts, np.int64)
+        self.images = self.empty = self.clusters = 0
+
+    def add(self, archives: Archives) -> None:
+        lengths_B = np.diff(archives.offsets_B1)
+        first_C = archives.origin_offsets_C1[:-1]
+        own_C = np.zeros(len(archives.concepts_C), bool)
+        # Origins ascend, and OWN_CAPTION is the lowest: it is the first where it is there.
+        present_C = archives.origin_offsets_C1[1:] > first_C
+        own_C[present_C] = archives.origins_O[first_C[present_C]] == OWN_CAPTION
+        self.images += len(lengths_B)
+        self.empty += int((lengths_B == 0).sum())
+        self.archives_V += np.bincount(archives.concepts_C, minlength=len(self.archives_V))
+        self.captions_V += np.bincount(archives.concepts_C[own_C], minlength=len(self.captions_V))
+
+    def summary(self) -> dict[str, Any]:
+        """What the catalog keeps."""
+        archived, named = int(self.archives_V.sum()), int(self.captions_V.sum())
+        return {
+            "samples": self.images,
+            "empty_archives": self.empty,
+            "concepts": archived,
+            "concepts_from_own_caption": named,
+            "concepts_added": archived - named,
+            "distinct_concepts_in_captions": int((self.captions_V > 0).sum()),
+            "distinct_concepts_in_archives": int((self.archives_V > 0).sum()),
+        }
+
+
+def _duplicates(snapshot: Snapshot) -> dict[str, Any]:
+    found = arrays.read_arrays(snapshot.platform.objects, paths.duplicates(snapshot.curation.id))
+    return {f"{kind}_duplicates": int(found[kind][0]) for kind in ("exact", "near")}
