@@ -72,7 +72,7 @@ class Curations:
             seen = self.get(curation)
             if progress is not None:
                 progress(seen)
-            if seen.state == "completed":
+            if seen.completed:
                 return seen
             if seen.finished:
                 raise CurationFailedError(seen)
@@ -121,9 +121,10 @@ class Archives:
     ) -> Iterator[Archive]:
         """The archives of a curation in sample order, fetched page by page (of `limit`) as they are consumed.
 
-        concept: only archives that hold this concept. added: only concepts that the own caption does (False)
-        or does not (True) name count. min_score: only concepts scoring at least this count. Archives without
-        any concept that counts are left out when a filter is given.
+        With filters, only archives that hold at least one concept satisfying all of them; archives come
+        whole.
+        concept: it has this name. added: the own caption does not (True) or does (False) name it. min_score:
+        it scores at least this.
         """
         params = {"concept": concept, "added": added, "min_score": min_score, "limit": limit}
         return self._transport.pages(Archive, f"{_path(curation)}/archives", params=params)
@@ -166,7 +167,7 @@ class Evaluations:
 
 
 def read_labels(path: str | Path) -> dict[str, list[str]] | CocoInstances:
-    """Labels from a JSON file: a COCO instances file, or a table of sample key → labels.
+    """Labels from a JSON file: COCO instances, or a table of sample key → labels, alone or under `samples`.
 
     Of a COCO file only what says what is in which picture is kept, so that masks are never sent.
     Raises ClientError when the file is neither.
@@ -178,6 +179,8 @@ def read_labels(path: str | Path) -> dict[str, list[str]] | CocoInstances:
     try:
         if isinstance(content, dict) and "annotations" in content:
             return CocoInstances.model_validate(content)
+        if isinstance(content, dict) and isinstance(content.get("samples"), dict):
+            content = content["samples"]
         return EvaluationCreate(labels=content).labels or {}
     except ValueError as error:
         raise ClientError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Datasets:
         return self._transport.post(Dataset, "/v1/datasets", DatasetCreate(name=name))
 
     def list(self) -> Iterator[Dataset]:
-        """Every dataset, newest first."""
+        """Every dataset, oldest first."""
         return self._transport.pages(Dataset, "/v1/datasets")
 
     def get(self, dataset: str) -> Dataset:
@@ -68,9 +69,31 @@ class Datasets:
         )
         return self._transport.parse(Upload, self._transport.send(call))
 
-    def uploads(self, dataset: str) -> tuple[Upload, ...]:
-        """The uploads of a dataset in the order they arrived, with what became of each."""
-        return tuple(self.report(dataset).uploads)
+    def uploads(self, dataset: str) -> Iterator[Upload]:
+        """The uploads of a dataset, oldest first."""
+        return self._transport.pages(Upload, f"{self._path(dataset)}/uploads")
+
+    def wait(
+        self,
+        dataset: str,
+        *,
+        progress: Callable[[Dataset], None] | None = None,
+        timeout: float | None = None,
+        every: float = 0.25,
+    ) -> Dataset:
+        """The dataset once every upload that arrived is read; raises TimeoutError after `timeout` seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            seen = self.get(dataset)
+            if progress is not None:
+                progress(seen)
+            if seen.ingesting == 0:
+                return seen
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(
+                    f"dataset {dataset} still reads {seen.ingesting} uploads after {timeout:g} s"
+                )
+            time.sleep(every)
 
     def report(self, dataset: str) -> Report:
         """What became of every sample so far."""
@@ -83,7 +106,7 @@ class Datasets:
         )
 
     def samples(self, dataset: str) -> Iterator[Sample]:
-        """Every sample, by key order of the shards."""
+        """Every sample, by key."""
         return self._transport.pages(Sample, f"{self._path(dataset)}/samples")
 
     def sample(self, dataset: str, key: str) -> Sample:

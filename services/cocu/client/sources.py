@@ -10,6 +10,7 @@ and putting it in again changes nothing.
 
 from __future__ import annotations
 
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -58,20 +59,29 @@ class Part:
 def parts(path: Path) -> list[Part]:
     """The uploads that a file or folder comes to, in a fixed order; raises NothingToUploadError."""
     if path.is_file():
-        return [Part(name=path.name, file=path)]
+        return [Part(name=upload_name(path.name), file=path)]
     if not path.is_dir():
         raise NothingToUploadError(f"there is no file or folder {path}")
     archives = sorted(member for member in path.iterdir() if member.name.lower().endswith(ARCHIVES))
     images = sorted(
         member for member in path.rglob("*") if member.suffix.lower() in IMAGES and member.is_file()
     )
-    found = [Part(name=archive.name, file=archive) for archive in archives if archive.is_file()]
+    found = [Part(name=upload_name(archive.name), file=archive) for archive in archives if archive.is_file()]
     found += _packed_parts(path, images)
     if not found:
         raise NothingToUploadError(
             f"{path} holds neither archives ({', '.join(ARCHIVES)}) nor images ({', '.join(IMAGES)})"
         )
     return found
+
+
+def upload_name(name: str) -> str:
+    """A file name as uploads may be called: what is not a letter, digit, space or one of `._-()+,=@` is `_`.
+
+    >>> upload_name("été & co.tar"), upload_name(".tar")
+    ('été _ co.tar', '_tar')
+    """
+    return re.sub(r"^\W|[^\w .()+,=@-]", "_", name[-200:]) or "images"
 
 
 def _packed_parts(folder: Path, images: list[Path]) -> list[Part]:
@@ -83,7 +93,7 @@ def _packed_parts(folder: Path, images: list[Path]) -> list[Part]:
             size = 0
         groups[-1].append(image)
         size += image.stat().st_size
-    base = folder.resolve().name or "images"
+    base = upload_name(folder.resolve().name)
     return [
         Part(name=f"{base}-{number:05d}.tar", folder=folder, images=tuple(group))
         for number, group in enumerate(groups)

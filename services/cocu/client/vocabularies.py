@@ -32,7 +32,7 @@ class Vocabularies:
         return self._create(VocabularyCreate(text=text, name=name or file.stem))
 
     def mine(
-        self, dataset: str, *, name: str | None = None, minimum_count: int = 3, maximum_concepts: int = 5000
+        self, dataset: str, *, name: str | None = None, minimum_count: int = 5, maximum_concepts: int = 5000
     ) -> Vocabulary:
         """A vocabulary of the noun phrases that are frequent in a dataset's captions."""
         source = VocabularyMined(
@@ -44,7 +44,7 @@ class Vocabularies:
         return self._transport.post(Vocabulary, "/v1/vocabularies", body, idempotent=True)
 
     def list(self) -> Iterator[Vocabulary]:
-        """Every vocabulary, newest first."""
+        """Every vocabulary."""
         return self._transport.pages(Vocabulary, "/v1/vocabularies")
 
     def get(self, vocabulary: str) -> Vocabulary:

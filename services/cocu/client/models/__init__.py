@@ -3,6 +3,7 @@
 from cocu.client.models.archives import Archive, ArchiveConcept, Neighbour, Origin
 from cocu.client.models.common import Answer, FieldProblem, Health, Page, Problem, Request
 from cocu.client.models.curations import (
+    COMPLETED,
     FINISHED,
     Curation,
     CurationCreate,
@@ -25,12 +26,14 @@ from cocu.client.models.vocabularies import (
     Concept,
     Encoder,
     Overlap,
+    Phrase,
     Vocabulary,
     VocabularyCreate,
     VocabularyMined,
 )
 
 __all__ = [
+    "COMPLETED",
     "FINISHED",
     "Answer",
     "Archive",
@@ -57,6 +60,7 @@ __all__ = [
     "Overlap",
     "Page",
     "Parameters",
+    "Phrase",
     "Problem",
     "Rejection",
     "Report",

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from cocu.client.models.common import Answer, Request
 
-CurationState = Literal["waiting", "running", "completed", "failed", "cancelled"]
-FINISHED: frozenset[CurationState] = frozenset({"completed", "failed", "cancelled"})
+CurationState = Literal["queued", "running", "completed", "completed_with_errors", "failed", "cancelled"]
+COMPLETED: frozenset[CurationState] = frozenset({"completed", "completed_with_errors"})
+"""States in which there are archives."""
+FINISHED: frozenset[CurationState] = COMPLETED | {"failed", "cancelled"}
 """States that no curation leaves."""
 
 
@@ -31,9 +33,9 @@ class Parameters(Request):
     scoring: str | None = None
     clustering: bool | None = None
     min_score: float | None = Field(default=None, allow_inf_nan=False)
-    max_concepts: int | None = None
+    max_concepts: int | None = Field(default=None, le=2**31 - 1)
     duplicate_similarity: float | None = Field(default=None, allow_inf_nan=False)
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
 
 
 class CurationCreate(Request):
@@ -49,12 +51,14 @@ class CurationCreate(Request):
 
 
 class StageProgress(Answer):
-    """How much of one stage is done, in its own units of work."""
+    """How much of one stage is done: chunks of work, and the samples in them."""
 
     stage: str
     done: int
     total: int
     failed: int = 0
+    samples_done: int = 0
+    samples_total: int = 0
 
 
 class Curation(Answer):
@@ -62,18 +66,24 @@ class Curation(Answer):
 
     id: str
     dataset: str
+    snapshot: str
+    samples: int
     vocabulary: str
     encoder: str
+    encoder_hash: str
     parameters: dict[str, Any]
     state: CurationState
     stages: list[StageProgress]
-    samples: int = 0
-    skipped: int = 0
     statistics: dict[str, Any] | None = None
     content_hash: str | None = None
     detail: str | None = None
     created_at: datetime
     finished_at: datetime | None = None
+
+    @property
+    def completed(self) -> bool:
+        """Whether there are archives to read."""
+        return self.state in COMPLETED
 
     @property
     def finished(self) -> bool:

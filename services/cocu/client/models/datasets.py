@@ -9,61 +9,73 @@ from pydantic import Field
 
 from cocu.client.models.common import Answer, Request
 
-UploadState = Literal["waiting", "running", "completed", "failed"]
+UploadState = Literal["receiving", "received", "ingested", "failed"]
+"""Arriving, waiting to be read, turned into shards, or not usable (`detail` says why)."""
 
 
 class DatasetCreate(Request):
-    """A new dataset; names need not be unique."""
+    """A new dataset; its name must not be that of another."""
 
     name: str = Field(min_length=1, max_length=200, examples=["holiday photographs"])
 
 
 class Dataset(Answer):
-    """Image–caption pairs; append-only. Counts grow as uploads are ingested."""
+    """Image–caption pairs; append-only. Counts grow as uploads are ingested.
+
+    `ingesting` counts the uploads that have arrived and are not yet read.
+    """
 
     id: str
     name: str
     created_at: datetime
-    samples: int = 0
-    skipped: int = 0
-    shards: int = 0
     uploads: int = 0
+    ingesting: int = 0
+    shards: int = 0
+    samples: int = 0
+    bytes: int = 0
 
 
 class Upload(Answer):
-    """One file put into a dataset; `digest` is the hex SHA-256 of its bytes."""
+    """One file put into a dataset; `sha256` (hex) and `bytes` are those of the whole file.
+
+    `ordinal` orders the uploads of a dataset: of two samples with one key, that of the earlier upload stays.
+    """
 
     name: str
     dataset: str
-    ordinal: int
-    size: int
-    digest: str
     state: UploadState
+    ordinal: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
     accepted: int = 0
-    skipped: int = 0
     detail: str | None = None
     created_at: datetime
 
 
 class Report(Answer):
-    """What became of the samples of a dataset; `reasons` counts the skipped by reason code.
+    """What became of the samples of a dataset.
 
-    `complete` says whether every upload has been ingested: until then the counts still grow.
+    complete: every upload that arrived has been read; until then the counts grow. skipped: samples, or
+    members of an upload, that were not accepted, `reasons` counts them by reason code. failed: accepted
+    samples that a later stage could not process, `failures` counts them by reason code.
     """
 
     dataset: str
     complete: bool
+    uploads: int
+    uploads_failed: int
     accepted: int
     skipped: int
-    failed_uploads: int
+    failed: int
     reasons: dict[str, int]
-    uploads: list[Upload]
+    failures: dict[str, int]
 
 
 class Rejection(Answer):
-    """One sample, or one member of an upload, that was skipped, and why."""
+    """One sample, or one member of an upload, that was skipped or failed, and why."""
 
     upload: str
+    outcome: str
     key: str | None
     member: str | None
     reason: str
@@ -78,7 +90,7 @@ class Sample(Answer):
     caption: str
     width: int
     height: int
-    size: int
+    bytes: int
     sha256: str
     shard: str
     row: int

@@ -13,7 +13,7 @@ class VocabularyMined(Request):
     """Make the vocabulary from frequent noun phrases of a dataset's captions."""
 
     dataset: str
-    minimum_count: int = Field(default=3, ge=1)
+    minimum_count: int = Field(default=5, ge=1)
     maximum_concepts: int = Field(default=5000, ge=1, le=50_000)
 
 
@@ -43,24 +43,34 @@ class VocabularyCreate(Request):
         return self
 
 
+class Phrase(Answer):
+    """A noun phrase, and how many captions name it."""
+
+    phrase: str
+    count: int
+
+
 class Vocabulary(Answer):
-    """A versioned list of concepts; `hash` is over its content, `id` follows from it."""
+    """A versioned list of concepts; `hash` is over its content, `id` follows from it.
+
+    `phrases` is filled in the answer to mining alone: the most frequent ones, with counts.
+    """
 
     id: str
     name: str
     version: str
     hash: str
+    source: str
     concepts: int
-    templates: list[str]
-    created_at: datetime | None = None
+    created_at: datetime
+    phrases: list[Phrase] = Field(default_factory=list)
 
 
 class Concept(Answer):
-    """One concept of a vocabulary with the surface forms that name it; `count` is set where it was mined."""
+    """One concept of a vocabulary with the surface forms that name it."""
 
     name: str
     forms: list[str] = Field(default_factory=list)
-    count: int | None = None
 
 
 class Overlap(Answer):
@@ -75,11 +85,9 @@ class Overlap(Answer):
 class Encoder(Answer):
     """An encoder that this server can use; `hash` is over the files of its bundle."""
 
-    id: str
     name: str
-    dim: int
     hash: str
-    image_size: int
+    dim: int
     licence: str
     source: str
     default: bool = False

@@ -1,0 +1,5 @@
+"""`python -m cocu` is `cocu`."""
+
+from cocu.cli import main
+
+main()

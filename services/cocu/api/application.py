@@ -1,0 +1,64 @@
+"""The FastAPI application: routers, middleware, problems, documentation."""
+
+from __future__ import annotations
+
+import threading
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+
+import cocu
+from cocu.api import documentation
+from cocu.api.limits import MEBIBYTE, BodyLimit, BodyLimits
+from cocu.api.paths import SegmentPaths
+from cocu.api.problems import PROBLEM_RESPONSES, add_problem_handlers
+from cocu.api.reading import Archives, Samples
+from cocu.api.routes import ROUTERS
+from cocu.platform import Platform
+
+DESCRIPTION = """
+Upload image–caption data, curate it, and inspect every archive and where each concept came from.
+
+Errors are problems (RFC 9457). Lists come in pages: `next` of one page is the `cursor` of the following.
+What never changes carries an ETag. Keys of samples are percent-encoded in paths, slashes too.
+"""
+JSON_BYTES = 4 * MEBIBYTE
+
+
+def create_app(platform: Platform) -> FastAPI:
+    """The application that serves this platform; whoever opened the platform closes it."""
+    settings = platform.settings
+    limits = BodyLimits(
+        json=JSON_BYTES,
+        vocabulary=settings.max_vocabulary_bytes,
+        labels=settings.max_labels_bytes,
+        upload=settings.max_upload_bytes,
+    )
+    app = FastAPI(
+        title="cocu",
+        summary="Concept curation for vision-language training data.",
+        description=DESCRIPTION,
+        version=cocu.__version__,
+        middleware=[Middleware(SegmentPaths), Middleware(BodyLimit, limits=limits)],
+        generate_unique_id_function=_operation_id,
+        responses=PROBLEM_RESPONSES,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "Apache-2.0"},
+    )
+    app.state.platform = platform
+    app.state.samples = Samples(platform)
+    app.state.archives = Archives(platform, app.state.samples)
+    app.state.stopping = threading.Event()
+    add_problem_handlers(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    documentation.add_page(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The name of the route's function: stable when paths or tags change, and so generated clients."""
+    return route.name

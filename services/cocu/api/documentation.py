@@ -1,0 +1,119 @@
+"""The page at /docs: the OpenAPI document as plain HTML, without scripts or anything from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from fastapi import FastAPI, Response
+
+METHODS = ("get", "put", "post", "delete")
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color:
+#1b1f24; } nav a { margin-right: 1rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d0d7de;
+text-transform: capitalize; } article { margin: 1.5rem 0; } code { font-family: ui-monospace, monospace;
+font-size: 0.9em; } .method { display: inline-block; min-width: 4.2em; font-weight: 700; color: #0550ae; }
+.put, .post { color: #116329; } .delete { color: #a40e26; } table { border-collapse: collapse; margin: 0.5rem
+0; } td { padding: 0.15rem 1rem 0.15rem 0; vertical-align: top; } p { margin: 0.4rem 0; } summary { cursor:
+pointer; } @media (prefers-color-scheme: dark) {
+  body { background: #0d1117; color: #e6edf3; } a, .method { color: #79c0ff; } h2 { border-color: #30363d; }
+  .put, .post { color: #7ee787; } .delete { color: #ffa198; }
+}
+"""
+
+
+def add_page(app: FastAPI) -> None:
+    """Serve the page at /docs."""
+
+    @app.get("/docs", include_in_schema=False)
+    def documentation() -> Response:
+        return Response(
+            page(app.openapi()),
+            media_type="text/html; charset=utf-8",
+            headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
+        )
+
+
+def page(document: dict[str, Any]) -> str:
+    """The whole page for an OpenAPI document."""
+    groups: dict[str, list[str]] = {}
+    for path, methods in document["paths"].items():
+        for method in METHODS:
+            if method in methods:
+                operation = methods[method]
+                tag = (operation.get("tags") or ["other"])[0]
+                groups.setdefault(tag, []).append("\n".join(_operation(method, path, operation)))
+    models = document.get("components", {}).get("schemas", {})
+    return "\n".join(_page(document["info"], groups, models))
+
+
+def _page(information: dict[str, Any], groups: dict[str, list[str]], models: dict[str, Any]) -> Iterator[str]:
+    title = f"{escape(information['title'])} {escape(information['version'])}"
+    yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<style>{STYLE}</style></head><body><h1>{title}</h1>"
+    for paragraph in (information.get("summary", ""), information.get("description", "")):
+        yield f"<p>{_prose(paragraph)}</p>"
+    links = "".join(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in [*groups, "models"])
+    yield f'<nav>{links}<a href="/openapi.json">openapi.json</a></nav>'
+    for tag, operations in groups.items():
+        yield f'<h2 id="{escape(tag)}">{escape(tag)}</h2>'
+        yield from operations
+    yield '<h2 id="models">models</h2>'
+    for name, schema in sorted(models.items()):
+        yield from _model(name, schema)
+    yield "</body></html>"
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
+    anchor = escape(operation["operationId"])
+    yield f'<article id="{anchor}"><p><span class="method {method}">{method.upper()}</span>'
+    yield f"<code>{escape(path)}</code></p>"
+    yield f"<p>{_prose(operation.get('description') or operation.get('summary', ''))}</p>"
+    parameters = operation.get("parameters", [])
+    if parameters:
+        rows = (
+            _row(each["name"], f"{_type(each.get('schema', {}))}, {each['in']}", each.get("description", ""))
+            for each in parameters
+        )
+        yield f"<table>{''.join(rows)}</table>"
+    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+        yield f"<p>Body: {_type(content.get('schema', {}))} <code>{escape(kind)}</code></p>"
+    for status, answer in operation.get("responses", {}).items():
+        if status.startswith("2"):
+            kinds = answer.get("content", {})
+            shown = ", ".join(f"{_type(each.get('schema', {}))}" for each in kinds.values())
+            yield f"<p>{escape(status)}: {shown or escape(answer.get('description', ''))}</p>"
+    yield "</article>"
+
+
+def _model(name: str, schema: dict[str, Any]) -> Iterator[str]:
+    yield f'<details id="model-{escape(name)}"><summary><code>{escape(name)}</code></summary>'
+    yield f"<p>{_prose(schema.get('description', ''))}</p>"
+    required = set(schema.get("required", ()))
+    rows = (
+        _row(field, _type(each) + ("" if field in required else ", optional"), each.get("description", ""))
+        for field, each in schema.get("properties", {}).items()
+    )
+    yield f"<table>{''.join(rows)}</table></details>"
+
+
+def _row(name: str, kind: str, description: str) -> str:
+    return f"<tr><td><code>{escape(name)}</code></td><td>{kind}</td><td>{_prose(description)}</td></tr>"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """The type of a schema as a person says it; models link to their table."""
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rsplit("/", 1)[-1])
+        return f'<a href="#model-{name}">{name}</a>'
+    if "anyOf" in schema:
+        return " or ".join(_type(each) for each in schema["anyOf"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return escape(str(schema.get("format") or schema.get("type", "any")))
+
+
+def _prose(text: str) -> str:
+    return "<br>".join(escape(part) for part in text.strip().split("\n\n"))

@@ -1,0 +1,109 @@
+"""Datasets: create, list, look, delete; what became of their samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from cocu.api import views
+from cocu.api.dependencies import DatasetId, PlatformOf, Tenant
+from cocu.api.pages import Cursor, Limit, page, position
+from cocu.client import models
+from cocu.platform import Platform
+from cocu.storage.catalog import datasets, rejections, uploads
+from cocu.storage.catalog.states import UploadState
+from cocu.storage.catalog.uploads import UploadRecord
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+
+@router.post("", status_code=201)
+def create_dataset(
+    *, body: models.DatasetCreate, platform: PlatformOf, tenant: Tenant, response: Response
+) -> models.Dataset:
+    """Create an empty dataset."""
+    record = datasets.create(platform.catalog, tenant=tenant, name=body.name)
+    response.headers["Location"] = f"/v1/datasets/{record.id}"
+    return views.dataset(record)
+
+
+@router.get("")
+def list_datasets(
+    *, platform: PlatformOf, tenant: Tenant, limit: Limit = 100, cursor: Cursor = None
+) -> models.Page[models.Dataset]:
+    """List datasets, oldest first."""
+    after = position("datasets", cursor)
+    found = datasets.list_page(platform.catalog, tenant=tenant, limit=limit, after=after)
+    return page("datasets", found, views.dataset, models.Dataset)
+
+
+@router.get("/{dataset}")
+def get_dataset(dataset: DatasetId, platform: PlatformOf, tenant: Tenant) -> models.Dataset:
+    """Look at one dataset."""
+    return views.dataset(datasets.get(platform.catalog, tenant=tenant, dataset_id=dataset))
+
+
+@router.delete("/{dataset}", status_code=204)
+def delete_dataset(dataset: DatasetId, platform: PlatformOf, tenant: Tenant) -> None:
+    """Delete a dataset with all that was made of it; its curations are cancelled."""
+    platform.enqueue(datasets.begin_deletion(platform.catalog, tenant=tenant, dataset_id=dataset))
+
+
+@router.get("/{dataset}/report")
+def get_report(dataset: DatasetId, platform: PlatformOf, tenant: Tenant) -> models.Report:
+    """Count accepted, skipped and failed samples by reason code."""
+    record = datasets.get(platform.catalog, tenant=tenant, dataset_id=dataset)
+    found = rejections.report(platform.catalog, tenant=tenant, dataset_id=dataset)
+    failed = [each for each in _uploads_of(platform, tenant, dataset) if each.state == UploadState.FAILED]
+    return models.Report(
+        dataset=dataset,
+        complete=record.ingesting == 0,
+        uploads=record.uploads,
+        uploads_failed=len(failed),
+        accepted=found.accepted,
+        skipped=sum(found.skipped.values()),
+        failed=sum(found.failed.values()),
+        reasons=found.skipped,
+        failures=found.failed,
+    )
+
+
+@router.get("/{dataset}/rejections")
+def list_rejections(
+    *,
+    dataset: DatasetId,
+    platform: PlatformOf,
+    tenant: Tenant,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    reason: Annotated[
+        str | None, Query(max_length=100, description="Only those with this reason code.")
+    ] = None,
+) -> models.Page[models.Rejection]:
+    """List what was skipped, with the reason of each."""
+    datasets.get(platform.catalog, tenant=tenant, dataset_id=dataset)
+    listing = f"rejections {dataset} {reason}"
+    found = rejections.list_page(
+        platform.catalog,
+        tenant=tenant,
+        dataset_id=dataset,
+        limit=limit,
+        after=position(listing, cursor),
+        reason=reason,
+    )
+    names = {each.id: each.name for each in _uploads_of(platform, tenant, dataset)}
+    return page(listing, found, lambda record: views.rejection(record, names), models.Rejection)
+
+
+def _uploads_of(platform: Platform, tenant: str, dataset: str) -> Iterator[UploadRecord]:
+    after = None
+    while True:
+        found = uploads.list_page(
+            platform.catalog, tenant=tenant, dataset_id=dataset, limit=1000, after=after
+        )
+        yield from found.items
+        if found.next is None:
+            return
+        after = found.next

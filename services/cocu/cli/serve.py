@@ -1,0 +1,44 @@
+"""`cocu serve`: a whole platform in one process."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from cocu.cli.options import Data, EncoderFolder
+from cocu.cli.output import console
+
+
+def serve(
+    data: Data = None,
+    encoder: EncoderFolder = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
+) -> None:
+    """Run a platform in this process: the API, and the workers in a thread of it."""
+    from cocu.cli.local import local_server  # noqa: PLC0415 - the server is imported only where one is started
+
+    with local_server(encoder=encoder, data=data, host=host, port=port) as server:
+        console.print(f"cocu on [bold]{server.url}[/], documentation on {server.url}/docs")
+        console.print(f"data in {server.platform.settings.data_folder}; Ctrl-C stops it", soft_wrap=True)
+        wait_for_signal()
+        console.print("stopping; work that is not done goes on with the next start")
+
+
+def wait_for_signal() -> None:
+    """Return at the first SIGINT or SIGTERM; the second one interrupts as usual."""
+    stop = threading.Event()
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in kinds}
+    try:
+        # A wait with a timeout, because one without cannot be interrupted on every system.
+        while not stop.wait(timeout=1.0):
+            pass
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
