@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from cocu.curation.curate import curate
 from cocu.curation.statistics import Statistics
-from cocu.storage import arrays, paths, tables
+from cocu.storage import arrays, content, paths, tables
 from cocu.storage.catalog import curations
 from cocu.storage.catalog.curations import CurationShardRecord
 from cocu.workers.distinct import distinct_lists
@@ -36,7 +36,7 @@ def run(lease: Lease) -> None:
         platform.catalog,
         curation_id=snapshot.curation.id,
         shard_id=shard.shard_id,
-        content_hash=tables.content_hash(table),
+        content_hash=content.content_hash(table),
     )
 
 
@@ -50,7 +50,7 @@ def _archives(snapshot: Snapshot, shard: CurationShardRecord, local_B: np.ndarra
         neighbours_BL=lists.ids_BL,
         neighbour_similarities_BL=lists.similarities_BL,
         images_BD=snapshot.embeddings_of(lists.anchors_B),
-        concepts_VD=snapshot.concepts_VD,
+        concepts_VD=snapshot.concept_embeddings,
         names=snapshot.vocabulary.names,
         parameters=snapshot.parameters,
         statistics=statistics,

@@ -114,5 +114,5 @@ def _calibrated(snapshot: Snapshot, statistics: Statistics) -> Statistics:
         neighbours_SL=np.concatenate([one.ids_BL for one in lists]),
         neighbour_similarities_SL=np.concatenate([one.similarities_BL for one in lists]),
         images_SD=snapshot.embeddings_of(anchors_S),
-        concepts_VD=snapshot.concepts_VD,
+        concepts_VD=snapshot.concept_embeddings,
     )

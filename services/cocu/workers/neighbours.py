@@ -55,7 +55,7 @@ def _mention(lease: Lease, snapshot: Snapshot) -> None:
     mentions = Mentions(
         offsets_N1=offsets_N1,
         concepts_M=concepts_M,
-        similarities_M=own_similarities(offsets_N1, concepts_M, images_ND, snapshot.concepts_VD),
+        similarities_M=own_similarities(offsets_N1, concepts_M, images_ND, snapshot.concept_embeddings),
     )
     arrays.write_mentions(platform.objects, paths.mentions(curation.id, shard.shard_id), mentions)
     part = Statistics.of_shard(

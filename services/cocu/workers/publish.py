@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cocu.curation.archives import OWN_CAPTION, Archives
 from cocu.errors import IntegrityError
-from cocu.storage import arrays, paths, tables
+from cocu.storage import arrays, content, paths, tables
 from cocu.storage.catalog import curations
-from cocu.storage.catalog.curations import CurationShardRecord
 from cocu.workers.leases import Lease
 from cocu.workers.snapshot import Snapshot
 
@@ -37,14 +34,9 @@ def run(lease: Lease) -> None:
     curations.published(
         platform.catalog,
         curation_id=snapshot.curation.id,
-        content_hash=content_hash(archived),
+        content_hash=content.combined_hash(shard.content_hash or "" for shard in archived),
         statistics=totals.summary() | _duplicates(snapshot),
     )
-
-
-def content_hash(shards: Sequence[CurationShardRecord]) -> str:
-    """Hash over the archives of a curation, from its shards' hashes in order: of values, not of files."""
-    return hashlib.sha256("\n".join(shard.content_hash or "" for shard in shards).encode()).hexdigest()
 
 
 class _Totals:

@@ -71,8 +71,8 @@ class Snapshot:
         return self.platform.vocabularies.of_hash(self.curation.vocabulary_hash)
 
     @cached_property
-    def concepts_VD(self) -> Float32s:
-        """The text embeddings of its concepts; made once per encoder and vocabulary, then read."""
+    def concept_embeddings(self) -> Float32s:
+        """The text embeddings of its concepts, float32 [V, D]; made once per encoder and vocabulary."""
         path = paths.concept_embeddings(self.curation.encoder_hash, self.curation.vocabulary_hash)
         if not self.platform.objects.exists(path):
             made_VD = embed_concepts(self.encoder, self.vocabulary.prompts())
@@ -81,7 +81,7 @@ class Snapshot:
 
     @cached_property
     def embeddings(self) -> list[NDArray[np.float16]]:
-        """The image embeddings of every shard, memory-mapped; zeros, which cost nothing, where there are none."""
+        """The image embeddings of every shard, memory-mapped; free zeros for a shard that has none."""
         found: dict[str, NDArray[np.float16]] = {
             shard.shard_id: arrays.read_embeddings(self.platform.objects, self._embeddings_path(shard))
             for shard in self.shards
