@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from cocu.encoders.encoder import Encoder, Float32s, Pixels
+from cocu.encoders.fingerprints import fingerprint
 from cocu.errors import CocuError, IntegrityError
 
 __all__ = ["ITEM_ERRORS", "Embedded", "embed_stream"]
@@ -31,11 +32,24 @@ ITEM_ERRORS: tuple[type[Exception], ...] = (
 
 @dataclass(frozen=True)
 class Embedded(Generic[Item]):
-    """One item of the stream: its embedding, float32 [D], or the error that kept it from having one."""
+    """One item of the stream: its embedding, float32 [D], or the error that kept it from having one.
+
+    fingerprint: of the picture as it was embedded (see `fingerprints`); None where it could not be loaded.
+    """
 
     item: Item
     embedding: Float32s | None
+    fingerprint: int | None = None
     error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    pixels_HWC: Pixels
+    fingerprint: int
+
+
+_Pending: TypeAlias = tuple[Item, "Future[_Prepared]"]
 
 
 def embed_stream(
@@ -56,17 +70,18 @@ def embed_stream(
     if batch < 1 or threads < 1:
         raise ValueError(f"batch and threads must be at least 1, not {batch} and {threads}")
 
-    def prepare(item: Item) -> Pixels:
+    def prepare(item: Item) -> _Prepared:
         with load(item) as image:
-            return encoder.preprocess(image)
+            pixels_HWC = encoder.preprocess(image)
+        return _Prepared(pixels_HWC, fingerprint(pixels_HWC))
 
     source = iter(items)
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
 
-        def submit() -> list[tuple[Item, Future[Pixels]]]:
+        def submit() -> list[_Pending[Item]]:
             return [(item, pool.submit(prepare, item)) for item in islice(source, batch)]
 
-        following: list[tuple[Item, Future[Pixels]]] = []
+        following: list[_Pending[Item]] = []
         try:
             ready = submit()
             while ready:
@@ -79,24 +94,26 @@ def embed_stream(
                 future.cancel()
 
 
-def _embed(encoder: Encoder, ready: list[tuple[Item, Future[Pixels]]]) -> list[Embedded[Item]]:
-    results: list[Embedded[Item]] = []
-    positions: list[int] = []
-    pixels: list[Pixels] = []
-    for item, future in ready:
-        error: Exception | None = None
-        try:
-            pixels.append(future.result())
-            positions.append(len(results))
-        except ITEM_ERRORS as caught:
-            error = caught
-        results.append(Embedded(item, None, error))
-    for position, outcome in zip(positions, _embed_or_split(encoder, pixels), strict=True):
-        item = results[position].item
-        results[position] = (
-            Embedded(item, None, outcome) if isinstance(outcome, Exception) else Embedded(item, outcome)
-        )
-    return results
+def _embed(encoder: Encoder, ready: list[_Pending[Item]]) -> Iterator[Embedded[Item]]:
+    outcomes = [_outcome(future) for _, future in ready]
+    prepared = [outcome for outcome in outcomes if isinstance(outcome, _Prepared)]
+    embedded = iter(_embed_or_split(encoder, [each.pixels_HWC for each in prepared]))
+    for (item, _), outcome in zip(ready, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            yield Embedded(item, None, error=outcome)
+            continue
+        embedding = next(embedded)
+        if isinstance(embedding, Exception):
+            yield Embedded(item, None, outcome.fingerprint, embedding)
+        else:
+            yield Embedded(item, embedding, outcome.fingerprint)
+
+
+def _outcome(future: Future[_Prepared]) -> _Prepared | Exception:
+    try:
+        return future.result()
+    except ITEM_ERRORS as error:
+        return error
 
 
 def _embed_or_split(encoder: Encoder, pixels: list[Pixels]) -> list[Float32s | IntegrityError]:
