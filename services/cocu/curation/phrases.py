@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cocu.curation import surface_forms, vocabulary_files, word_tables
 from cocu.curation.vocabulary import Vocabulary
@@ -83,22 +84,18 @@ def mine(captions: Iterable[str], parameters: MiningParameters | None = None) ->
     counts = _Counts(parameters.maximum_counters)
     for caption in captions:
         counts.add(list(_runs(surface_forms.words(caption))), parameters.maximum_words)
-    cohesions = {
-        words: cohesion
-        for words, count in counts.all.items()
-        if _is_nominal(words)
-        and (cohesion := _accepted_cohesion(words, count, counts, parameters)) is not None
-    }
-    merged: Counter[Words] = Counter()
-    closest: dict[Words, float] = {}
-    for words, cohesion in cohesions.items():
-        singular = _singular(words, counts.all)
-        merged[singular] += counts.all[words]
-        closest[singular] = max(cohesion, closest.get(singular, cohesion))
+    merged, final = _merge_numbers(counts.all, counts.all), _merge_numbers(counts.final, counts.all)
+    cohesions: dict[Words, float] = {}
+    for words, count in merged.items():
+        if count >= parameters.minimum_count and final[words] >= parameters.minimum_head_share * count:
+            cohesion = _cohesion(words, merged, counts)
+            if _is_nominal(words) and cohesion >= _needed_cohesion(words, parameters):
+                cohesions[words] = cohesion
+    inner = _counts_inside_longer({words: merged[words] for words in cohesions})
     phrases = [
-        Phrase(" ".join(words), count, round(closest[words], 6))
-        for words, count in _drop_fragments(merged, parameters).items()
-        if count >= parameters.minimum_count
+        Phrase(" ".join(words), merged[words], round(cohesion, 6))
+        for words, cohesion in cohesions.items()
+        if inner[words] <= parameters.maximum_inner_share * merged[words]
     ]
     phrases.sort(key=lambda phrase: (-phrase.count, phrase.name))
     return Mined(tuple(phrases[: parameters.maximum_phrases]), counts.captions, counts.lost)
@@ -124,6 +121,9 @@ class _Counts:
                 for end in range(start + 1, min(start + maximum_words, len(run)) + 1):
                     found.add(tuple(run[start:end]))
             ends.update(tuple(run[start:]) for start in range(max(0, len(run) - maximum_words), len(run)))
+        for words in [words for words in found if any(singular in found for singular in _singulars(words))]:
+            found.discard(words)  # a caption with both numbers is one caption of the singular
+            ends.discard(words)
         self.all.update(found)
         self.final.update(ends)
         while len(self.all) > self.limit:
@@ -157,35 +157,32 @@ def _bounds(token: str) -> bool:
 
 def _is_nominal(words: Words) -> bool:
     head = words[-1]
-    if head in word_tables.ADJECTIVES or (len(words) == 1 and head in word_tables.NOT_THINGS):
+    if len(set(words)) < len(words):
         return False
-    if any(word in word_tables.NOT_THINGS for word in words) and head in word_tables.NOT_THINGS:
-        return False
-    return not _is_participle(head)
+    return not (head in word_tables.ADJECTIVES or head in word_tables.NOT_THINGS or _is_participle(head))
 
 
 def _is_participle(word: str) -> bool:
     return word.endswith(("ing", "ed")) and len(word) > 4 and word not in word_tables.ING_AND_ED_NOUNS
 
 
-def _accepted_cohesion(
-    words: Words, count: int, counts: _Counts, parameters: MiningParameters
-) -> float | None:
-    """The cohesion of a sequence that is a phrase by itself, or None. Its number (plural, singular) is not
-    merged yet."""
-    if counts.final[words] < parameters.minimum_head_share * count:
-        return None
-    if len(words) == 1:
-        return 1.0
-    if count * 2 < parameters.minimum_count:
-        return None
-    cohesion = min(
-        _normalised_information(count, counts.all[words[:at]], counts.all[words[at:]], counts.captions)
-        for at in range(1, len(words))
+def _cohesion(words: Words, merged: Mapping[Words, int], counts: _Counts) -> float:
+    """The normalised information of the weakest joint of a phrase; 1 for a single word."""
+    return min(
+        (
+            _normalised_information(
+                merged[words], counts.all[words[:at]], merged[words[at:]], counts.captions
+            )
+            for at in range(1, len(words))
+        ),
+        default=1.0,
     )
-    loose_first = words[0] in word_tables.ADJECTIVES or _is_participle(words[0])
-    needed = parameters.minimum_adjective_cohesion if loose_first else parameters.minimum_cohesion
-    return cohesion if cohesion >= needed else None
+
+
+def _needed_cohesion(words: Words, parameters: MiningParameters) -> float:
+    if words[0] in word_tables.ADJECTIVES or _is_participle(words[0]):
+        return parameters.minimum_adjective_cohesion
+    return parameters.minimum_cohesion
 
 
 def _normalised_information(together: int, left: int, right: int, captions: int) -> float:
@@ -196,21 +193,26 @@ def _normalised_information(together: int, left: int, right: int, captions: int)
     return information / -math.log(together / captions)
 
 
-def _singular(words: Words, seen: Container[Words]) -> Words:
-    """The singular of a phrase if the captions know it; else the phrase as it is."""
-    singulars = [(*words[:-1], singular) for singular in surface_forms.singulars(words[-1])]
-    return next((singular for singular in singulars if singular in seen), words)
+def _singulars(words: Words) -> list[Words]:
+    return [(*words[:-1], singular) for singular in _singulars_of_word(words[-1])]
 
 
-def _drop_fragments(counts: Mapping[Words, int], parameters: MiningParameters) -> dict[Words, int]:
-    """Leaves out a phrase that mostly occurs inside one longer phrase."""
+_singulars_of_word = lru_cache(maxsize=100_000)(surface_forms.singulars)
+
+
+def _merge_numbers(counts: Mapping[Words, int], seen: Container[Words]) -> Counter[Words]:
+    """Adds the count of a plural to a singular that the captions know; else the plural stays."""
+    merged: Counter[Words] = Counter()
+    for words, count in counts.items():
+        merged[next((singular for singular in _singulars(words) if singular in seen), words)] += count
+    return merged
+
+
+def _counts_inside_longer(counts: Mapping[Words, int]) -> Counter[Words]:
+    """For every part of a phrase, the count of the most frequent phrase that it lies in."""
     inside: Counter[Words] = Counter()
     for words, count in counts.items():
         parts = {words[start:end] for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
         for part in parts - {words}:
             inside[part] = max(inside[part], count)
-    return {
-        words: count
-        for words, count in counts.items()
-        if inside[words] <= parameters.maximum_inner_share * count
-    }
+    return inside

@@ -35,7 +35,7 @@ def words(text: str) -> list[str]:
     A possessive gives the two tokens "dog" and "'s"; "&" reads "and".
     """
     if not text.isascii():
-        text = _COMBINING.sub("", unicodedata.normalize("NFKD", text.translate(_APOSTROPHES_AND_DASHES)))
+        text = _COMBINING.sub("", unicodedata.normalize("NFKD", text).translate(_APOSTROPHES_AND_DASHES))
     if "&" in text:
         text = text.replace("&", " and ")
     return _TOKEN.findall(text.casefold())

@@ -49,6 +49,11 @@ class Vocabulary:
         names = [concept.name for concept in self.concepts]
         if names != sorted(set(names)):
             raise ValueError("concepts must be unique and sorted by name; Vocabulary.build sorts them")
+        owners: dict[str, str] = {}
+        for concept in self.concepts:
+            for text in concept.forms:
+                if owners.setdefault(text, concept.name) != concept.name:
+                    raise ValueError(f"{text!r} is a form of {owners[text]!r} and of {concept.name!r}")
         for template in self.templates:
             if template.count("{}") != 1:
                 raise ValueError(
@@ -80,7 +85,7 @@ class Vocabulary:
         entries = list(entries)
         owners: dict[str, tuple[int, int]] = {}
         for position, entry in enumerate(entries):
-            if not surface_forms.form(entry.name):
+            if not any(character.isalnum() for character in surface_forms.form(entry.name)):
                 raise ValueError(f"{entry.where}the concept {entry.name!r} has no letter or digit")
             for text, strength in surface_forms.claims(entry.name, entry.synonyms).items():
                 known = owners.get(text)
@@ -134,7 +139,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """A vocabulary from what `to_json` writes, or from entries to apply the rules to (`vocabulary_files`).
+        """A vocabulary from what `to_json` writes, or from entries (see `vocabulary_files`).
 
         Raises:
             ValueError: not JSON, or not of this shape; says where.
@@ -261,7 +266,7 @@ def overlap(vocabulary: Vocabulary, benchmark: str | Iterable[str]) -> Overlap:
 
     Args:
         vocabulary: the vocabulary.
-        benchmark: a name known to `class_names.benchmarks`, or class names as the caller's benchmark has them.
+        benchmark: a name known to `class_names.benchmarks`, or class names as the caller has them.
 
     Raises:
         ValueError: there is no benchmark of that name.

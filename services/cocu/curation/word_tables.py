@@ -47,7 +47,8 @@ O_TO_OES = _listed("tomato potato mango hero echo volcano tornado mosquito buffa
 SECOND_PLURALS = {
     "fish": ("fishes",), "shrimp": ("shrimps",), "person": ("persons",), "cactus": ("cactuses",),
     "mango": ("mangos",), "scarf": ("scarfs",), "hoof": ("hoofs",), "wharf": ("wharfs",),
-    "volcano": ("volcanos",), "buffalo": ("buffalos", "buffalo"), "octopus": ("octopi",), "hippopotamus": ("hippopotami",),
+    "volcano": ("volcanos",), "buffalo": ("buffalos", "buffalo"), "octopus": ("octopi",),
+    "hippopotamus": ("hippopotami",),
     "platypus": ("platypi",), "squid": ("squids",), "dwarf": ("dwarfs",), "zero": ("zeroes",),
     "flamingo": ("flamingoes",), "tuna": ("tunas",), "fungus": ("funguses",), "antenna": ("antennae",),
     "stadium": ("stadia",), "aquarium": ("aquaria",), "mosquito": ("mosquitos",), "domino": ("dominos",),
