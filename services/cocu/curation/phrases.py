@@ -121,7 +121,7 @@ class _Counts:
                 for end in range(start + 1, min(start + maximum_words, len(run)) + 1):
                     found.add(tuple(run[start:end]))
             ends.update(tuple(run[start:]) for start in range(max(0, len(run) - maximum_words), len(run)))
-        for words in [words for words in found if any(singular in found for singular in _singulars(words))]:
+        for words in [words for words in found if any(one in found for one in _singulars(words))]:
             found.discard(words)  # a caption with both numbers is one caption of the singular
             ends.discard(words)
         self.all.update(found)
@@ -194,17 +194,18 @@ def _normalised_information(together: int, left: int, right: int, captions: int)
 
 
 def _singulars(words: Words) -> list[Words]:
-    return [(*words[:-1], singular) for singular in _singulars_of_word(words[-1])]
+    singulars = _singulars_of_word(words[-1])
+    return [(*words[:-1], singular) for singular in singulars] if singulars else []
 
 
 _singulars_of_word = lru_cache(maxsize=100_000)(surface_forms.singulars)
 
 
 def _merge_numbers(counts: Mapping[Words, int], seen: Container[Words]) -> Counter[Words]:
-    """Adds the count of a plural to a singular that the captions know; else the plural stays."""
+    """Adds plurals to their singular where the captions know that word; else the plural stays."""
     merged: Counter[Words] = Counter()
     for words, count in counts.items():
-        merged[next((singular for singular in _singulars(words) if singular in seen), words)] += count
+        merged[next((one for one in _singulars(words) if one[-1:] in seen), words)] += count
     return merged
 
 
