@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cocu.curation import class_names
+from cocu.curation import class_names, vocabulary_files
 from cocu.curation.vocabulary import Vocabulary, overlap
 
 OWN = """
@@ -299,6 +300,14 @@ def test_the_shipped_vocabulary_is_large_lower_case_and_free_of_conflicts(shippe
         assert shipped.find(one) == shipped.find(other) is not None
     for debris in ["clothe", "pant", "sunglass", "scissor", "idea", "way", "day"]:
         assert shipped.find(debris) is None
+
+
+def test_every_synonym_of_the_shipped_vocabulary_finds_its_concept(shipped: Vocabulary) -> None:
+    file = resources.files("cocu.curation") / "vocabularies" / "visual.json"
+    document = vocabulary_files.parse_json(file.read_text(encoding="utf-8"))
+    assert document.entries is not None
+    for entry in document.entries:
+        assert {shipped.find(synonym) for synonym in entry.synonyms} <= {shipped.find(entry.name)}, entry
 
 
 @pytest.mark.parametrize(

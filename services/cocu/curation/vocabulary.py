@@ -199,7 +199,7 @@ class Vocabulary:
 
     def find(self, phrase: str) -> int | None:
         """The id of the concept whose name or form equals the phrase, or None."""
-        return self._forms.get(surface_forms.form(phrase), self._names.get(phrase))
+        return self._names.get(phrase, self._forms.get(surface_forms.form(phrase)))
 
     def prompts(self) -> list[list[str]]:
         """Per concept, the text of each template with the name in it."""
