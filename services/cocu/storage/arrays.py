@@ -1,8 +1,8 @@
 """Arrays on files, memory-mapped when read: embeddings, neighbours, mentions, parts of statistics.
 
 Embeddings are .npy, which everybody reads. Arrays that belong together are one Arrow file, so that they
-appear together: one record batch of one row, a large list per array, its shape in the field's metadata; values are
-mapped without a copy. Nothing is ever unpickled.
+appear together: one record batch of one row, a large list per array, its shape in the field's metadata;
+values are mapped without a copy. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
