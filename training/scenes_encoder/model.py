@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -88,3 +90,12 @@ class TextTower(nn.Module):
         x_NTC = x_NTC + functional.gelu(self.mix(x_NTC.transpose(1, 2)).transpose(1, 2))
         weight_NT1 = self.weight(x_NTC).masked_fill(~present_NT1, -1e4).softmax(dim=1)
         return functional.normalize((weight_NT1 * self.meaning(x_NTC)).sum(dim=1), dim=1)
+
+
+class DualEncoder(nn.Module):
+    """Both towers and the temperature of their similarities."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.image, self.text = ImageTower(), TextTower(tokens)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))

@@ -17,21 +17,12 @@ from torch.nn import functional
 
 from cocu.datasets import scenes
 from scenes_encoder.data import Pairs, pixels, prepare
-from scenes_encoder.model import ImageTower, TextTower
+from scenes_encoder.model import DualEncoder
 from scenes_encoder.tokens import learn_tokenizer
 
 HELD_OUT_SEED = 1
 # Part of the captions that are read as prompts.
 PROMPTED = 0.15
-
-
-class DualEncoder(nn.Module):
-    """Both towers and the temperature of their similarities."""
-
-    def __init__(self, tokens: int) -> None:
-        super().__init__()
-        self.image, self.text = ImageTower(), TextTower(tokens)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
 
 
 def contrastive_loss(images_ND: Tensor, texts_ND: Tensor, scale: Tensor) -> Tensor:
@@ -74,14 +65,11 @@ def train(pairs: Pairs, target: Path, *, steps: int, batch: int, rate: float, se
     """Train, print how it goes, and save the state and the tokenizer."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    # Captions of scenes never say that they are photos, the prompts of vocabularies do.
-    prompts = [f"a photo of {caption}" for caption in pairs.captions]
-    tokenizer = learn_tokenizer([*pairs.captions, *prompts])
+    tokenizer = learn_tokenizer(pairs.captions)
 
     def tokenize(texts: list[str]) -> Tensor:
         return torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(texts)])
 
-    tokens_NT, prompts_NT = tokenize(pairs.captions), tokenize(prompts)
     model = DualEncoder(tokenizer.get_vocab_size()).to(memory_format=torch.channels_last)
     print(sum(p.numel() for p in model.image.parameters()), "parameters in the image tower", flush=True)
     decayed = [p for p in model.parameters() if p.ndim >= 2]
@@ -98,14 +86,18 @@ def train(pairs: Pairs, target: Path, *, steps: int, batch: int, rate: float, se
     started, losses, order = time.time(), [], np.empty(0, dtype=np.int64)
     for step in range(1, steps + 1):
         if len(order) < batch:
-            order = rng.permutation(len(tokens_NT))
+            order = rng.permutation(len(pairs.captions))
         rows, order = np.sort(order[:batch]), order[batch:]
         pixels_NSSC = augment(torch.from_numpy(pairs.images[rows]), rng)
+        # Captions of scenes never say that they are photos, the prompts of vocabularies do.
+        captions = [pairs.captions[row] for row in rows.tolist()]
+        prompted = (rng.random(batch) < PROMPTED).tolist()
+        texts_NT = tokenize([f"a photo of {c}" if p else c for c, p in zip(captions, prompted, strict=True)])
+        # Padding says nothing and costs as much as words.
+        texts_NT = texts_NT[:, : int((texts_NT > 0).sum(dim=1).max())]
         with torch.autocast("cpu", torch.bfloat16):
-            images_ND = model.image(pixels_NSSC)
-        prompted_N1 = torch.from_numpy(rng.random((batch, 1)) < PROMPTED)
-        texts_ND = model.text(torch.where(prompted_N1, prompts_NT[rows], tokens_NT[rows]))
-        loss = contrastive_loss(images_ND.float(), texts_ND, model.log_scale.clamp(max=4.0).exp())
+            images_ND, texts_ND = model.image(pixels_NSSC), model.text(texts_NT)
+        loss = contrastive_loss(images_ND.float(), texts_ND.float(), model.log_scale.clamp(max=4.0).exp())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
