@@ -198,6 +198,13 @@ def test_a_broken_colour_profile_is_ignored() -> None:
     assert load_image(encoded(gradient(), "JPEG", icc_profile=b"not a profile")).size == (40, 30)
 
 
+def test_several_pictures_in_one_jpeg_are_its_first() -> None:
+    data = encoded(gradient(), "MPO", save_all=True, append_images=[gradient(20, 20)])
+    assert inspect_image(data) == ImageFacts("jpg", 40, 30)
+    assert load_image(data).size == (40, 30)
+    assert inspect_image(data[:-400]) == ImageFacts("jpg", 40, 30)
+
+
 def test_one_pixel_is_a_picture() -> None:
     assert inspect_image(encoded(Image.new("RGB", (1, 1)))) == ImageFacts("png", 1, 1)
 

@@ -14,6 +14,7 @@ import sqlite3
 import sys
 import threading
 import uuid
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ class Vectors:
         # The in-process client is not made for threads; a server takes care of itself.
         self._lock: AbstractContextManager[object] = threading.RLock() if is_local else nullcontext()
         self._known: set[str] = set()
+        # Closed at the end of the program at the latest, while what closing needs is still there.
+        self._close = weakref.finalize(self, client.close)
 
     @classmethod
     def open(cls, location: str, *, api_key: str | None = None, prefer_grpc: bool = True) -> Vectors:
@@ -90,7 +93,7 @@ class Vectors:
     def close(self) -> None:
         """Release the folder or the connection."""
         with self._lock:
-            self._client.close()
+            self._close()
 
     def ensure_collection(self, *, encoder: str, dimensions: int) -> None:
         """Create the collection of an encoder (named by its hash) and its payload indexes, unless it exists.
