@@ -45,7 +45,8 @@ def make_dataset(
     images_ND = _image_embeddings(generator, topics_N, mentions_N4, concepts_VD)
     neighbours_NL = _neighbours(generator, topics_N, neighbours)
     return SyntheticDataset(
-        names=tuple(f"concept{number:05d}" for number in range(concepts)),
+        # Names inside names ("concept 1" in "concept 12"), as the released membership test would find them.
+        names=tuple(f"concept {number}" for number in range(concepts)),
         mentions=_mentions(mentions_N4, images_ND, concepts_VD),
         neighbours_NL=neighbours_NL,
         similarities_NL=np.linspace(0.9, 0.7, neighbours, dtype=np.float32)[None].repeat(samples, axis=0),

@@ -25,6 +25,7 @@ from tests.curation.worked_example import (
 from cocu.curation.archives import NO_CLUSTER, NO_NEIGHBOUR, OWN_CAPTION, Archives
 from cocu.curation.curate import curate
 from cocu.curation.parameters import CurationParameters
+from cocu.curation.statistics import Statistics
 
 WORDS = ("car", "carpet", "cat", "cattle", "human", "man", "pan", "street", "tree", "woman")
 
@@ -148,8 +149,9 @@ def random_dataset(seed: int, samples: int = 14) -> dict[str, Any]:
 
 
 def curated(data: dict[str, Any], rows: np.ndarray, parameters: CurationParameters) -> Archives:
+    mentions = mentions_of(data["captions"], data["images"], data["concepts"])
     return curate(
-        mentions=mentions_of(data["captions"], data["images"], data["concepts"]),
+        mentions=mentions,
         anchors_B=rows,
         neighbours_BL=data["neighbours"][rows],
         neighbour_similarities_BL=np.ones(data["neighbours"][rows].shape),
@@ -157,6 +159,7 @@ def curated(data: dict[str, Any], rows: np.ndarray, parameters: CurationParamete
         concepts_VD=data["concepts"],
         names=WORDS,
         parameters=parameters,
+        statistics=Statistics.of_shard(mentions=mentions, images_ND=data["images"], concept_count=len(WORDS)),
         embeddings_of=lambda asked: data["images"][asked],
     )
 
@@ -182,7 +185,11 @@ def test_official_equals_the_plain_implementation(seed: int) -> None:
 
 
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 2**32 - 1), scoring=st.sampled_from(["official", "set"]), cut=st.integers(0, 14))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    scoring=st.sampled_from(["evidence", "official", "set"]),
+    cut=st.integers(0, 14),
+)
 def test_images_may_be_curated_in_any_batches(seed: int, scoring: Any, cut: int) -> None:
     """Property 7: every array is the same to the last bit however the images are divided."""
     data = random_dataset(seed)
@@ -195,7 +202,7 @@ def test_images_may_be_curated_in_any_batches(seed: int, scoring: Any, cut: int)
         np.testing.assert_array_equal(joined, getattr(whole, name))
 
 
-@pytest.mark.parametrize("scoring", ["official", "set"])
+@pytest.mark.parametrize("scoring", ["evidence", "official", "set"])
 def test_zero_vectors_identical_images_and_a_single_sample(scoring: Any) -> None:
     data = random_dataset(0)
     parameters = CurationParameters(scoring=scoring, neighbours=6)

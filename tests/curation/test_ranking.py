@@ -20,7 +20,7 @@ from tests.curation.worked_example import (
 
 from cocu.curation.archives import Mentions
 from cocu.curation.expansion import expand
-from cocu.curation.ranking import SCORINGS, Scores, rank
+from cocu.curation.ranking import SCORINGS, Scores, compare, rank, score_as_released_in_half
 from cocu.curation.substrings import with_substrings
 
 ROW = [0]
@@ -89,6 +89,39 @@ class TestWorkedExample:
             as_returned=True,
         )
         assert found == expected
+
+    def test_case_a_official_in_half_precision(self) -> None:
+        """What a GPU run of the released script stores; float16 inputs, so its own figures."""
+        images, concepts = IMAGES_ND.astype(np.float16), CONCEPTS_VD.astype(np.float16)
+        wide = with_substrings(
+            mentions=mentions_of(CAPTIONS, images.astype(np.float32), concepts.astype(np.float32)),
+            names=NAMES,
+            concepts_VD=concepts.astype(np.float32),
+            embeddings_of=lambda rows: images[rows].astype(np.float32),
+        )
+        lists = np.array([[2, 1]])
+        candidates = expand(wide, np.array(ROW), lists)
+        comparisons = compare(
+            candidates=candidates,
+            mentions=wide,
+            neighbours_BL=lists,
+            images_BD=images[ROW],
+            concepts_VD=concepts,
+        )
+        scores = score_as_released_in_half(
+            offsets_B1=candidates.offsets_B1,
+            concepts_C=candidates.concepts_C,
+            similarities_C=comparisons.similarities_C,
+            origin_offsets_C1=candidates.origin_offsets_C1,
+            origins_O=candidates.origins_O,
+            origin_similarities_O=comparisons.origin_similarities_O,
+            neighbours_BL=lists,
+            neighbour_similarities_BL=None,
+            concepts_VD=concepts,
+            statistics=None,
+        )
+        found = dict(zip([NAMES[c] for c in candidates.concepts_C], scores.scores_C, strict=True))
+        assert found == table(1.775178, 1.536933, 1.642578, 1.010869)
 
     def test_case_a_exact_membership_but_anchor_counted_twice(self) -> None:
         expected = table(2.000000, 1.829912, 1.788018, 1.119165)

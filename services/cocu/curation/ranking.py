@@ -15,6 +15,7 @@ import numpy as np
 
 from cocu.curation import evidence
 from cocu.curation.archives import OWN_CAPTION, Candidates, Floats, Ids, Ints, Mentions
+from cocu.curation.lists import owners
 from cocu.curation.products import dot
 from cocu.curation.statistics import Statistics
 
@@ -191,6 +192,36 @@ def score_as_released(
     global_C, local_C = _ratios(
         offsets_B1, similarities_C, origin_offsets_C1, origins_O, origin_similarities_O, True, 0.0
     )
+    return Scores(scores_C=global_C + local_C, global_C=global_C, local_C=local_C)
+
+
+def score_as_released_in_half(
+    *,
+    offsets_B1: Ids,
+    concepts_C: Ints,
+    similarities_C: Floats,
+    origin_offsets_C1: Ids,
+    origins_O: Ints,
+    origin_similarities_O: Floats,
+    neighbours_BL: Ids,
+    neighbour_similarities_BL: Floats | None,
+    concepts_VD: Floats,
+    statistics: Statistics | None,
+) -> Scores:
+    """The released score with the roundings of a GPU run, for audits of stored results (D6); not in SCORINGS.
+
+    Cosines, means and the local ratio are rounded to float16; the global ratio is not. Needs positive means.
+    """
+    first_C, lengths_C = origin_offsets_C1[:-1], np.diff(origin_offsets_C1)
+    anchor_C = similarities_C.astype(np.float16)
+    origins_half_O = origin_similarities_O.astype(np.float16).astype(np.float32)
+    totals_C = np.add.reduceat(origins_half_O, first_C) + anchor_C
+    means_C = (totals_C / (lengths_C + 1)).astype(np.float16)
+    images_C = owners(offsets_B1)
+    largest_B = np.zeros(len(offsets_B1) - 1)
+    np.maximum.at(largest_B, images_C, np.maximum(np.maximum.reduceat(origins_half_O, first_C), anchor_C))
+    global_C = anchor_C / largest_B[images_C]
+    local_C = (anchor_C / means_C).astype(np.float64)
     return Scores(scores_C=global_C + local_C, global_C=global_C, local_C=local_C)
 
 

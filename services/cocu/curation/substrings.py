@@ -5,6 +5,7 @@ Only the scoring `official` uses it, to reproduce published results (defect D1 o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,8 +18,9 @@ __all__ = ["contained_names", "with_substrings"]
 _ROWS = 4096
 
 
-def contained_names(names: Sequence[str]) -> tuple[Ids, Ints]:
-    """Which other names are inside each name, as compressed rows.
+@functools.lru_cache(maxsize=4)
+def contained_names(names: tuple[str, ...]) -> tuple[Ids, Ints]:
+    """Which other names are inside each name, as compressed rows; kept, so do not write to them.
 
     Concept v contains the concepts contained[offsets_V1[v]:offsets_V1[v+1]], ascending, itself not among
     them.
@@ -53,7 +55,7 @@ def with_substrings(
     `embeddings_of` gives the unit image embeddings [n, D] of samples by row; it is asked for samples that
     gain a mention, at most 4,096 at a time, in ascending order.
     """
-    inner_offsets_V1, inner = contained_names(names)
+    inner_offsets_V1, inner = contained_names(tuple(names))
     rows_M = owners(mentions.offsets_N1)
     gained_offsets_M1, inner_places = take(inner_offsets_V1, mentions.concepts_M.astype(np.int64))
     gained_rows = rows_M[owners(gained_offsets_M1)]
