@@ -31,6 +31,11 @@ def embeddings(dataset_id: str, encoder_hash: str, shard_id: str) -> str:
     return f"datasets/{dataset_id}/embeddings/{encoder_hash[:HASH_CHARACTERS]}/{shard_id}.npy"
 
 
+def fingerprints(dataset_id: str, encoder_hash: str, shard_id: str) -> str:
+    """What tells copies of a picture from pictures of the same thing, uint64 [n]."""
+    return f"datasets/{dataset_id}/fingerprints/{encoder_hash[:HASH_CHARACTERS]}/{shard_id}.arrow"
+
+
 def curation(curation_id: str) -> str:
     """The folder of everything that belongs to a curation."""
     return f"curations/{curation_id}"

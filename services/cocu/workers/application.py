@@ -27,9 +27,11 @@ def create_application(
     """
     # The queues of memory:// belong to the whole process: two platforms in it must not share them.
     prefix = f"cocu-{secrets.token_hex(4)}" if settings.embedded else "cocu"
-    application = Celery(prefix, broker=settings.broker_url, set_as_current=False)
+    # Without a host Celery warns that it assumes one.
+    broker = "memory://localhost" if settings.embedded else settings.broker_url
+    application = Celery(prefix, broker=broker, set_as_current=False)
     application.conf.update(
-        task_queues=[Queue(_queue(prefix, stage)) for stage in Stage],
+        task_queues=[Queue(_queue(prefix, stage)) for stage in Stage],  # type: ignore[no-untyped-call]
         task_default_queue=_queue(prefix, Stage.INGEST),
         task_serializer="json",
         accept_content=["json"],
@@ -69,6 +71,7 @@ def _queue(prefix: str, stage: str) -> str:
 def _add_task(
     application: Celery, stage: Stage, platform: Callable[[], Platform], stopping: threading.Event
 ) -> None:
-    @application.task(name=f"cocu.{stage}", ignore_result=True)
+    # Shared tasks, which is the default, would be added to every other application of the process too.
+    @application.task(name=f"cocu.{stage}", ignore_result=True, shared=False)  # type: ignore[untyped-decorator]
     def run(chunk_id: str) -> None:
         run_chunk(platform(), chunk_id, stopping=stopping)

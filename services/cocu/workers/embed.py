@@ -33,12 +33,14 @@ def run(lease: Lease) -> None:
         platform.objects, paths.samples(chunk.dataset_id, chunk.subject), columns=["key", "offset", "size"]
     )
     embeddings_ND = np.zeros((shard.samples, encoder.dim), np.float16)
+    fingerprints_N = np.zeros(shard.samples, np.uint64)
     failed: list[rejections.NewRejection] = []
     with _Images(platform, shard, table) as images:
         stream = embed_stream(encoder, range(shard.samples), load=images.load, threads=usable_cores())
         for row, result in enumerate(stream):
-            if result.embedding is not None:
+            if result.embedding is not None and result.fingerprint is not None:
                 embeddings_ND[row] = result.embedding
+                fingerprints_N[row] = result.fingerprint
             else:
                 key = table["key"][row].as_py()
                 failed.append(
@@ -56,6 +58,8 @@ def run(lease: Lease) -> None:
         scope=chunk.scope,
         new=failed,
     )
+    fingerprints_path = paths.fingerprints(chunk.dataset_id, chunk.scope, chunk.subject)
+    arrays.write_arrays(platform.objects, fingerprints_path, {"fingerprints_N": fingerprints_N})
     # Last: where this file is, everything before it is done.
     arrays.write_embeddings(platform.objects, path, embeddings_ND)
 

@@ -45,6 +45,7 @@ def _group(lease: Lease, snapshot: Snapshot) -> None:
         hashes=hashes,
         lists=_all_raw_lists(snapshot),
         threshold=snapshot.parameters.duplicate_similarity,
+        fingerprints_N=snapshot.fingerprints(),
     )
     counts = {"exact": duplicates.exact, "near": duplicates.near, "saturated": duplicates.saturated}
     arrays.write_arrays(

@@ -94,6 +94,18 @@ class Snapshot:
             for shard in self.shards
         ]
 
+    def fingerprints(self) -> NDArray[np.uint64]:
+        """The fingerprints of all N samples' pictures; 0 where there is no embedding either."""
+        fingerprints_N = np.zeros(self.samples, np.uint64)
+        for shard in self.shards:
+            if shard.usable:
+                path = paths.fingerprints(
+                    self.curation.dataset_id, self.curation.encoder_hash, shard.shard_id
+                )
+                found = arrays.read_arrays(self.platform.objects, path)
+                fingerprints_N[self.rows(shard)] = found["fingerprints_N"]
+        return fingerprints_N
+
     def embeddings_of(self, rows_Q: Ids) -> Float32s:
         """The image embeddings of these global rows, float32 [Q, D]."""
         starts = np.array([shard.first_row for shard in self.shards])

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from cocu.storage.catalog import models
 from cocu.storage.catalog.clock import database_seconds
@@ -190,6 +190,13 @@ def others_running(catalog: Catalog, *, dataset_id: str, but: str) -> bool:
             models.Chunk.lease_until >= database_seconds(),
         )
         return connection.execute(statement.limit(1)).first() is not None
+
+
+def unfinished(catalog: Catalog) -> int:
+    """How many chunks are pending or running, over all tenants."""
+    with catalog.read() as connection:
+        statement = select(func.count()).where(models.Chunk.state.in_(UNFINISHED_CHUNKS))
+        return connection.execute(statement).scalar_one()
 
 
 def sweep(catalog: Catalog, *, limit: int = 1_000) -> list[Planned]:
