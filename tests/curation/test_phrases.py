@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocu.curation.phrases import Mined, MiningParameters, mine
@@ -124,6 +124,7 @@ def test_no_captions_give_no_phrases() -> None:
     assert len(mine([]).vocabulary()) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("dogs cat'hy\n.é"), max_size=30), max_size=20))
 def test_any_captions_give_phrases_that_the_captions_contain(captions: list[str]) -> None:
     mined = mine(captions * 3, FEW)

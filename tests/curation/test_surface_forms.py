@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocu.curation import surface_forms
@@ -112,6 +112,7 @@ def test_words(text: str, words: list[str]) -> None:
     assert surface_forms.words(text) == words
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_form_is_its_own_form(text: str) -> None:
     once = surface_forms.form(text)

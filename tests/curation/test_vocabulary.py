@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocu.curation import class_names, vocabulary_files
@@ -150,6 +150,10 @@ def test_lines_that_are_wrong_are_named(text: str, message: str) -> None:
         ('{"concepts": {"animals": ["dog", 4]}}', r"concepts.animals\[1\]: must be a text"),
         ('{"concepts": [{"name": "dog", "synonyms": "hound"}]}', r"concepts\[0\].synonyms: must be a list"),
         ('{"concepts": ["dog"], "templates": ["a photo"]}', "must contain {} exactly once"),
+        ('{"concepts": ["d\\ud800g"]}', "cannot be shown"),
+        ('{"concepts": ["dog"], "name": ""}', "is empty"),
+        ('{"concepts": {"animals": {"pets": ["dog"]}}}', "concepts.animals: must be a list"),
+        pytest.param('{"concepts": ' + "[" * 200_000, "nested too deeply", id="nested"),
         ('{"concepts": ["dog"], "templates": []}', "at least one prompt template"),
         ('{"format": "cocu vocabulary 1", "concepts": [{"name": "dog"}]}', r"concepts\[0\].forms: must be"),
         (
@@ -217,6 +221,7 @@ def test_a_megabyte_of_anything_is_matched(own: Vocabulary) -> None:
     assert named(own, "'" * 500_000 + "é" * 500_000 + " dog") == ["dog"]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_matched(text: str) -> None:
     vocabulary = Vocabulary.from_lines("dog\nhot dog", name="own")
@@ -230,6 +235,7 @@ WORDS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(WORDS)
 def test_matching_equals_a_plain_search_for_the_longest_form(tokens: list[str]) -> None:
     vocabulary = Vocabulary.from_lines(
@@ -253,6 +259,7 @@ NAMES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_what_is_built_survives_json_and_does_not_depend_on_order(names: list[str]) -> None:
     lines = [" ".join(name.split()) for name in names]

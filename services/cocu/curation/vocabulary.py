@@ -49,18 +49,9 @@ class Vocabulary:
         names = [concept.name for concept in self.concepts]
         if names != sorted(set(names)):
             raise ValueError("concepts must be unique and sorted by name; Vocabulary.build sorts them")
-        owners: dict[str, str] = {}
-        for concept in self.concepts:
-            for text in concept.forms:
-                if owners.setdefault(text, concept.name) != concept.name:
-                    raise ValueError(f"{text!r} is a form of {owners[text]!r} and of {concept.name!r}")
-        for template in self.templates:
-            if template.count("{}") != 1:
-                raise ValueError(
-                    f"the template {template!r} must contain {{}} exactly once, where the concept goes"
-                )
-        if not self.templates:
-            raise ValueError("a vocabulary needs at least one prompt template")
+        _check_texts(self.name, self.version, *names, *self.templates)
+        _check_owners(self.concepts)
+        _check_templates(self.templates)
 
     @classmethod
     def build(
@@ -280,6 +271,30 @@ def overlap(vocabulary: Vocabulary, benchmark: str | Iterable[str]) -> Overlap:
 
 
 _NOBODY = -1
+
+
+def _check_texts(*texts: str) -> None:
+    for text in texts:
+        if not text or not text.isprintable():
+            raise ValueError(f"{text!r} is empty or has a character that cannot be shown; remove it")
+
+
+def _check_owners(concepts: Iterable[Concept]) -> None:
+    owners: dict[str, str] = {}
+    for concept in concepts:
+        for text in concept.forms:
+            if owners.setdefault(text, concept.name) != concept.name:
+                raise ValueError(f"{text!r} is a form of {owners[text]!r} and of {concept.name!r}")
+
+
+def _check_templates(templates: Sequence[str]) -> None:
+    if not templates:
+        raise ValueError("a vocabulary needs at least one prompt template")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise ValueError(
+                f"the template {template!r} must contain {{}} exactly once, where the concept goes"
+            )
 
 
 def _refuse(text: str, first: vocabulary_files.Entry, second: vocabulary_files.Entry) -> NoReturn:

@@ -73,6 +73,8 @@ def parse_json(text: str) -> Document:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"line {error.lineno}: not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError("not a vocabulary: the JSON is nested too deeply") from error
     if not isinstance(document, dict) or "concepts" not in document:
         raise ValueError('a vocabulary in JSON is an object with "concepts"')
     name, version = str(document.get("name", "vocabulary")), str(document.get("version", "1"))
@@ -89,8 +91,12 @@ def parse_json(text: str) -> Document:
 def _entries(listed: Any, where: str) -> Iterator[Entry]:
     if isinstance(listed, dict):
         for theme, themed in listed.items():
-            yield from _entries(themed, f"{where}.{theme}")
-        return
+            yield from _listed_entries(themed, f"{where}.{theme}")
+    else:
+        yield from _listed_entries(listed, where)
+
+
+def _listed_entries(listed: Any, where: str) -> Iterator[Entry]:
     if not isinstance(listed, list):
         raise ValueError(f"{where}: must be a list of concepts, or an object of such lists by theme")
     for at, item in enumerate(listed):
