@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocu.curation.archives import NO_NEIGHBOUR, OWN_CAPTION, Mentions
@@ -200,6 +200,7 @@ def test_neighbours_no_nearer_than_chance_say_nothing():
     np.testing.assert_allclose(weights_BL, [[0.25, 0.0, 0.0]], atol=1e-6)
 
 
+@settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.05, 0.9))
 def test_the_encoders_part_does_not_depend_on_the_scale_of_its_cosines(seed, scale):
     world, _ = _world(15, seed=seed % 7)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocu.curation.labels import NO_LABEL
@@ -124,6 +124,7 @@ def _naive(archive, truth, depth):
     }
 
 
+@settings(deadline=None)
 @given(
     images=st.lists(
         st.tuples(

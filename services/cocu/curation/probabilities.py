@@ -1,0 +1,109 @@
+"""The exact probabilities of the draws that `sampling` makes, to document, test and audit them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cocu.curation.archives import Archives, Floats, Ints
+from cocu.curation.sampling import check_draw
+
+__all__ = ["draw_probabilities", "sequence_probabilities"]
+
+Values = NDArray[np.float64]
+
+
+def draw_probabilities(archives: Archives, *, temperature: float = 1.0, sampler: str = "cluster") -> Values:
+    """The probability of each concept to be the first one drawn, float64 [C]; 1 in all for every archive not
+    empty.
+
+    With replacement it is that of every draw.
+
+    Raises:
+        ValueError: the temperature or the sampler is none.
+    """
+    probabilities_C = np.zeros(len(archives.concepts_C))
+    for start, end in zip(archives.offsets_B1[:-1], archives.offsets_B1[1:], strict=True):
+        for (first,), probability in sequence_probabilities(
+            archives.scores_C[start:end],
+            archives.clusters_C[start:end],
+            count=1,
+            temperature=temperature,
+            sampler=sampler,
+        ).items():
+            probabilities_C[start + first] = probability
+    return probabilities_C
+
+
+def sequence_probabilities(
+    scores_C: Floats,
+    clusters_C: Ints,
+    *,
+    count: int,
+    temperature: float = 1.0,
+    sampler: str = "cluster",
+    replacement: bool = False,
+) -> dict[tuple[int, ...], float]:
+    """The probability of every sequence of `count` draws from one archive, as positions in it.
+
+    Grows with the archive's length to the power of `count`: for small archives. Draws beyond the archive's
+    end are left out of the sequence; an empty archive has no sequence.
+
+    Raises:
+        ValueError: the temperature, the count or the sampler is none.
+    """
+    check_draw(sampler=sampler, count=count, temperature=temperature)
+    scores_C = np.asarray(scores_C, dtype=np.float64) / temperature
+    clusters_C = np.asarray(clusters_C)
+    if sampler == "uniform":
+        scores_C, clusters_C = np.zeros(len(scores_C)), np.arange(len(scores_C), dtype=np.int32)
+    if sampler == "topk" or clusters_C.max(initial=-1) < 1:
+        top = tuple(range(min(count, len(scores_C))))
+        return {top: 1.0} if top else {}
+    found: dict[tuple[int, ...], float] = {(): 1.0}
+    for _ in range(count):
+        longer: dict[tuple[int, ...], float] = defaultdict(float)
+        for sequence, probability in found.items():
+            for position, chance in _next_draw(scores_C, clusters_C, sequence, replacement).items():
+                longer[(*sequence, position)] += probability * chance
+        if not longer:
+            break
+        found = dict(longer)
+    return found
+
+
+def _next_draw(
+    scores_C: Values, clusters_C: Ints, drawn: tuple[int, ...], replacement: bool
+) -> dict[int, float]:
+    open_clusters = _open_clusters(clusters_C, () if replacement else drawn)
+    if not open_clusters:
+        return {}
+    cluster_chances = _softmax(
+        np.array([scores_C[clusters_C == cluster].mean() for cluster in open_clusters])
+    )
+    chances: dict[int, float] = {}
+    for cluster, cluster_chance in zip(open_clusters, cluster_chances, strict=True):
+        inside = [p for p in np.flatnonzero(clusters_C == cluster) if replacement or p not in drawn]
+        for position, chance in zip(inside, _softmax(scores_C[inside]), strict=True):
+            chances[int(position)] = float(cluster_chance * chance)
+    return chances
+
+
+def _open_clusters(clusters_C: Ints, drawn: tuple[int, ...]) -> list[int]:
+    """The clusters that the next draw may use: not yet used in this round, and with concepts left."""
+    left = {int(cluster): int((clusters_C == cluster).sum()) for cluster in np.unique(clusters_C)}
+    used: set[int] = set()
+    for position in drawn:
+        cluster = int(clusters_C[position])
+        left[cluster] -= 1
+        used.add(cluster)
+        if used >= {other for other, remaining in left.items() if remaining}:
+            used = set()
+    return [cluster for cluster, remaining in left.items() if remaining and cluster not in used]
+
+
+def _softmax(exponents: Values) -> Values:
+    weights = np.exp(exponents - exponents.max())
+    return np.asarray(weights / weights.sum(), dtype=np.float64)

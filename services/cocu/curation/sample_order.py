@@ -1,0 +1,154 @@
+"""The order in which an epoch visits the samples: one permutation, read nearly in sequence from every shard.
+
+A pure function of (curation hash, seed, epoch) and the sizes of the shards. The shards are shuffled and taken
+SHARDS_TOGETHER at a time; each begins at a row of its own and is read run after run, round to where it began.
+The rows of the runs that are read together, one from each shard, are mixed. So a reader holds a window of
+SHARDS_TOGETHER x RUN samples, and samples that lie together in a shard are mixed with others in every epoch,
+with other others each time.
+
+Any part of the order can be had without what comes before it, so a trainer resumes in mid-epoch; and a global
+batch is the same set of samples for any number of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cocu.curation.archives import Ids
+from cocu.curation.randomness import permutation, seed_of
+
+__all__ = ["RUN", "SHARDS_TOGETHER", "SampleOrder", "batch_count", "rank_share", "sample_order"]
+
+SHARDS_TOGETHER = 16
+RUN = 128
+"""Rows read in sequence from a shard at a time: with SHARDS_TOGETHER, a window of 2,048 samples."""
+
+
+def sample_order(shard_sizes: Sequence[int], *, curation_hash: str, seed: int, epoch: int) -> SampleOrder:
+    """The order of one epoch over the samples of all shards; nothing is computed before it is asked for.
+
+    Raises:
+        ValueError: a size is negative.
+    """
+    if any(size < 0 for size in shard_sizes):
+        raise ValueError("a shard cannot have fewer than no samples: give the number of samples of each")
+    return SampleOrder(tuple(int(size) for size in shard_sizes), curation_hash, seed, epoch)
+
+
+def batch_count(samples: int, global_batch: int, *, drop_last: bool = False) -> int:
+    """The number of global batches of an epoch; the last may be shorter, unless it is dropped.
+
+    Raises:
+        ValueError: the batch is not positive.
+    """
+    if global_batch < 1:
+        raise ValueError(f"global_batch must be at least 1, not {global_batch}")
+    return samples // global_batch if drop_last else -(-samples // global_batch)
+
+
+def rank_share(batch_rows: Ids, *, rank: int, world_size: int) -> Ids:
+    """The rows of a global batch that one rank gets: all ranks together get each row once, and sizes differ
+    by one.
+
+    Raises:
+        ValueError: there is no such rank.
+    """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank must be in 0..{world_size - 1}, not {rank}")
+    return batch_rows[rank::world_size]
+
+
+@dataclass(frozen=True)
+class SampleOrder:
+    """A permutation of the global rows 0..N-1 of an epoch, as rows of shards in the order given."""
+
+    shard_sizes: tuple[int, ...]
+    curation_hash: str
+    seed: int
+    epoch: int
+
+    def __len__(self) -> int:
+        return sum(self.shard_sizes)
+
+    def rows(self, start: int, stop: int) -> Ids:
+        """The global rows at places start..stop-1 of the order, int64; shorter where the order ends."""
+        pieces = list(self.pieces(start, stop))
+        return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
+
+    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[Ids]:
+        """The same, window by window: memory for one window whatever the range."""
+        start = max(start, 0)
+        stop = len(self) if stop is None else min(stop, len(self))
+        group = int(np.searchsorted(self._group_starts, start, side="right")) - 1
+        while start < stop:
+            place = int(self._group_starts[group])
+            for window, size in enumerate(self._window_sizes(group)):
+                if place + size > start and place < stop:
+                    yield self._window(group, window)[max(start - place, 0) : stop - place]
+                place += int(size)
+                if place >= stop:
+                    return
+            group += 1
+            start = place
+
+    def batches(self, global_batch: int, *, start: int = 0, drop_last: bool = False) -> Iterator[Ids]:
+        """The global batches from number `start` on.
+
+        Raises:
+            ValueError: the batch is not positive.
+        """
+        batches = batch_count(len(self), global_batch, drop_last=drop_last)
+        held: list[Ids] = []
+        count = 0
+        for piece in self.pieces(start * global_batch, batches * global_batch):
+            held.append(piece)
+            count += len(piece)
+            if count >= global_batch:
+                rows = np.concatenate(held)
+                whole = count // global_batch * global_batch
+                yield from rows[:whole].reshape(-1, global_batch)
+                held, count = [rows[whole:]], count - whole
+        if count:
+            yield np.concatenate(held)
+
+    @cached_property
+    def _shards(self) -> Ids:
+        return permutation(self._seed("shards"), len(self.shard_sizes))
+
+    @cached_property
+    def _shard_starts(self) -> Ids:
+        return np.cumsum([0, *self.shard_sizes], dtype=np.int64)
+
+    @cached_property
+    def _group_starts(self) -> Ids:
+        """The place in the order at which each group of shards begins."""
+        sizes = np.array(self.shard_sizes, dtype=np.int64)[self._shards]
+        firsts = np.arange(0, len(sizes), SHARDS_TOGETHER)
+        totals = np.add.reduceat(sizes, firsts) if len(sizes) else np.empty(0, dtype=np.int64)
+        return np.concatenate([[0], np.cumsum(totals)[:-1]]).astype(np.int64)
+
+    def _group(self, group: int) -> Ids:
+        return self._shards[group * SHARDS_TOGETHER : (group + 1) * SHARDS_TOGETHER]
+
+    def _window_sizes(self, group: int) -> Ids:
+        sizes = np.array([self.shard_sizes[shard] for shard in self._group(group)], dtype=np.int64)
+        firsts = np.arange(0, sizes.max(initial=0), RUN)
+        return np.asarray(np.clip(sizes[None, :] - firsts[:, None], 0, RUN).sum(axis=1), dtype=np.int64)
+
+    def _window(self, group: int, window: int) -> Ids:
+        """The rows of one run of each shard of a group, mixed."""
+        runs = []
+        for shard in self._group(group):
+            size = self.shard_sizes[shard]
+            begin = self._seed("begin", int(shard)) % max(size, 1)
+            run = np.arange(window * RUN, min((window + 1) * RUN, size), dtype=np.int64)
+            runs.append(self._shard_starts[shard] + (begin + run) % max(size, 1))
+        rows = np.concatenate(runs)
+        return rows[permutation(self._seed("window", group, window), len(rows))]
+
+    def _seed(self, *names: str | int) -> int:
+        return seed_of("order", self.curation_hash, self.seed, self.epoch, *names)
