@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -114,6 +116,12 @@ def test_rows_that_are_no_samples_are_refused(row: int) -> None:
         expanded([[1], [2], [3]], [row], [[1]])
     with pytest.raises(ValueError, match="anchor -1 is not"):
         expanded([[1], [2], [3]], [-1], [[1]])
+
+
+def test_mentions_that_are_cut_short_are_refused() -> None:
+    whole = mentions_from([[1], [2]])
+    with pytest.raises(ValueError, match="from 0 to the 1 mentions"):
+        expand(replace(whole, concepts_M=whole.concepts_M[:1]), np.array([0]), np.array([[1]]))
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

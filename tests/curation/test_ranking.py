@@ -326,6 +326,22 @@ def test_candidates_of_other_mentions_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lists", "message"),
+    [(np.array([[1]]), "origin 1 is beyond the 1 neighbours"), (np.array([[1, 2]] * 2), "a row for each")],
+)
+def test_other_neighbours_than_those_of_the_expansion_are_refused(lists: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rank(
+            scoring="set",
+            candidates=expand(MENTIONS, np.array(ROW), np.array([[1, 2]])),
+            mentions=MENTIONS,
+            neighbours_BL=lists,
+            images_BD=IMAGES_ND[ROW],
+            concepts_VD=CONCEPTS_VD,
+        )
+
+
+@pytest.mark.parametrize(
     ("images", "concepts", "message"),
     [
         (IMAGES_ND[:2], CONCEPTS_VD, "one row for each"),

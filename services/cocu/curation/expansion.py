@@ -62,6 +62,8 @@ def _checked_rows(mentions: Mentions, anchors_B: Ids, neighbours_BL: Ids) -> tup
             "give shapes (B,) and (B, L)"
         )
     count = len(mentions.offsets_N1) - 1
+    if count < 0 or mentions.offsets_N1[0] != 0 or mentions.offsets_N1[-1] != len(mentions.concepts_M):
+        raise ValueError(f"mentions.offsets_N1 must go from 0 to the {len(mentions.concepts_M)} mentions")
     if np.any((anchors_B < 0) | (anchors_B >= count)):
         wrong = anchors_B[(anchors_B < 0) | (anchors_B >= count)][0]
         raise ValueError(f"anchor {wrong} is not one of the {count} samples that mentions describe")

@@ -1,7 +1,7 @@
 """Inner products of single rows, for the compiled loops of ranking and clustering.
 
-Numba keeps compiled code on disk by the file of the calling loop and does not see a change made here: after one,
-remove `__pycache__` in this folder.
+Numba keeps compiled code on disk by the file of the calling loop and does not see a change made here: after
+one, remove `__pycache__` in this folder.
 """
 
 from __future__ import annotations

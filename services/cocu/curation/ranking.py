@@ -126,6 +126,13 @@ def compare(
         )
     if concepts_VD.ndim != 2 or concepts_VD.shape[1] != images_BD.shape[1]:
         raise ValueError(f"concepts_VD {concepts_VD.shape} and images_BD {images_BD.shape} must share D")
+    if neighbours_BL.ndim != 2 or len(neighbours_BL) != len(images_BD):
+        raise ValueError(f"neighbours_BL {neighbours_BL.shape} must have a row for each of the images")
+    if candidates.origins_O.max(initial=OWN_CAPTION) >= neighbours_BL.shape[1]:
+        raise ValueError(
+            f"origin {candidates.origins_O.max()} is beyond the {neighbours_BL.shape[1]} neighbours given: "
+            "rank with the neighbours that expand was given"
+        )
     if candidates.concepts_C.max(initial=-1) >= len(concepts_VD):
         raise ValueError(
             f"concept {candidates.concepts_C.max()} is beyond the {len(concepts_VD)} rows of concepts_VD: "

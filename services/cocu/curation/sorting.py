@@ -1,6 +1,6 @@
 """Sorting of short lists inside compiled loops, where numpy's sort would cost more to call than to run.
 
-As for `products`: after a change here remove `__pycache__`, since compiled callers are kept by their own file.
+As for `products`: after a change here remove `__pycache__`; compiled callers are kept by their own file.
 """
 
 from __future__ import annotations
