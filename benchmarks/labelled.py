@@ -21,6 +21,8 @@ from cocu.encoders.concepts import embed_concepts
 from cocu.encoders.inprocess import InProcessEncoder, open_encoder
 
 REPOSITORY = Path(__file__).parent.parent
+SCENES = REPOSITORY / "examples" / "scenes"
+SCENES_ENCODER = REPOSITORY / "examples" / "encoders" / "scenes"
 PHOTOGRAPHS = REPOSITORY.parent / "shared" / "datasets" / "coco-photos"
 PHOTO_ENCODER = Path(
     os.environ.get("COCU_TEST_PHOTO_ENCODER", REPOSITORY.parent / "shared" / "encoders" / "photo")
@@ -60,11 +62,7 @@ def photographs() -> Labelled | None:
     if not PHOTOGRAPHS.is_dir() or not PHOTO_ENCODER.is_dir():
         return None
     encoder = open_encoder(PHOTO_ENCODER, threads=1)
-    keys, captions, embeddings = [], [], []
-    for key, image, caption in _pairs(sorted(PHOTOGRAPHS.glob("*.tar"))):
-        keys.append(key)
-        captions.append(caption)
-        embeddings.append(encoder.embed_images(encoder.preprocess(image)[None])[0])
+    keys, captions, images_ND = _embed(sorted(PHOTOGRAPHS.glob("*.tar")), encoder)
     rows = {key: row for row, key in enumerate(keys)}
     instances = json.loads((PHOTOGRAPHS / "instances.json").read_text(encoding="utf-8"))
     names = {category["id"]: category["name"] for category in instances["categories"]}
@@ -81,13 +79,42 @@ def photographs() -> Labelled | None:
     return Labelled(
         name="photographs",
         captions=captions,
-        images_ND=np.stack(embeddings),
+        images_ND=images_ND,
         encoder=encoder,
         label_names=sorted(names.values()),
         label_map=LabelMap.shipped("coco"),
         truth={row: sorted(found) for row, found in sorted(truth.items())},
         more_captions=more,
     )
+
+
+def scenes() -> Labelled | None:
+    """The shipped scenes, all of them labelled, with the shipped encoder; None where either is absent."""
+    if not SCENES.is_dir() or not SCENES_ENCODER.is_dir():
+        return None
+    encoder = open_encoder(SCENES_ENCODER, threads=1)
+    keys, captions, images_ND = _embed(sorted(SCENES.glob("*.tar")), encoder)
+    labels = json.loads((SCENES / "labels.json").read_text(encoding="utf-8"))
+    return Labelled(
+        name="scenes",
+        captions=captions,
+        images_ND=images_ND,
+        encoder=encoder,
+        label_names=labels["labels"],
+        label_map=LabelMap.by_name(),
+        truth={row: labels["samples"][key] for row, key in enumerate(keys)},
+        more_captions={},
+    )
+
+
+def _embed(shards: Sequence[Path], encoder: InProcessEncoder) -> tuple[list[str], list[str], Floats]:
+    """Keys, captions and embeddings of all samples."""
+    keys, captions, embeddings = [], [], []
+    for key, image, caption in _pairs(shards):
+        keys.append(key)
+        captions.append(caption)
+        embeddings.append(encoder.embed_images(encoder.preprocess(image)[None])[0])
+    return keys, captions, np.stack(embeddings)
 
 
 def prepare(labelled: Labelled, vocabulary: Vocabulary) -> Prepared:
