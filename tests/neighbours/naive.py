@@ -1,4 +1,4 @@
-"""Neighbours as a reader would compute them: every inner product in float64, sorted by similarity, then id."""
+"""Neighbours as a reader would compute them: all inner products in float64, sorted by similarity and id."""
 
 from __future__ import annotations
 

@@ -1,18 +1,16 @@
-"""The proposals of a torch device, checked on the CPU's: the arithmetic is the same but for the products' rounding."""
+"""The search of a torch device, checked on the CPU as one: the same steps, other rounding of products."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.neighbours.naive import unit_rows
 
 from cocu.curation.archives import NO_NEIGHBOUR
 from cocu.neighbours.rows import Rows
 from cocu.neighbours.search import top_neighbours
-from tests.neighbours.naive import unit_rows
 
-pytest.importorskip("torch", reason="torch is not installed (make test-export installs it)")
-
-from cocu.neighbours import cuda
+cuda = pytest.importorskip("cocu.neighbours.cuda", reason="torch is not installed (make test-export does)")
 
 
 @pytest.mark.parametrize("tile", [64, 700, 10_000])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.neighbours.naive import naive_neighbours, unit_rows
 
 from cocu.neighbours.duplicates import distinct_neighbours, group_duplicates
 from cocu.neighbours.search import top_neighbours
-from tests.neighbours.naive import naive_neighbours, unit_rows
 
 
 def test_group_duplicates__joins_equal_bytes_and_similar_pictures() -> None:

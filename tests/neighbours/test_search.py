@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import hypothesis.extra.numpy as arrays
@@ -8,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.neighbours.naive import naive_neighbours, unit_rows
 
 from cocu.curation.archives import NO_NEIGHBOUR
 from cocu.errors import IntegrityError
 from cocu.neighbours.search import available_engine, top_neighbours
-from tests.neighbours.naive import naive_neighbours, unit_rows
 
 
 def shards_of(embeddings_ND: NDArray[np.float16], cuts: list[int]) -> list[NDArray[np.float16]]:
     edges = [0, *sorted(cut % (len(embeddings_ND) + 1) for cut in cuts), len(embeddings_ND)]
-    return [embeddings_ND[low:high] for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    return [embeddings_ND[low:high] for low, high in pairwise(edges)]
 
 
 @st.composite
@@ -55,10 +56,10 @@ def test_top_neighbours__is_the_naive_computation(
 @pytest.mark.parametrize("threads", [1, 3])
 def test_top_neighbours__does_not_depend_on_tiles_or_threads(memory: int, threads: int) -> None:
     random = np.random.default_rng(0)
-    embeddings_ND = unit_rows(random, 5000, 48)
-    embeddings_ND[random.integers(0, 5000, 1500)] = embeddings_ND[17]  # far more copies than a list is long
+    embeddings_ND = unit_rows(random, 4500, 48)
+    embeddings_ND[random.integers(0, 4500, 1500)] = embeddings_ND[17]  # far more copies than a list is long
     shards = shards_of(embeddings_ND, [900, 901, 4000])
-    queries_Q = random.permutation(5000)[:400]
+    queries_Q = random.permutation(4500)[:40]
     found = top_neighbours(shards, queries_Q, count=9, memory=memory, threads=threads)
     ids_QL, similarities_QL = naive_neighbours(embeddings_ND, queries_Q.tolist(), 9)
     np.testing.assert_array_equal(found.ids_QL, ids_QL)
@@ -108,8 +109,9 @@ def test_top_neighbours__refuses_shards_that_do_not_fit_together() -> None:
     random = np.random.default_rng(0)
     with pytest.raises(IntegrityError, match="shard 1"):
         top_neighbours([unit_rows(random, 4, 8), unit_rows(random, 4, 6)], range(2), count=2)
+    floats_ND = unit_rows(random, 4, 8).astype(np.float32)
     with pytest.raises(IntegrityError, match="shard 0"):
-        top_neighbours([unit_rows(random, 4, 8).astype(np.float32)], range(2), count=2)  # type: ignore[list-item]
+        top_neighbours([floats_ND], range(2), count=2)  # type: ignore[list-item]
 
 
 def test_top_neighbours__refuses_wrong_arguments() -> None:

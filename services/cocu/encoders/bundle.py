@@ -6,7 +6,7 @@
         normalized   true: both towers return unit norm (the only kind there is; may be left out)
         license      of the weights; the spelling "licence" is understood too
         source       where the weights come from
-        image        file, input, output, dtype "uint8", layout "NHWC", size (pixels of a side),
+        image        file, input, output, dtype "uint8", layout "NHWC", size (pixels of a side, at least 16),
                      resize "shortest_side" | "squash", interpolation "bicubic" | "bilinear", crop "center"
         text         file, input, output, dtype "int64", context_length, tokenizer (file)
 
@@ -27,6 +27,7 @@ __all__ = ["DESCRIPTION", "Bundle", "ImageTower", "TextTower"]
 
 DESCRIPTION = "encoder.json"
 MAX_DIM = 65_536
+MIN_SIZE = 16
 MAX_SIZE = 4_096
 MAX_CONTEXT_LENGTH = 8_192
 _HASH_CHUNK = 1 << 20
@@ -121,7 +122,7 @@ def _image_tower(fields: _Fields) -> ImageTower:
         file=fields.file("file"),
         input=fields.text("input"),
         output=fields.text("output"),
-        size=fields.integer("size", MAX_SIZE),
+        size=fields.integer("size", MAX_SIZE, least=MIN_SIZE),
         resize=fields.one_of("resize", ("shortest_side", "squash"), default="shortest_side"),
         interpolation=fields.one_of("interpolation", ("bicubic", "bilinear"), default="bicubic"),
         crop=fields.one_of("crop", ("center",), default="center"),
@@ -172,10 +173,10 @@ class _Fields:
             raise self.wrong(name, "must be a text that is not empty")
         return value
 
-    def integer(self, name: str, most: int) -> int:
+    def integer(self, name: str, most: int, least: int = 1) -> int:
         value = self.values.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            raise self.wrong(name, f"must be a whole number from 1 to {most}, not {value!r}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise self.wrong(name, f"must be a whole number from {least} to {most}, not {value!r}")
         return value
 
     def one_of(self, name: str, allowed: tuple[Any, ...], default: Any) -> Any:

@@ -21,7 +21,7 @@ _LUMINANCE = np.array([299, 587, 114], np.int64)
 def fingerprint(pixels_HWC: Pixels) -> int:
     """Say for each of 8 × 9 cells of a picture, row by row, whether it is brighter than the one to its left.
 
-    pixels_HWC: uint8, at least 8 × 9, as `preprocess` returns them. Returns 64 bits. Recompressing,
+    pixels_HWC: uint8, at least 9 × 9, as `preprocess` returns them. Returns 64 bits. Recompressing,
     resizing and turning grey change a few of them, another picture changes about 32. (The "difference hash"
     of N. Krawetz.)
     """

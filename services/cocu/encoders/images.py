@@ -13,29 +13,29 @@ __all__ = ["preprocess"]
 _INTERPOLATION = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
+# Beyond this ratio of sides only the middle is resized: the whole could be millions of pixels long.
+_LONGEST = 8
+
+
 def preprocess(image: Image.Image, tower: ImageTower) -> Pixels:
     """Resize and crop a picture as the bundle says, as open_clip's inference transform does.
 
-    Returns uint8 [size, size, 3]. Only what the crop keeps is ever resized, so memory is bounded by the
-    picture and the result even for a picture of 1 × 60,000 pixels. Agrees with resizing the whole picture,
-    then cropping, but for rounding of the filter's weights (at most 1 of 255).
+    Returns uint8 [size, size, 3]: the shortest side resized to `size`, then the centre cut out; or both sides
+    resized. Memory is bounded by the picture and 8 × size², even for a picture of 1 × 60,000 pixels.
     """
     size = tower.size
     resample = _INTERPOLATION[tower.interpolation]
     if image.mode != "RGB":
         image = image.convert("RGB")
-    box = (0.0, 0.0, float(image.width), float(image.height))
-    if tower.resize == "shortest_side":
-        box = _centre_box(image.width, image.height, size)
-    return np.asarray(image.resize((size, size), resample, box=box))
-
-
-def _centre_box(width: int, height: int, size: int) -> tuple[float, float, float, float]:
-    """The part of the source that lands in the centre crop once the shortest side is `size` pixels long."""
-    shortest = min(width, height)
-    # Truncated as torchvision does: the long side is a whole number of pixels before the crop.
-    resized_width, resized_height = int(size * width / shortest), int(size * height / shortest)
-    across, down = width / resized_width, height / resized_height
-    left, top = round((resized_width - size) / 2), round((resized_height - size) / 2)
-    right, bottom = min((left + size) * across, width), min((top + size) * down, height)
-    return left * across, top * down, right, bottom
+    if tower.resize == "squash":
+        return np.asarray(image.resize((size, size), resample))
+    shortest = min(image.size)
+    # Truncated as torchvision does it.
+    width, height = (int(size * side / shortest) for side in image.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    if max(width, height) <= _LONGEST * size:
+        resized = image.resize((width, height), resample)
+        return np.asarray(resized.crop((left, top, left + size, top + size)))
+    across, down = image.width / width, image.height / height
+    box = (left * across, top * down, (left + size) * across, (top + size) * down)
+    return np.asarray(image.resize((size, size), resample, box=(*box[:2], *map(min, box[2:], image.size))))

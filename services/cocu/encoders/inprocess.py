@@ -95,6 +95,10 @@ class InProcessEncoder:
             embeddings_ND[part] = self._image.embed(pixels_NHWC[part])
         return embeddings_ND
 
+    def tokenize(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """The tokens that `embed_texts` gives to the text tower, int64 [N, context_length]."""
+        return self._tokenize(texts)
+
     def embed_texts(self, texts: Sequence[str]) -> Float32s:
         """Embed texts as float32 [N, D] of unit norm; what exceeds the context length is cut off.
 

@@ -18,8 +18,8 @@ __all__ = ["DistinctNeighbours", "Duplicates", "distinct_neighbours", "group_dup
 MOST_BITS = 8
 """In how many of 64 bits the fingerprints of a picture and its copy may differ.
 
-Of 388 COCO photographs, copies recompressed at quality 40 to 90 or resized to half or to 256 pixels differ in at
-most 7, any two photographs in at least 11, and two of cosine 0.9 or more in at least 16.
+Of 388 COCO photographs, copies recompressed at quality 40 to 90 or resized to half or to 256 pixels
+differ in at most 7, any two photographs in at least 11, and two of cosine 0.9 or more in at least 16.
 """
 
 Similarities = NDArray[np.float16] | NDArray[np.float32]
