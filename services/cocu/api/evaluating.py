@@ -21,7 +21,6 @@ from cocu.storage import paths, tables
 from cocu.storage.catalog import curations
 from cocu.storage.catalog.curations import CurationRecord
 
-MISSING = "missing "
 LABELS_OF_COCO = "coco"
 
 
@@ -149,7 +148,7 @@ def _measure(images: Sequence[_Image], vocabulary: Vocabulary, label_map: LabelM
     for name, ranked in (("caption", captions), ("archive", archives)):
         found = quality.evaluate(archives=ranked, captions=captions, labels=labels, labels_V=labels_V)
         rows[name] = _row(name, found)
-        rows["images_missing"] = found.images(f"{MISSING}recall")
+        rows["images_missing"] = found.images("missing recall")
     return rows
 
 
@@ -161,13 +160,7 @@ def _in_archive_order(image: _Image) -> list[int]:
 
 def _row(name: str, found: quality.Quality) -> dict[str, Any]:
     means = {metric: None if math.isnan(mean) else mean for metric, mean in found.means().items()}
-    return {
-        "name": name,
-        "metrics": {metric: mean for metric, mean in means.items() if not metric.startswith(MISSING)},
-        "missing": {
-            metric.removeprefix(MISSING): mean for metric, mean in means.items() if metric.startswith(MISSING)
-        },
-    }
+    return {"name": name, "metrics": means}
 
 
 def _hash(table: Mapping[str, Sequence[str]]) -> str:

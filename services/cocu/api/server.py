@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -11,10 +13,21 @@ import uvicorn
 
 from cocu.api.application import create_app
 from cocu.platform import Platform
+from cocu.settings import Settings
+from cocu.workers.embedded import EmbeddedWorkers
 
 STARTUP_SECONDS = 30.0
 GRACE_SECONDS = 5
 """How long answers that are under way may still take once it is to stop."""
+
+
+@contextmanager
+def local_platform(settings: Settings, listening: socket.socket) -> Iterator[LocalServer]:
+    """A platform opened, its workers started where the settings embed them, answering on a bound socket."""
+    with Platform.open(settings) as platform, ExitStack() as stack:
+        if settings.embedded:
+            stack.enter_context(EmbeddedWorkers(platform))
+        yield stack.enter_context(LocalServer(platform, listening))
 
 
 class LocalServer:

@@ -17,7 +17,7 @@ from cocu.cli.output import console, count, errors
 from cocu.cli.serve import wait_for_signal
 from cocu.client.models import Evaluation
 
-MUST_IMPROVE = ("recall", "map")
+MUST_IMPROVE = ("recall", "ap judged")
 
 
 def demo(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from cocu.api.server import LocalServer
+from cocu.api.server import LocalServer, local_platform
 from cocu.cli.failures import CommandFailedError
 from cocu.client import CocuClient
-from cocu.platform import Platform
 from cocu.settings import Settings
-from cocu.workers.embedded import EmbeddedWorkers
 
 Announce = Callable[[str], None]
 
@@ -41,10 +40,21 @@ def local_server(
     """A platform with its workers in this process, answering HTTP while the context lasts."""
     given = {"data_folder": data, "encoders_url": encoder.resolve() if encoder is not None else None}
     settings = Settings.model_validate({name: value for name, value in given.items() if value is not None})
-    with listen(host, port) as listening, Platform.open(settings) as platform, ExitStack() as stack:
-        if settings.embedded:
-            stack.enter_context(EmbeddedWorkers(platform))
-        yield stack.enter_context(LocalServer(platform, listening))
+    log_to(settings.data_folder / "cocu.log")
+    with listen(host, port) as listening, local_platform(settings, listening) as server:
+        yield server
+
+
+def log_to(file: Path) -> None:
+    """Send what the platform logs to a file, so that the terminal keeps what a command has to say."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=file,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    logging.captureWarnings(True)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -25,7 +25,9 @@ def serve(
 
     with local_server(encoder=encoder, data=data, host=host, port=port) as server:
         console.print(f"cocu on [bold]{server.url}[/], documentation on {server.url}/docs")
-        console.print(f"data in {server.platform.settings.data_folder}; Ctrl-C stops it", soft_wrap=True)
+        console.print(
+            f"data and log in {server.platform.settings.data_folder}; Ctrl-C stops it", soft_wrap=True
+        )
         wait_for_signal()
         console.print("stopping; work that is not done goes on with the next start")
 

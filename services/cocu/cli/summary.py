@@ -13,9 +13,15 @@ from cocu.cli.output import count, table
 from cocu.cli.workflow import Outcome, reasons
 from cocu.client.models import Archive, Evaluation, Report
 
-METRICS = ("recall", "recall@5", "precision@5", "map")
-MISSING = ("recall@5", "map")
-TITLES = {"map": "mAP"}
+METRICS = {
+    "recall": "recall",
+    "recall@5": "recall@5 judged",
+    "precision@5": "precision@5 judged",
+    "mAP": "ap judged",
+    "missing recall": "missing recall",
+    "missing mAP": "added ap judged",
+}
+"""Columns of the table and the metrics they show; judged: concepts that are no label are not counted wrong."""
 ROWS = {"caption": "caption alone", "archive": "archive"}
 MOST_CONCEPTS = 6
 LONGEST_CAPTION = 90
@@ -80,25 +86,16 @@ def example(archive: Archive) -> RenderableType:
 
 
 def metrics(evaluation: Evaluation) -> Table:
-    """Caption alone against archive: over all labels, and over those that the caption does not name."""
-    columns = [
-        "",
-        *(TITLES.get(name, name) for name in METRICS),
-        *(f"missing {TITLES.get(name, name)}" for name in MISSING),
-    ]
+    """Caption alone against archive: over all labels, and over those the caption does not name."""
     rows = [
-        [
-            ROWS.get(row.name, row.name),
-            *(_number(row.metrics.get(name)) for name in METRICS),
-            *(_number(row.missing.get(name)) for name in MISSING),
-        ]
+        [ROWS.get(row.name, row.name), *(_number(row.metrics.get(name)) for name in METRICS.values())]
         for row in evaluation.rows
     ]
     title = (
         f"Against the labels of {count(evaluation.images, 'image')}; "
         f"“missing” counts labels the caption does not name ({count(evaluation.images_missing, 'image')})"
     )
-    return table(title, columns, rows)
+    return table(title, ["", *METRICS], rows)
 
 
 def _number(value: float | None) -> str:

@@ -59,14 +59,16 @@ class EvaluationCreate(Request):
 
 
 class Measurement(Answer):
-    """The metrics of one way to name what is in the pictures.
+    """The metrics of one way to name what is in the pictures: means over images, null where none counts.
 
-    `metrics` is over all labels, `missing` over those alone that the caption does not name.
+    Names: `recall` (all ranks), `recall@k`, `precision@k`, `ap` (its mean is the mAP), `ndcg@k`, `size`. With
+    the prefix `missing` they are over the labels that the caption does not name; with `added` the same,
+    ranked among the added concepts alone. With the suffix `judged`, concepts that are none of the labels are
+    dropped first.
     """
 
     name: str
     metrics: dict[str, float | None]
-    missing: dict[str, float | None]
 
 
 class Evaluation(Answer):
