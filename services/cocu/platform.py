@@ -50,6 +50,7 @@ class Platform:
 
         Raises InvalidInputError or UnavailableError, naming the part.
         """
+        settings.data_folder.mkdir(parents=True, exist_ok=True)
         objects = ObjectStore.open(settings.objects_url, cache=settings.data_folder / "objects-cache")
         return cls(settings, catalog=Catalog.open(settings.catalog_url), objects=objects)
 

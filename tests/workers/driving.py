@@ -28,7 +28,7 @@ from cocu.workers.stages import run_chunk
 
 TENANT = "somebody"
 WORDS = ("dog", "cat", "bench", "tree", "car", "boat")
-PATIENCE = 60.0
+PATIENCE = 30.0
 
 Samples = Mapping[str, tuple[bytes, str]]
 """Picture and caption by key."""

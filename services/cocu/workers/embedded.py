@@ -6,9 +6,12 @@ import fcntl
 import logging
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from celery import Celery
+from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController
 
 from cocu.errors import ConflictError
@@ -20,6 +23,20 @@ from cocu.workers.sweeper import Sweeper
 logger = logging.getLogger(__name__)
 
 STARTUP_SECONDS = 30.0
+
+
+class _Threads(TaskPool):  # type: ignore[misc]
+    """Celery's pool of threads, each of which knows the application it works for.
+
+    Celery looks up tasks in the current application, of which every thread has its own idea: without this,
+    two platforms in one process would run each other's chunks, or none.
+    """
+
+    def __init__(self, *arguments: object, app: Celery, **options: object) -> None:
+        super().__init__(*arguments, app=app, **options)
+        self.executor = ThreadPoolExecutor(
+            max_workers=self.limit, thread_name_prefix="chunks", initializer=app.set_current
+        )
 
 
 class _Worker(WorkController):  # type: ignore[misc]  # Celery has no types
@@ -56,7 +73,7 @@ class EmbeddedWorkers:
         chunks.release_all(self._platform.catalog)
         self._worker = _Worker(
             app=self._application,
-            pool="threads",
+            pool=_Threads,
             concurrency=self._platform.settings.worker_threads,
             hostname=f"embedded@{os.getpid()}",
             without_heartbeat=True,
