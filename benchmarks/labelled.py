@@ -19,6 +19,7 @@ from cocu.curation.labels import LabelMap
 from cocu.curation.vocabulary import Vocabulary
 from cocu.encoders.concepts import embed_concepts
 from cocu.encoders.inprocess import InProcessEncoder, open_encoder
+from cocu.errors import InvalidBundleError
 
 REPOSITORY = Path(__file__).parent.parent
 SCENES = REPOSITORY / "examples" / "scenes"
@@ -58,10 +59,15 @@ class Prepared:
 
 
 def photographs() -> Labelled | None:
-    """The 388 photographs, 128 of them labelled, with the photo encoder; None where they are absent."""
-    if not PHOTOGRAPHS.is_dir() or not PHOTO_ENCODER.is_dir():
+    """The 388 photographs, 128 of them labelled, with the photo encoder; None where either is absent or
+    damaged."""
+    if not PHOTOGRAPHS.is_dir():
         return None
-    encoder = open_encoder(PHOTO_ENCODER, threads=1)
+    try:
+        encoder = open_encoder(PHOTO_ENCODER, threads=1)
+    except InvalidBundleError as error:
+        print(f"the photo encoder does not run: {error}")
+        return None
     keys, captions, images_ND = _embed(sorted(PHOTOGRAPHS.glob("*.tar")), encoder)
     rows = {key: row for row, key in enumerate(keys)}
     instances = json.loads((PHOTOGRAPHS / "instances.json").read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ Values = NDArray[np.float64]
 SAMPLE = 4096
 """Images to calibrate on: more changes the weights by less than they matter."""
 
-_SHARPNESS = (2.0, 1.0, 4.0, 8.0)
+_SHARPNESS = (2.0, 1.0, 4.0, 8.0, 16.0)
 """What is tried; the default first, so that it stays where the captions do not tell."""
 
 _PRECISION = np.array([0.1, 4.0, 4.0, 4.0])
