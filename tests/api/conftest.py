@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from tests.running import running, tar_of_samples
+from tests.workers.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
 from cocu.client.models import Curation, Dataset
-from tests.running import running, tar_of_samples
-from tests.workers.tiny_encoder import write_tiny_encoder
 
 CAPTIONS = {
     "plain": "a dog on a bench",

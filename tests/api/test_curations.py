@@ -4,11 +4,11 @@ import json
 
 import httpx
 import pytest
+from tests.api.conftest import CAPTIONS, Curated
 
 from cocu.client import CocuClient, ConflictError, InvalidInputError, NotFoundError
 from cocu.client.models import Parameters
 from cocu.curation.parameters import CurationParameters
-from tests.api.conftest import CAPTIONS, Curated
 
 
 def test_parameters__of_the_wire_are_those_of_the_algorithm() -> None:

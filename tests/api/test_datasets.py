@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from tests.api.conftest import CAPTIONS, Curated
 
 from cocu.client import CocuClient, ConflictError, NotFoundError
-from tests.api.conftest import CAPTIONS, Curated
 
 
 def test_dataset__is_created_listed_and_deleted(client: CocuClient, http: httpx.Client) -> None:

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.api.conftest import Curated
 
 from cocu.client import ClientError, CocuClient, InvalidInputError, NotFoundError, read_labels
 from cocu.client.models import CocoInstances
-from tests.api.conftest import Curated
 
 LABELS = {"plain": ["dog", "bench", "tree"], "with space": ["car", "tree", "cat"], "folder/inside": ["cat"]}
 

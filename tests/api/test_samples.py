@@ -6,10 +6,10 @@ import io
 import httpx
 import pytest
 from PIL import Image
-
-from cocu.client import CocuClient, NotFoundError
 from tests.api.conftest import CAPTIONS, Curated
 from tests.running import picture
+
+from cocu.client import CocuClient, NotFoundError
 
 
 @pytest.mark.parametrize(("seed", "key"), list(enumerate(CAPTIONS)))

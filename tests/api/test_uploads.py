@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from tests.running import tar_of_samples
 
 from cocu.client import CocuClient
 from cocu.client.models import Dataset
-from tests.running import tar_of_samples
 
 LIMIT = 2_000_000
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.api.conftest import Curated
 
 from cocu.client import CocuClient, InvalidInputError, NotFoundError
 from cocu.client.models import VocabularyCreate
-from tests.api.conftest import Curated
 
 
 def test_shipped__is_there_without_being_made(client: CocuClient) -> None:

@@ -55,6 +55,7 @@ def create_app(platform: Platform) -> FastAPI:
     add_problem_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
+    documentation.describe(app)
     documentation.add_page(app)
     return app
 

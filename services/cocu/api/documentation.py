@@ -8,6 +8,8 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 
+from cocu.client.models import Problem
+
 METHODS = ("get", "put", "post", "delete")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color:
@@ -21,6 +23,27 @@ pointer; } @media (prefers-color-scheme: dark) {
   .put, .post { color: #7ee787; } .delete { color: #ffa198; }
 }
 """
+
+
+def describe(app: FastAPI) -> None:
+    """Make the OpenAPI document say what really happens: errors are problems, whatever their status."""
+    generate = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = generate()
+            schemas = made["components"]["schemas"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(problem.pop("$defs", {}))
+            schemas["Problem"] = problem
+            for methods in made["paths"].values():
+                for operation in methods.values():
+                    operation["responses"].pop("422", None)
+        return generate()
+
+    app.openapi = document  # type: ignore[method-assign]
 
 
 def add_page(app: FastAPI) -> None:

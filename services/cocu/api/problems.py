@@ -22,6 +22,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match
 
 from cocu import errors
 from cocu.client.models import FieldProblem, Problem
@@ -125,10 +126,11 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        detail = _detail_of_http_error(request, error)
-        return problem_response(
-            error.status_code, detail, instance=request.url.path, headers=dict(error.headers or {})
-        )
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "")
+        detail = _detail_of_http_error(request, error, headers)
+        return problem_response(error.status_code, detail, instance=request.url.path, headers=headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
@@ -164,12 +166,25 @@ def _failed(request: Request, error: Exception) -> Response:
     )
 
 
-def _detail_of_http_error(request: Request, error: HTTPException) -> str:
+def _allowed(request: Request) -> list[str]:
+    """Every method of this path; the router itself would tell those of the first route alone."""
+    return [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(_takes(route, request, method) for route in request.app.routes)
+    ]
+
+
+def _takes(route: BaseRoute, request: Request, method: str) -> bool:
+    match, _ = route.matches({**request.scope, "method": method})
+    return match is Match.FULL
+
+
+def _detail_of_http_error(request: Request, error: HTTPException, headers: dict[str, str]) -> str:
     if error.status_code == HTTPStatus.NOT_FOUND and error.detail == "Not Found":
         return f"There is nothing at {request.url.path}; /docs lists what there is."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "other methods")
-        return f"{request.method} is not possible here; {allowed} would be."
+        return f"{request.method} is not possible here; {headers['Allow']} would be."
     if error.detail == "There was an error parsing the body":
         return "The body is not JSON that can be read: malformed, nested too deeply, or not UTF-8."
     return str(error.detail)
