@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.photo_encoder import photo_encoder
 from cocu.curation.archives import Floats, Ids, Mentions
 from cocu.curation.labels import LabelMap
 from cocu.curation.vocabulary import Vocabulary
@@ -25,9 +26,6 @@ REPOSITORY = Path(__file__).parent.parent
 SCENES = REPOSITORY / "examples" / "scenes"
 SCENES_ENCODER = REPOSITORY / "examples" / "encoders" / "scenes"
 PHOTOGRAPHS = REPOSITORY.parent / "shared" / "datasets" / "coco-photos"
-PHOTO_ENCODER = Path(
-    os.environ.get("COCU_TEST_PHOTO_ENCODER", REPOSITORY.parent / "shared" / "encoders" / "photo")
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,7 @@ def photographs() -> Labelled | None:
     if not PHOTOGRAPHS.is_dir():
         return None
     try:
-        encoder = open_encoder(PHOTO_ENCODER, threads=1)
+        encoder = open_encoder(photo_encoder(Path(tempfile.mkdtemp())), threads=1)
     except InvalidBundleError as error:
         print(f"the photo encoder does not run: {error}")
         return None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from cocu.encoders import open_encoder
+from benchmarks.photo_encoder import photo_encoder
 from cocu.errors import InvalidBundleError
 
 REPOSITORY = Path(__file__).parent.parent
@@ -29,11 +28,9 @@ def shared_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def photo_encoder_folder(shared_folder: Path) -> Path:
-    """The encoder of the photographs, or the one COCU_TEST_PHOTO_ENCODER names; skips if it does not run."""
-    folder = Path(os.environ.get("COCU_TEST_PHOTO_ENCODER", shared_folder / "encoders" / "photo"))
+def photo_encoder_folder(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The encoder of the photographs, restored where its files are damaged; skips where that is beyond repair."""
     try:
-        open_encoder(folder)
+        return photo_encoder(tmp_path_factory.mktemp("encoders"))
     except InvalidBundleError as error:
         pytest.skip(f"the encoder of the real photographs does not run: {error}")
-    return folder
