@@ -18,19 +18,17 @@ BUNDLE = Path(__file__).parent.parent / "examples" / "encoders" / "scenes"
 # The committed scenes have seed 0, the training pictures 100.
 HELD_OUT_SEED = 2
 PICTURES = 2000
+PROMPT = "a photo of a {}"
 TOP_BOUND, TAGGING_BOUND = 0.8, 0.5
 
 
-def similarities(
-    encoder: InProcessEncoder, *, count: int, names: list[str], template: str
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Similarity of held-out scenes to prompts, float32 [N, V], and which names are there, bool [N, V]."""
-    pixels, truth = [], []
-    for scene in scenes.generate(HELD_OUT_SEED, 0, count):
+def held_out(encoder: InProcessEncoder) -> tuple[NDArray[np.float32], list[set[str]]]:
+    """Embeddings float32 [N, D] and labels of scenes that are in neither the training nor the committed set."""
+    pixels, labels = [], []
+    for scene in scenes.generate(HELD_OUT_SEED, 0, PICTURES):
         pixels.append(encoder.preprocess(scene.picture))
-        truth.append([name in scene.labels for name in names])
-    texts_VD = encoder.embed_texts([template.format(name) for name in names])
-    return encoder.embed_images(np.stack(pixels)) @ texts_VD.T, np.array(truth)
+        labels.append(set(scene.labels))
+    return encoder.embed_images(np.stack(pixels)), labels
 
 
 def top_present(scores_NV: NDArray[np.float32], truth_NV: NDArray[np.bool_]) -> float:
@@ -50,16 +48,20 @@ def tagging_quality(scores_NV: NDArray[np.float32], truth_NV: NDArray[np.bool_])
 def main() -> None:
     """Measure over all object concepts, with the prompt and with bare names, and over backgrounds."""
     encoder = open_encoder(BUNDLE, threads=1)
+    images_ND, labels = held_out(encoder)
+
+    def measure(names: list[str], template: str) -> tuple[float, float, float]:
+        scores_NV = images_ND @ encoder.embed_texts([template.format(name) for name in names]).T
+        truth_NV = np.array([[name in present for name in names] for present in labels])
+        return top_present(scores_NV, truth_NV), tagging_quality(scores_NV, truth_NV), float(truth_NV.mean())
+
     things = [thing.name for thing in scenes.objects()]
-    places = [background.name for background in scenes.backgrounds()]
-    for label, names, template in (("backgrounds", places, "a photo of a {}"), ("bare names", things, "{}")):
-        scores_NV, truth_NV = similarities(encoder, count=PICTURES, names=names, template=template)
-        top, quality = top_present(scores_NV, truth_NV), tagging_quality(scores_NV, truth_NV)
-        print(f"{label}: first one present {top:.3f}, mAP {quality:.3f}")
-    scores_NV, truth_NV = similarities(encoder, count=PICTURES, names=things, template="a photo of a {}")
-    chance = float(truth_NV.mean())
-    top, quality = top_present(scores_NV, truth_NV), tagging_quality(scores_NV, truth_NV)
-    print(f"{len(things)} objects in {PICTURES} held-out scenes; by chance {chance:.3f}")
+    top, quality, _ = measure([background.name for background in scenes.backgrounds()], PROMPT)
+    print(f"backgrounds: the first is there in {top:.3f}, mAP {quality:.3f}")
+    top, quality, _ = measure(things, "{}")
+    print(f"objects by bare names: the first is there in {top:.3f}, mAP {quality:.3f}")
+    top, quality, chance = measure(things, PROMPT)
+    print(f"{len(things)} objects by prompt in {PICTURES} held-out scenes; one drawn by chance: {chance:.3f}")
     report(
         "scenes_encoder_tagging_map", quality, "mAP", f">= {TAGGING_BOUND}", holds=quality >= TAGGING_BOUND
     )

@@ -9,6 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
+import onnx
 import torch
 from tokenizers import Tokenizer
 from torch import nn
@@ -40,7 +41,7 @@ DESCRIPTION = {
         "tokenizer": "tokenizer.json",
     },
     "license": "Apache-2.0",
-    "source": "trained from nothing by training/scenes_encoder on generated scenes and their incomplete captions",
+    "source": "trained by training/scenes_encoder on generated scenes and their incomplete captions",
 }
 
 
@@ -56,7 +57,18 @@ def export_tower(tower: nn.Module, example: torch.Tensor, target: Path, *, name:
         optimize=True,
     )
     assert program is not None
-    program.save(target, external_data=False)
+    model = program.model_proto
+    _strip(model)
+    onnx.save(model, target)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Take out what the exporter notes about the machine: stack traces with paths, on every node."""
+    del model.metadata_props[:]
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
 
 
 def export(checkpoint: Path, folder: Path) -> None:

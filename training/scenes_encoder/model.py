@@ -86,7 +86,8 @@ class TextTower(nn.Module):
     def forward(self, tokens_NT: Tensor) -> Tensor:
         """Embed texts."""
         present_NT1 = (tokens_NT > 0).unsqueeze(2)
-        x_NTC = self.embed(tokens_NT) * present_NT1
+        # Not self.embed(): the exporter would call its result as the output is called, “embedding”.
+        x_NTC = self.embed.weight[tokens_NT] * present_NT1
         x_NTC = x_NTC + functional.gelu(self.mix(x_NTC.transpose(1, 2)).transpose(1, 2))
         weight_NT1 = self.weight(x_NTC).masked_fill(~present_NT1, -1e4).softmax(dim=1)
         return functional.normalize((weight_NT1 * self.meaning(x_NTC)).sum(dim=1), dim=1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -61,16 +62,28 @@ def measure(model: DualEncoder, tokenize, count: int) -> tuple[float, float]:
     return float(truth_NV[np.arange(count), scores_NV.argmax(axis=1)].mean()), float(mean)
 
 
-def train(pairs: Pairs, target: Path, *, steps: int, batch: int, rate: float, seed: int = 0) -> None:
+def train(
+    pairs: Pairs,
+    target: Path,
+    *,
+    steps: int,
+    batch: int,
+    rate: float,
+    start: Path | None = None,
+    seed: int = 0,
+) -> None:
     """Train, print how it goes, and save the state and the tokenizer."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    tokenizer = learn_tokenizer(pairs.captions)
+    saved = torch.load(start, weights_only=True) if start is not None else None
+    tokenizer = Tokenizer.from_str(saved["tokenizer"]) if saved else learn_tokenizer(pairs.captions)
 
     def tokenize(texts: list[str]) -> Tensor:
         return torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(texts)])
 
     model = DualEncoder(tokenizer.get_vocab_size()).to(memory_format=torch.channels_last)
+    if saved:
+        model.load_state_dict(saved["model"])
     print(sum(p.numel() for p in model.image.parameters()), "parameters in the image tower", flush=True)
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
@@ -122,15 +135,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("pairs", type=Path, help="folder of training pairs; generated there if it is empty")
     parser.add_argument("target", type=Path, help="checkpoint to write")
+    parser.add_argument("--start", type=Path, help="checkpoint to go on from, instead of from nothing")
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     pairs = prepare(arguments.pairs, count=arguments.count)
-    train(pairs, arguments.target, steps=arguments.steps, batch=arguments.batch, rate=arguments.rate)
+    train(
+        pairs,
+        arguments.target,
+        steps=arguments.steps,
+        batch=arguments.batch,
+        rate=arguments.rate,
+        start=arguments.start,
+        seed=arguments.seed,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,92 @@
+"""The shipped encoder, on scenes that it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+
+from cocu.datasets import scenes
+from cocu.encoders import InProcessEncoder, open_encoder
+
+COUNT = 400
+LARGEST = 12e6
+
+
+@pytest.fixture(scope="module")
+def bundle(repository: Path) -> Path:
+    return repository / "examples" / "encoders" / "scenes"
+
+
+@pytest.fixture(scope="module")
+def encoder(bundle: Path) -> InProcessEncoder:
+    return open_encoder(bundle, threads=1)
+
+
+@pytest.fixture(scope="module")
+def held_out() -> list[scenes.Scene]:
+    """Neither the committed scenes (seed 0) nor those of the training (100)."""
+    return list(scenes.generate(3, 0, COUNT))
+
+
+@pytest.fixture(scope="module")
+def images(encoder: InProcessEncoder, held_out: list[scenes.Scene]) -> NDArray[np.float32]:
+    return encoder.embed_images(np.stack([encoder.preprocess(scene.picture) for scene in held_out]))
+
+
+def truth(held_out: list[scenes.Scene], names: list[str]) -> NDArray[np.bool_]:
+    return np.array([[name in scene.labels for name in names] for scene in held_out])
+
+
+def average_precision(truth_NV: NDArray[np.bool_], scores_NV: NDArray[np.float32]) -> float:
+    seen_V = truth_NV.any(axis=0)
+    return float(average_precision_score(truth_NV[:, seen_V], scores_NV[:, seen_V]))
+
+
+def test_bundle__is_small(bundle: Path) -> None:
+    assert sum(path.stat().st_size for path in bundle.iterdir()) <= LARGEST
+
+
+@pytest.mark.parametrize("template", ["a photo of a {}", "{}"])
+def test_encoder__finds_objects_from_prompts_and_bare_names(
+    encoder: InProcessEncoder, held_out: list[scenes.Scene], images: NDArray[np.float32], template: str
+) -> None:
+    names = [thing.name for thing in scenes.objects()]
+    scores_NV = images @ encoder.embed_texts([template.format(name) for name in names]).T
+    truth_NV = truth(held_out, names)
+    assert truth_NV[np.arange(COUNT), scores_NV.argmax(axis=1)].mean() >= 0.8
+    assert average_precision(truth_NV, scores_NV) >= 0.5
+
+
+def test_encoder__knows_backgrounds(
+    encoder: InProcessEncoder, held_out: list[scenes.Scene], images: NDArray[np.float32]
+) -> None:
+    names = [background.name for background in scenes.backgrounds()]
+    scores_NV = images @ encoder.embed_texts([f"a photo of a {name}" for name in names]).T
+    assert average_precision(truth(held_out, names), scores_NV) >= 0.6
+
+
+def test_encoder__synonyms_are_near_and_look_alike_words_are_not(encoder: InProcessEncoder) -> None:
+    def similarity(first: str, second: str) -> float:
+        first_D, second_D = encoder.embed_texts([f"a photo of a {first}", f"a photo of a {second}"])
+        return float(first_D @ second_D)
+
+    assert similarity("sofa", "couch") > similarity("sofa", "bed") + 0.3
+    assert similarity("fire truck", "fire engine") > similarity("fire truck", "truck") + 0.3
+    assert similarity("hot dog", "dog") < 0.5
+    assert similarity("teddy bear", "bear") < 0.5
+    assert similarity("cars", "car") > 0.9
+
+
+def test_encoder__similar_pictures_share_what_they_show(
+    held_out: list[scenes.Scene], images: NDArray[np.float32]
+) -> None:
+    similarity_NN = images @ images.T
+    np.fill_diagonal(similarity_NN, -np.inf)
+    labels = [set(scene.object_labels) for scene in held_out]
+    near = [len(labels[i] & labels[j]) for i in range(COUNT) for j in np.argsort(-similarity_NN[i])[:4]]
+    any_two = [len(labels[i] & labels[(i + 7) % COUNT]) for i in range(COUNT)]
+    assert np.mean(near) > 4 * np.mean(any_two)
