@@ -1,8 +1,8 @@
 """The encoder for photographs that lies beside this checkout, as a bundle that loads.
 
-Some copies of it have lost the machine paths in the stack traces which the exporter writes into a graph, but kept the
-lengths that enclose them, so that no runtime can read them. Filling the gaps with as many characters restores the graph;
-nothing but those traces is touched.
+Some copies of it have lost the machine paths in the stack traces which the exporter writes into a graph, but
+kept the lengths that enclose them, so that no runtime can read them. Filling the gaps with as many characters
+restores the graph; nothing but those traces is touched.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from benchmarks.photo_encoder import photo_encoder
+
 from cocu.errors import InvalidBundleError
 
 REPOSITORY = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ def shared_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def photo_encoder_folder(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The encoder of the photographs, restored where its files are damaged; skips where that is beyond repair."""
+    """The encoder of the photographs, restored where it is damaged; skips beyond repair."""
     try:
         return photo_encoder(tmp_path_factory.mktemp("encoders"))
     except InvalidBundleError as error:
