@@ -23,7 +23,7 @@ TOP_BOUND, TAGGING_BOUND = 0.8, 0.5
 
 
 def held_out(encoder: InProcessEncoder) -> tuple[NDArray[np.float32], list[set[str]]]:
-    """Embeddings float32 [N, D] and labels of scenes that are in neither the training nor the committed set."""
+    """Embeddings float32 [N, D] and labels of scenes that are new to training and examples."""
     pixels, labels = [], []
     for scene in scenes.generate(HELD_OUT_SEED, 0, PICTURES):
         pixels.append(encoder.preprocess(scene.picture))
