@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from cocu.errors import InvalidInputError, UnavailableError
 from cocu.storage.catalog import migrations
@@ -42,7 +42,7 @@ class Catalog:
         try:
             with catalog.write() as connection:
                 migrations.upgrade(connection)
-        except OperationalError as error:
+        except DatabaseError as error:
             engine.dispose()
             raise UnavailableError(
                 f"the catalog at {parsed.render_as_string()} does not open: {error.orig}"
@@ -75,7 +75,7 @@ class Catalog:
         try:
             with self.read() as connection:
                 connection.execute(text("SELECT 1"))
-        except OperationalError as error:
+        except DatabaseError as error:
             raise UnavailableError(f"the catalog does not answer: {error.orig}") from error
 
     def close(self) -> None:
