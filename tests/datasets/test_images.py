@@ -272,12 +272,16 @@ def test_warnings_are_silenced_for_all_threads_and_back_afterwards() -> None:
 
     with ThreadPoolExecutor(2) as pool:
         threads = [pool.submit(decode_slowly) for _ in range(2)]
-        inside.wait()
-        with quiet_pillow:
+        try:
+            inside.wait()
+            with quiet_pillow:
+                warnings.warn_explicit("bomb", UserWarning, "x.py", 1, module="PIL.Image")
+                with pytest.raises(UserWarning, match="ours"):
+                    warnings.warn_explicit("ours", UserWarning, "x.py", 1, module="cocu.other")
+            # The first to leave is not the last.
             warnings.warn_explicit("bomb", UserWarning, "x.py", 1, module="PIL.Image")
-            with pytest.raises(UserWarning, match="ours"):
-                warnings.warn_explicit("ours", UserWarning, "x.py", 1, module="cocu.other")
-        leave.set()
+        finally:
+            leave.set()
         for thread in threads:
             thread.result()
     assert warnings.filters == before

@@ -117,6 +117,14 @@ def test_no_choice_of_names_reaches_another(names: list[tuple[str, str, str]]) -
     vectors.close()
 
 
+def test_names_that_read_alike_in_a_row_are_different_points(vectors: Vectors) -> None:
+    for tenant, dataset, key in (("a/b", "c", "d"), ("a", "b/c", "d"), ("a", "b", "c/d")):
+        named = {"encoder": "e1", "tenant": tenant, "dataset": dataset}
+        vectors.upsert_samples(**named, keys=[key], first_row=0, embeddings_ND=unit(1))
+    for tenant, dataset in (("a/b", "c"), ("a", "b/c"), ("a", "b")):
+        assert vectors.count(encoder="e1", tenant=tenant, dataset=dataset) == 1
+
+
 def test_every_call_names_tenant_and_dataset(vectors: Vectors) -> None:
     for gap in ({"tenant": ""}, {"dataset": ""}):
         named = OURS | gap
