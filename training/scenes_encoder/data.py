@@ -72,7 +72,7 @@ def main() -> None:
     """Generate the training pairs into a folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--count", type=int, default=120_000)
     arguments = parser.parse_args()
     print(len(prepare(arguments.folder, count=arguments.count).captions), "pairs")
 

@@ -26,7 +26,8 @@ def learn_tokenizer(captions: Iterable[str], *, size: int = 1500) -> Tokenizer:
         end_of_word_suffix="</w>",
         show_progress=False,
     )
-    tokenizer.train_from_iterator(captions, trainer)
+    # Prompts are read too, though no caption calls itself a photo.
+    tokenizer.train_from_iterator([*captions, *["a photo of a"] * 1000], trainer)
     tokenizer.enable_truncation(CONTEXT_LENGTH)
     tokenizer.enable_padding(length=CONTEXT_LENGTH, pad_id=0, pad_token=PADDING)
     return tokenizer
