@@ -3,8 +3,8 @@
     python -m scenes_encoder.train /tmp/pairs first.pt --steps 500
     python -m scenes_encoder.train /tmp/pairs second.pt --start first.pt --seed 1 --steps 1500
 
-made the encoder that is shipped, but that its first part followed a schedule of 3,000 steps and that some captions
-then still said “a photo of” or “we saw”. A single run of 2,000 steps should do as well.
+made the encoder that is shipped, but that its first part followed a schedule of 3,000 steps and that some
+captions then still said “a photo of” or “we saw”. A single run of 2,000 steps should do as well.
 """
 
 from __future__ import annotations
