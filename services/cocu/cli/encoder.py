@@ -34,14 +34,14 @@ def check(
     json: Json = False,
 ) -> None:
     """Load a bundle, run both towers once, and say what it is."""
-    from cocu.encoders import open_encoder  # noqa: PLC0415 - the server is imported only where it is needed
+    import numpy as np  # noqa: PLC0415 - the server is imported only where it is needed
+
+    from cocu.encoders import open_encoder  # noqa: PLC0415
 
     encoder = open_encoder(folder)
-    encoder.embed_texts(["a photo of a dog"])
     side = encoder.bundle.image.size
-    import numpy as np  # noqa: PLC0415
-
-    encoder.embed_images(np.zeros((1, side, side, 3), dtype=np.uint8))
+    encoder.embed_texts(["a photo of a dog"])
+    encoder.embed_images(np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8))
     facts = {"name": encoder.name, "dim": encoder.dim, "image_size": side, "hash": encoder.hash}
     if json:
         print_json(facts)
@@ -54,10 +54,14 @@ def check(
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="Name of an open_clip model, for example ViT-B-16.")],
-    target: Annotated[Path, typer.Argument(help="Folder to write the bundle to.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write the bundle to; must not exist yet.")],
     pretrained: Annotated[
         str | None, typer.Option(help="Name of open_clip weights, or a file of weights.")
     ] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, noted in the bundle.")] = "",
 ) -> None:
-    """Make a bundle from an open_clip model; needs the extra `export`."""
-    raise NotImplementedError
+    """Make a bundle from an open_clip model, and check that both agree; needs the extra `export`."""
+    from cocu.encoders.export import export_open_clip  # noqa: PLC0415 - needs torch
+
+    bundle = export_open_clip(model, pretrained, target, licence=licence)
+    console.print(f"{bundle.name}: {bundle.dim} dimensions, written to {target}", soft_wrap=True)

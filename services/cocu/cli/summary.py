@@ -21,10 +21,9 @@ METRICS = {
     "missing recall": "missing recall",
     "missing mAP": "added ap judged",
 }
-"""Columns of the table and the metrics they show; judged: concepts that are no label are not counted wrong."""
+"""Columns of the table and the metrics they show; judged: concepts that are no label are left out."""
 ROWS = {"caption": "caption alone", "archive": "archive"}
 MOST_CONCEPTS = 6
-LONGEST_CAPTION = 90
 
 
 def outcome(result: Outcome) -> RenderableType:
@@ -35,10 +34,12 @@ def outcome(result: Outcome) -> RenderableType:
 def _parts(result: Outcome) -> Iterator[RenderableType]:
     yield Text()
     yield from counts(result.report)
-    yield _sizes(result)
+    yield from _sizes(result)
     if result.examples:
         yield Text()
-        yield Text("What captions left out, for example:", style="bold")
+        yield Text(
+            "What captions left out, and how many neighbours' captions name it, for example:", style="bold"
+        )
         yield from (example(archive) for archive in result.examples)
     if result.evaluation is not None:
         yield Text()
@@ -59,30 +60,27 @@ def counts(report: Report) -> Iterator[RenderableType]:
         yield Text(f"{count(report.uploads_failed, 'upload')} could not be read", style="red")
 
 
-def _sizes(result: Outcome) -> RenderableType:
+def _sizes(result: Outcome) -> Iterator[RenderableType]:
     curation, statistics = result.curation, result.curation.statistics or {}
-    text = f"curation {curation.id} with {curation.encoder}"
+    yield Text(f"curation {curation.id}, encoder {curation.encoder}")
     samples = statistics.get("samples") or 0
     if samples:
         archived, named = statistics["concepts"] / samples, statistics["concepts_from_own_caption"] / samples
-        text += f": {archived:.1f} concepts per archive, of which captions name {named:.1f}"
-    return Text(text)
+        yield Text(f"{archived:.1f} concepts per archive, {named:.1f} of them named by the caption")
 
 
 def example(archive: Archive) -> RenderableType:
-    """One archive in two lines: the caption, and the best concepts it does not name."""
-    caption = (
-        archive.caption
-        if len(archive.caption) <= LONGEST_CAPTION
-        else archive.caption[:LONGEST_CAPTION] + "…"
-    )
+    """One archive in two lines: its caption, and the best of what that does not name."""
+    caption = " ".join(archive.caption.split())
     added = ", ".join(
-        f"[green]{escape(concept.concept)}[/] {concept.score:.2f}"
+        f"[green]{escape(concept.concept)}[/] ×{len(concept.origins)}"
         for concept in archive.added[:MOST_CONCEPTS]
     )
-    return Text.from_markup(
-        f"  {escape(archive.key)}  “{escape(' '.join(caption.split()))}”\n      + {added}"
+    lines = Text.from_markup(
+        f"  {escape(archive.key)}  “{escape(caption)}”\n    + {added}", overflow="ellipsis"
     )
+    lines.no_wrap = True
+    return lines
 
 
 def metrics(evaluation: Evaluation) -> Table:
@@ -92,8 +90,8 @@ def metrics(evaluation: Evaluation) -> Table:
         for row in evaluation.rows
     ]
     title = (
-        f"Against the labels of {count(evaluation.images, 'image')}; "
-        f"“missing” counts labels the caption does not name ({count(evaluation.images_missing, 'image')})"
+        f"Against the labels of {count(evaluation.images, 'image')} "
+        f"(missing: the labels that the captions of {evaluation.images_missing:,} do not name)"
     )
     return table(title, ["", *METRICS], rows)
 

@@ -1,0 +1,203 @@
+"""The command line as a person uses it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.running import picture
+from tests.workers.tiny_encoder import write_tiny_encoder
+
+pytestmark = pytest.mark.slow
+
+CAPTIONS = {"one": "a dog on a bench", "two": "a cat in a tree", "three": "a dog and a car", "four": "a boat"}
+
+
+def cocu(*arguments: object, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cocu", *map(str, arguments)]
+    sent = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=sent, check=False)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "holiday pictures"
+    (folder / "deeper").mkdir(parents=True)
+    for seed, (key, caption) in enumerate(CAPTIONS.items()):
+        place = folder if seed % 2 else folder / "deeper"
+        (place / f"{key}.jpg").write_bytes(picture(seed))
+        (place / f"{key}.txt").write_text(caption)
+    (folder / "silent.png").write_bytes(picture(9, format="PNG"))
+    return folder
+
+
+@pytest.fixture
+def vocabulary(tmp_path: Path) -> Path:
+    file = tmp_path / "things.txt"
+    file.write_text("dog\ncat\nbench\ntree\ncar\nboat\n")
+    return file
+
+
+def test_version__and_help() -> None:
+    assert cocu("--version").stdout.startswith("cocu ")
+    shown = cocu("--help")
+    assert shown.returncode == 0
+    for command in (
+        "serve",
+        "curate",
+        "demo",
+        "dataset",
+        "archive",
+        "evaluate",
+        "vocabulary",
+        "encoder",
+        "scenes",
+    ):
+        assert command in shown.stdout
+
+
+def test_client_commands__import_no_server_package() -> None:
+    program = (
+        "import sys, cocu.cli\n"
+        "heavy = {'fastapi', 'uvicorn', 'sqlalchemy', 'celery', 'faiss', 'onnxruntime', 'pyarrow', 'numba'}\n"
+        "raise SystemExit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["curate"],
+        ["curate", "/no/such/path"],
+        ["serve", "--port", "70000"],
+        ["none-such"],
+        ["demo", "--twice"],
+    ],
+)
+def test_usage__wrong_ends_with_2(arguments: list[str]) -> None:
+    outcome = cocu(*arguments)
+    assert outcome.returncode == 2
+    assert "Traceback" not in outcome.stderr
+    assert outcome.stderr
+
+
+def test_failure__is_one_line_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    outcome = cocu("dataset", "list", "--server", f"http://127.0.0.1:{port}")
+    assert outcome.returncode == 1
+    assert outcome.stderr.count("\n") == 1
+    assert "is the platform running there?" in outcome.stderr
+
+
+def test_serve__a_port_in_use_is_named(tmp_path: Path, encoder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = cocu("serve", "--port", port, "--data", tmp_path / "data", "--encoder", encoder)
+    assert outcome.returncode == 1
+    assert f"port {port} of 127.0.0.1 is in use" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+def test_curate__a_folder_of_images(images: Path, vocabulary: Path, encoder: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps({"deeper/one": ["dog", "bench", "car"], "two": ["cat", "tree"]}))
+    arguments = ("curate", images, "--encoder", encoder, "--vocabulary", vocabulary, "--labels", labels)
+    arguments += ("--neighbours", "2", "--data", tmp_path / "data")
+    shown = cocu(*arguments)
+    assert shown.returncode == 0, shown.stderr
+    assert "4 samples" in shown.stdout
+    assert "1 sample skipped: missing_caption 1" in shown.stdout
+    assert "caption alone" in shown.stdout
+    assert "upload" in shown.stderr
+    again = cocu(*arguments, "--json")
+    document = json.loads(again.stdout)
+    assert document["report"]["accepted"] == 4
+    assert document["curation"]["state"] == "completed"
+    assert document["curation"]["parameters"]["neighbours"] == 2
+    assert {row["name"] for row in document["evaluation"]["rows"]} == {"caption", "archive"}
+
+
+def test_curate__nothing_usable_says_why(tmp_path: Path, encoder: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"<html>")
+    (folder / "a.txt").write_text("a dog")
+    outcome = cocu("curate", folder, "--encoder", encoder, "--data", tmp_path / "data")
+    assert outcome.returncode == 1
+    assert "not_an_image 1" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+@pytest.fixture
+def served(tmp_path: Path, encoder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", "cocu", "serve", "--port", "0"]
+    command += ["--data", str(tmp_path / "data"), "--encoder", str(encoder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        yield process, line.split()[2].rstrip(",")
+        process.kill()
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_serve__prints_its_address_and_stops_when_asked(
+    served: tuple[subprocess.Popen[str], str], images: Path, vocabulary: Path, kind: signal.Signals
+) -> None:
+    process, url = served
+    if kind is signal.SIGINT:
+        arguments = ("curate", images, "--vocabulary", vocabulary, "--server", url, "--json")
+        outcome = cocu(*arguments, "-L", "2")
+        assert outcome.returncode == 0, outcome.stderr
+        curation = json.loads(outcome.stdout)["curation"]["id"]
+        shown = cocu("archive", "show", curation, "deeper/one", "--server", url)
+        assert "a dog on a bench" in shown.stdout
+        assert "own caption" in shown.stdout
+        listed = cocu("dataset", "list", "--json", COCU_SERVER=url)
+        assert json.loads(listed.stdout)["name"] == "holiday pictures"
+    process.send_signal(kind)
+    assert process.wait(timeout=30) == 0
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_vocabulary__report_and_show(vocabulary: Path) -> None:
+    shown = cocu("vocabulary", "report", "--json")
+    overlaps = {(each := json.loads(line))["benchmark"]: each for line in shown.stdout.splitlines()}
+    assert overlaps["coco"]["named"] == overlaps["coco"]["classes"] == 80
+    assert "dogs" in cocu("vocabulary", "show", vocabulary).stdout
+    wrong = cocu("vocabulary", "report", "--without", "none-such")
+    assert wrong.returncode == 1
+    assert "none-such" in wrong.stderr
+
+
+def test_encoder__check(encoder: Path, tmp_path: Path) -> None:
+    assert "tiny runs" in cocu("encoder", "check", encoder).stdout
+    wrong = cocu("encoder", "check", tmp_path)
+    assert wrong.returncode == 1
+    assert "encoder.json" in wrong.stderr
+
+
+def test_scenes__generate(tmp_path: Path) -> None:
+    assert cocu("scenes", "generate", tmp_path / "scenes", "--count", 4, "--shards", 2).returncode == 0
+    assert sorted(each.name for each in (tmp_path / "scenes").iterdir()) == [
+        "labels.json",
+        "scenes-00000.tar",
+        "scenes-00001.tar",
+    ]
+    wrong = cocu("scenes", "generate", tmp_path / "other", "--count", 1, "--shards", 2)
+    assert wrong.returncode == 1

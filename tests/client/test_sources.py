@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from cocu.client import NothingToUploadError, sources
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+
+
+def test_parts__of_a_folder_are_its_archives_and_its_images_packed(tmp_path: Path) -> None:
+    make(tmp_path / "set", "b.tar", "a.zip", "x/2.jpg", "x/2.txt", "1.PNG", "1.txt", "1.json", "readme.md")
+    archives, packed = sources.parts(tmp_path / "set")[:-1], sources.parts(tmp_path / "set")[-1]
+    assert [part.name for part in archives] == ["a.zip", "b.tar"]
+    assert packed.name == "set-00000.tar"
+    with packed.opened() as file, tarfile.open(file) as tar:
+        assert tar.getnames() == ["1.PNG", "1.txt", "1.json", "x/2.jpg", "x/2.txt"]
+        assert all(member.mtime == 0 for member in tar.getmembers())
+    assert not file.exists()
+
+
+def test_pack__is_the_same_bytes_every_time(tmp_path: Path) -> None:
+    contents = []
+    for name in ("first", "second"):
+        make(tmp_path / name / "set", "ü/2.jpg", "ü/2.txt", "1.jpg")
+        (part,) = sources.parts(tmp_path / name / "set")
+        with part.opened() as file:
+            contents.append(file.read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_parts__are_small_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "SAMPLES_PER_PART", 2)
+    make(tmp_path / "set", *(f"{number}.jpg" for number in range(5)))
+    found = sources.parts(tmp_path / "set")
+    assert [part.name for part in found] == ["set-00000.tar", "set-00001.tar", "set-00002.tar"]
+    assert [len(part.images) for part in found] == [2, 2, 1]
+
+
+def test_parts__of_nothing_usable_say_what_is(tmp_path: Path) -> None:
+    make(tmp_path, "readme.md")
+    with pytest.raises(NothingToUploadError, match=r"\.jpg"):
+        sources.parts(tmp_path)
+    with pytest.raises(NothingToUploadError, match="no file or folder"):
+        sources.parts(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "uploaded"), [("a.tar", "a.tar"), ("a&b?.tar", "a_b_.tar"), (".tar", "_tar"), ("", "images")]
+)
+def test_upload_name__is_one_the_platform_takes(name: str, uploaded: str) -> None:
+    assert sources.upload_name(name) == uploaded
