@@ -13,7 +13,8 @@ from cocu.neighbours.rows import LARGEST_NORM, Float32s, Float64s, Ids, Rows
 __all__ = ["rounding_bound", "scan"]
 
 # A block of products stays in the cache between being computed and being looked through.
-_BLOCK = 2048
+_QUERY_BLOCK = 2048
+_ROW_BLOCK = 1024
 _STRIDE = 256
 
 
@@ -44,14 +45,14 @@ def scan(
     own_Q: the group of each query, which its list leaves out. ids_QL and exact_QL start as NO_NEIGHBOUR and
     -inf.
     """
-    products = np.empty(_BLOCK * _BLOCK, np.float32)
+    products = np.empty(_QUERY_BLOCK * _ROW_BLOCK, np.float32)
     bound = rounding_bound(rows.dim)
 
     for first_id, tile_TD in rows.tiles(tile):
-        for start in range(0, len(tile_TD), _BLOCK):
-            block_TD = tile_TD[start : start + _BLOCK]
-            for query in range(0, len(queries_QD), _BLOCK):
-                part_QD = queries_QD[query : query + _BLOCK]
+        for start in range(0, len(tile_TD), _ROW_BLOCK):
+            block_TD = tile_TD[start : start + _ROW_BLOCK]
+            for query in range(0, len(queries_QD), _QUERY_BLOCK):
+                part_QD = queries_QD[query : query + _QUERY_BLOCK]
                 shape = (len(part_QD), len(block_TD))
                 products_QT = products[: shape[0] * shape[1]].reshape(shape)
                 np.matmul(part_QD, block_TD.T, out=products_QT)

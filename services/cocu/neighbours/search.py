@@ -20,7 +20,7 @@ __all__ = ["DEFAULT_MEMORY", "Engine", "Neighbours", "available_engine", "top_ne
 
 Engine = Literal["cpu", "cuda"]
 
-DEFAULT_MEMORY = 256 << 20
+DEFAULT_MEMORY = 64 << 20
 """Bytes a search may take beside its results; see `top_neighbours`."""
 
 SMALLEST_TILE = 256
@@ -71,7 +71,7 @@ def top_neighbours(
     queries_Q = np.asarray(queries, np.int64)
     ids_QL = np.full((len(queries_Q), count), NO_NEIGHBOUR, np.int64)
     exact_QL = np.full((len(queries_Q), count), -np.inf)
-    block = max(SMALLEST_TILE, memory // 4 // (4 * rows.dim))
+    block = max(SMALLEST_TILE, memory // 2 // (4 * rows.dim))
     for start in range(0, len(queries_Q), block):
         part = slice(start, start + block)
         _search(
@@ -81,7 +81,7 @@ def top_neighbours(
             ids_QL[part],
             exact_QL[part],
             engine=engine,
-            memory=memory // 2,
+            memory=memory // 4,
             threads=threads,
         )
     exact_QL[ids_QL == NO_NEIGHBOUR] = 0.0
