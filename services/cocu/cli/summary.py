@@ -90,8 +90,7 @@ def metrics(evaluation: Evaluation) -> Table:
         for row in evaluation.rows
     ]
     title = (
-        f"Against the labels of {count(evaluation.images, 'image')} "
-        f"(missing: the labels that the captions of {evaluation.images_missing:,} do not name)"
+        f"Against the labels of {count(evaluation.images, 'image')}; missing: those the caption does not name"
     )
     return table(title, ["", *METRICS], rows)
 

@@ -1,7 +1,7 @@
 """The wire models: what goes over HTTP, defined once for the server and for every client."""
 
 from cocu.client.models.archives import Archive, ArchiveConcept, Neighbour, Origin
-from cocu.client.models.common import Answer, FieldProblem, Health, Page, Problem, Request
+from cocu.client.models.base import Answer, FieldProblem, Health, Page, Problem, Request
 from cocu.client.models.curations import (
     COMPLETED,
     FINISHED,

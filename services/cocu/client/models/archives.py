@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cocu.client.models.common import Answer
+from cocu.client.models.base import Answer
 
 
 class Origin(Answer):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from cocu.client.models.common import Answer, Request
+from cocu.client.models.base import Answer, Request
 
 CurationState = Literal["queued", "running", "completed", "completed_with_errors", "failed", "cancelled"]
 COMPLETED: frozenset[CurationState] = frozenset({"completed", "completed_with_errors"})

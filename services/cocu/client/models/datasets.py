@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cocu.client.models.common import Answer, Request
+from cocu.client.models.base import Answer, Request
 
 UploadState = Literal["receiving", "received", "ingested", "failed"]
 """Arriving, waiting to be read, turned into shards, or not usable (`detail` says why)."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from cocu.client.models.common import Answer, Request
+from cocu.client.models.base import Answer, Request
 
 
 class CocoImage(Answer):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field, model_validator
 
-from cocu.client.models.common import Answer, Request
+from cocu.client.models.base import Answer, Request
 
 
 class VocabularyMined(Request):
