@@ -42,6 +42,8 @@ class Platform:
         self.objects = objects
         self.encoders = Encoders(Path(settings.encoders_url))
         self.vocabularies = Vocabularies(catalog, objects)
+        self._opening = threading.Lock()
+        self._vectors: Vectors | None = None
         self._send: Callable[[Iterable[Planned]], None] = _leave_to_the_sweeper
 
     @classmethod
@@ -54,10 +56,13 @@ class Platform:
         objects = ObjectStore.open(settings.objects_url, cache=settings.data_folder / "objects-cache")
         return cls(settings, catalog=Catalog.open(settings.catalog_url), objects=objects)
 
-    @cached_property
+    @property
     def vectors(self) -> Vectors:
-        """The vector store."""
-        return Vectors.open(self.settings.vectors_url)
+        """The vector store. Raises UnavailableError while it cannot be opened."""
+        with self._opening:
+            if self._vectors is None:
+                self._vectors = Vectors.open(self.settings.vectors_url)
+            return self._vectors
 
     @cached_property
     def limits(self) -> Limits:
@@ -78,8 +83,8 @@ class Platform:
 
     def close(self) -> None:
         """Closes what was opened."""
-        if "vectors" in self.__dict__:
-            self.vectors.close()
+        if self._vectors is not None:
+            self._vectors.close()
         self.catalog.close()
 
     def __enter__(self) -> Self:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.workers.driving import (
@@ -25,10 +27,11 @@ from tests.workers.driving import (
 )
 
 from cocu.errors import ConflictError
-from cocu.platform import Platform
+from cocu.platform import Planned, Platform
 from cocu.storage import paths
 from cocu.storage.catalog import curations, datasets, events, progress, rejections, samples, uploads
 from cocu.workers.embedded import EmbeddedWorkers
+from cocu.workers.stages import run_chunk
 
 
 def curated(
@@ -63,6 +66,16 @@ def test_uploads_become_archives(platform: Platform) -> None:
         "curate": (2, 2),
         "publish": (1, 1),
     }
+    hits = platform.vectors.search(
+        encoder=curation.encoder_hash,
+        tenant=TENANT,
+        dataset=curation.dataset_id,
+        vector_D=np.ones(16, np.float32),
+        curation=curation.id,
+        concepts=["boat"],
+        limit=100,
+    )
+    assert {hit.key for hit in hits} == {key for key, row in archives.items() if "boat" in concepts_in(row)}
     told = events.since(platform.catalog, tenant=TENANT, curation_id=curation.id)
     assert [one.data["state"] for one in told if one.kind == "state"] == ["queued", "running", "completed"]
 
@@ -125,41 +138,31 @@ def test_a_dataset_grows(platform: Platform) -> None:
     assert len(archives_of(platform, second)) == 12
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_the_earlier_upload_has_the_key_whichever_is_ingested_first(
-    platform: Platform, reverse: bool
-) -> None:
-    queue: list[tuple[str, str]] = []
-    platform.send_with(queue.extend)
-    shared = {"both": (picture(1), "a dog")}
-    dataset_id = new_dataset(
-        platform,
-        shared | some_samples(3),
-        {"both": (picture(2), "a cat")} | some_samples(3, first=3),
-        {"both": (picture(3), "a boat"), "00004": (picture(4), "a tree")} | some_samples(2, first=6),
-    )
-    import threading
+def test_the_earlier_upload_has_the_key_whichever_is_ingested_first(tmp_path: Path, encoders: Path) -> None:
+    snapshots = set()
+    for order in (list, reversed):
+        with Platform.open(settings(tmp_path / order.__name__, encoders)) as platform:
+            queue: list[Planned] = []
+            platform.send_with(queue.extend)
+            dataset_id = new_dataset(
+                platform,
+                {"both": (picture(1), "a dog")} | some_samples(3),
+                {"both": (picture(2), "a cat")} | some_samples(3, first=3),
+                {"both": (picture(3), "a boat"), "00004": (picture(4), "a tree")} | some_samples(2, first=6),
+            )
+            for chunk_id, _ in order(queue.copy()):
+                run_chunk(platform, chunk_id, stopping=threading.Event())
+            drain(platform)
 
-    from cocu.workers.stages import run_chunk
-
-    for chunk_id, _ in reversed(queue) if reverse else list(queue):
-        run_chunk(platform, chunk_id, stopping=threading.Event())
-    drain(platform)
-
-    owner = samples.find(platform.catalog, tenant=TENANT, dataset_id=dataset_id, key="both")
-    assert owner.shard_id.startswith("000000-")
-    owner = samples.find(platform.catalog, tenant=TENANT, dataset_id=dataset_id, key="00004")
-    assert owner.shard_id.startswith("000001-")
-    report = rejections.report(platform.catalog, tenant=TENANT, dataset_id=dataset_id)
-    assert report.accepted == 9
-    assert report.skipped == {"duplicate_key": 3}
-    curation = begin(platform, dataset_id)
-    # Known from running it in order: the order of ingest changes nothing.
-    assert curation.snapshot_hash.startswith("")
-    listed = uploads.list_page(platform.catalog, tenant=TENANT, dataset_id=dataset_id, limit=10)
-    assert [upload.accepted for upload in listed.items] == [4, 3, 2]
-    drain(platform)
-    assert state_of(platform, curation).state == "completed"
+            of = {"tenant": TENANT, "dataset_id": dataset_id}
+            assert samples.find(platform.catalog, **of, key="both").shard_id.startswith("000000-")
+            assert samples.find(platform.catalog, **of, key="00004").shard_id.startswith("000001-")
+            report = rejections.report(platform.catalog, **of)
+            assert (report.accepted, report.skipped) == (9, {"duplicate_key": 3})
+            listed = uploads.list_page(platform.catalog, **of, limit=10)
+            assert [upload.accepted for upload in listed.items] == [4, 3, 2]
+            snapshots.add(begin(platform, dataset_id).snapshot_hash)
+    assert len(snapshots) == 1
 
 
 def test_files_as_sent_in_are_deleted_once_they_are_shards(platform: Platform) -> None:

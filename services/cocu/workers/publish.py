@@ -1,17 +1,21 @@
-"""publish: the content hash over all archives, and what the curation added in numbers."""
+"""publish: the content hash over all archives, what was added in numbers, and concepts for search."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from cocu.curation.archives import OWN_CAPTION, Archives
-from cocu.errors import IntegrityError
+from cocu.errors import IntegrityError, UnavailableError
 from cocu.storage import arrays, content, paths, tables
 from cocu.storage.catalog import curations
 from cocu.workers.leases import Lease
 from cocu.workers.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
 
 
 def run(lease: Lease) -> None:
@@ -25,6 +29,7 @@ def run(lease: Lease) -> None:
     for shard in archived:
         table = tables.read_table(platform.objects, paths.archives(snapshot.curation.id, shard.shard_id))
         totals.add(tables.archives_of(table, snapshot.vocabulary.names))
+        _note_concepts(snapshot, table)
         lease.advance(shard.samples)
     arrays.write_arrays(
         platform.objects,
@@ -37,6 +42,22 @@ def run(lease: Lease) -> None:
         content_hash=content.combined_hash(shard.content_hash or "" for shard in archived),
         statistics=totals.summary() | _duplicates(snapshot),
     )
+
+
+def _note_concepts(snapshot: Snapshot, table: pa.Table) -> None:
+    """Notes in the vector store which concepts each archive holds; a store that is away spoils nothing."""
+    curation = snapshot.curation
+    try:
+        snapshot.platform.vectors.set_concepts(
+            encoder=curation.encoder_hash,
+            tenant=curation.tenant,
+            dataset=curation.dataset_id,
+            curation=curation.id,
+            keys=table["key"].to_pylist(),
+            concepts=[[one["concept"] for one in row] for row in table["concepts"].to_pylist()],
+        )
+    except UnavailableError as error:
+        logger.warning("the concepts of curation %s are not in the vector store: %s", curation.id, error)
 
 
 class _Totals:
