@@ -64,7 +64,7 @@ def _measure(folder: Path, size: int) -> tuple[int, int, int]:
 
 
 def _work(folder: Path, size: int) -> None:
-    """What a worker does with the first shard; prints the peak before, after neighbours and after curation."""
+    """What a worker does with the first shard; prints the peaks before, after neighbours, after curation."""
     embeddings = [np.load(folder / f"{number:05d}.npy", mmap_mode="r") for number in range(size // SHARD)]
     print(_peak())
     anchors = range(SHARD)
