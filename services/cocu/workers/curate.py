@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import pyarrow as pa
 
+from cocu.curation.archives import Archives
 from cocu.curation.curate import curate
-from cocu.curation.statistics import Statistics
-from cocu.storage import arrays, content, paths, tables
+from cocu.storage import content, paths, tables
 from cocu.storage.catalog import curations
-from cocu.storage.catalog.curations import CurationShardRecord
-from cocu.workers.distinct import distinct_lists
+from cocu.workers.distinct import DistinctLists, distinct_lists
 from cocu.workers.leases import Lease
 from cocu.workers.snapshot import Snapshot
 
@@ -25,10 +22,20 @@ def run(lease: Lease) -> None:
     platform = lease.platform
     snapshot = Snapshot.of(platform, lease.chunk.scope)
     shard = snapshot.shard(lease.chunk.subject)
+    path = paths.samples(snapshot.curation.dataset_id, shard.shard_id)
+    keys = tables.read_table(platform.objects, path, columns=["key"])["key"].to_pylist()
     blocks: list[pa.Table] = []
     for start in range(0, shard.samples, BLOCK):
         local_B = np.arange(start, min(start + BLOCK, shard.samples), dtype=np.int64)
-        blocks.append(_archives(snapshot, shard, local_B))
+        lists = distinct_lists(snapshot, shard, local_B)
+        table = tables.archives_table(
+            _archives(snapshot, lists),
+            keys=keys[start : start + BLOCK],
+            names=snapshot.vocabulary.names,
+            neighbours_BL=lists.ids_BL,
+            neighbour_similarities_BL=lists.similarities_BL,
+        )
+        blocks.append(table)
         lease.advance(len(local_B))
     table = pa.concat_tables(blocks).combine_chunks()
     tables.write_table(platform.objects, paths.archives(snapshot.curation.id, shard.shard_id), table)
@@ -40,12 +47,9 @@ def run(lease: Lease) -> None:
     )
 
 
-def _archives(snapshot: Snapshot, shard: CurationShardRecord, local_B: np.ndarray) -> pa.Table:
-    objects = snapshot.platform.objects
-    lists = distinct_lists(snapshot, shard, local_B)
-    statistics = Statistics.from_arrays(arrays.read_arrays(objects, paths.statistics(snapshot.curation.id)))
-    archives = curate(
-        mentions=snapshot.mentions_of_all(),
+def _archives(snapshot: Snapshot, lists: DistinctLists) -> Archives:
+    return curate(
+        mentions=snapshot.mentions,
         anchors_B=lists.anchors_B,
         neighbours_BL=lists.ids_BL,
         neighbour_similarities_BL=lists.similarities_BL,
@@ -53,18 +57,6 @@ def _archives(snapshot: Snapshot, shard: CurationShardRecord, local_B: np.ndarra
         concepts_VD=snapshot.concept_embeddings,
         names=snapshot.vocabulary.names,
         parameters=snapshot.parameters,
-        statistics=statistics,
+        statistics=snapshot.statistics,
         embeddings_of=snapshot.embeddings_of,
-    )
-    path = paths.samples(snapshot.curation.dataset_id, shard.shard_id)
-    keys = tables.read_table(objects, path, columns=["key"])["key"].slice(int(local_B[0]), len(local_B))
-    return cast(
-        pa.Table,
-        tables.archives_table(
-            archives,
-            keys=keys.to_pylist(),
-            names=snapshot.vocabulary.names,
-            neighbours_BL=lists.ids_BL,
-            neighbour_similarities_BL=lists.similarities_BL,
-        ),
     )

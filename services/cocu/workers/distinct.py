@@ -33,12 +33,6 @@ def raw_lists(snapshot: Snapshot, shard: CurationShardRecord) -> tuple[Ids, NDAr
     )
 
 
-def duplicate_groups(snapshot: Snapshot) -> Ids:
-    """The duplicate group of every sample, memory-mapped; there after the first part of `group`."""
-    found = arrays.read_arrays(snapshot.platform.objects, paths.duplicates(snapshot.curation.id))
-    return found["groups_N"].astype(np.int64, copy=False)
-
-
 def distinct_lists(snapshot: Snapshot, shard: CurationShardRecord, local_B: Ids) -> DistinctLists:
     """The neighbours of these samples of a shard (their rows in it)."""
     ids_NK, similarities_NK = raw_lists(snapshot, shard)
@@ -48,7 +42,7 @@ def distinct_lists(snapshot: Snapshot, shard: CurationShardRecord, local_B: Ids)
         anchors_B,
         ids_BK=ids_NK[local_B],
         similarities_BK=similarities_NK[local_B],
-        groups_N=duplicate_groups(snapshot),
+        groups_N=snapshot.duplicate_groups,
         count=snapshot.parameters.neighbours,
         engine=available_engine(),
     )

@@ -12,7 +12,6 @@ from cocu.curation.calibration import calibrate, calibration_rows
 from cocu.curation.statistics import Statistics
 from cocu.neighbours.duplicates import group_duplicates
 from cocu.storage import arrays, paths, tables
-from cocu.storage.catalog.curations import CurationShardRecord
 from cocu.workers.distinct import DistinctLists, distinct_lists, raw_lists
 from cocu.workers.leases import Lease
 from cocu.workers.snapshot import Snapshot
@@ -26,12 +25,6 @@ def run(lease: Lease) -> None:
     _merge_mentions(snapshot)
     lease.advance()
     _merge_statistics(snapshot)
-
-
-def searched(snapshot: Snapshot, shard: CurationShardRecord) -> bool:
-    """Whether the shard's neighbours were found in this run."""
-    path = paths.statistics_part(snapshot.curation.id, shard.shard_id)
-    return shard.usable and snapshot.platform.objects.exists(path)
 
 
 def _group(lease: Lease, snapshot: Snapshot) -> None:
@@ -57,7 +50,7 @@ def _group(lease: Lease, snapshot: Snapshot) -> None:
 
 def _all_raw_lists(snapshot: Snapshot) -> Iterator[tuple[Ids, NDArray[np.float16]]]:
     for shard in snapshot.shards:
-        if searched(snapshot, shard):
+        if shard.shard_id in snapshot.searched:
             yield raw_lists(snapshot, shard)
         else:
             yield np.full((shard.samples, 1), NO_NEIGHBOUR), np.zeros((shard.samples, 1), np.float16)
@@ -67,7 +60,7 @@ def _merge_mentions(snapshot: Snapshot) -> None:
     objects, curation = snapshot.platform.objects, snapshot.curation
     parts = [
         arrays.read_mentions(objects, paths.mentions(curation.id, shard.shard_id))
-        if searched(snapshot, shard)
+        if shard.shard_id in snapshot.searched
         else no_mentions(shard.samples)
         for shard in snapshot.shards
     ]
@@ -90,7 +83,7 @@ def _merge_statistics(snapshot: Snapshot) -> None:
             arrays.read_arrays(objects, paths.statistics_part(curation.id, shard.shard_id))
         )
         for shard in snapshot.shards
-        if searched(snapshot, shard)
+        if shard.shard_id in snapshot.searched
     ]
     statistics = Statistics.merge(parts)
     if snapshot.parameters.scoring == "evidence":
@@ -105,12 +98,12 @@ def _calibrated(snapshot: Snapshot, statistics: Statistics) -> Statistics:
     for shard in snapshot.shards:
         rows_N = snapshot.rows(shard)
         local = chosen_S[(chosen_S >= rows_N[0]) & (chosen_S <= rows_N[-1])] - shard.first_row
-        if len(local) and searched(snapshot, shard):
+        if len(local) and shard.shard_id in snapshot.searched:
             lists.append(distinct_lists(snapshot, shard, local))
     anchors_S = np.concatenate([one.anchors_B for one in lists])
     return calibrate(
         statistics,
-        mentions=snapshot.mentions_of_all(),
+        mentions=snapshot.mentions,
         anchors_S=anchors_S,
         neighbours_SL=np.concatenate([one.ids_BL for one in lists]),
         neighbour_similarities_SL=np.concatenate([one.similarities_BL for one in lists]),

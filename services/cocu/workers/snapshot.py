@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from cocu.curation.archives import Floats, Ids, Mentions
 from cocu.curation.parameters import CurationParameters
+from cocu.curation.statistics import Statistics
 from cocu.curation.vocabulary import Vocabulary
 from cocu.encoders.concepts import embed_concepts
 from cocu.encoders.encoder import Encoder, Float32s
 from cocu.errors import IntegrityError, NotFoundError
 from cocu.platform import Platform
 from cocu.storage import arrays, paths
-from cocu.storage.catalog import curations
+from cocu.storage.catalog import curations, progress
 from cocu.storage.catalog.curations import CurationRecord, CurationShardRecord
+from cocu.storage.catalog.states import Stage
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Snapshot:
     def samples(self) -> int:
         """N, the samples of the snapshot."""
         return self.curation.samples
+
+    @cached_property
+    def searched(self) -> frozenset[str]:
+        """The shards whose neighbours and mentions were found in this run; it goes on without the others."""
+        found = progress.done(self.platform.catalog, curation_id=self.curation.id, stage=Stage.NEIGHBOURS)
+        return frozenset(found)
 
     @cached_property
     def parameters(self) -> CurationParameters:
@@ -120,9 +128,22 @@ class Snapshot:
         """Which of these rows have no embedding: the encoder failed on them."""
         return np.asarray(~self.embeddings_of(rows_Q).any(axis=1), dtype=bool)
 
-    def mentions_of_all(self) -> Mentions:
-        """The mentions of all N samples, memory-mapped; there after `group`."""
+    @cached_property
+    def mentions(self) -> Mentions:
+        """The mentions of all N samples, memory-mapped; made by `group`."""
         return arrays.read_mentions(self.platform.objects, paths.all_mentions(self.curation.id))
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """The statistics of the snapshot; made by `group`."""
+        found = arrays.read_arrays(self.platform.objects, paths.statistics(self.curation.id))
+        return Statistics.from_arrays(found)
+
+    @cached_property
+    def duplicate_groups(self) -> Ids:
+        """The duplicate group of every sample, memory-mapped; made by `group`."""
+        found = arrays.read_arrays(self.platform.objects, paths.duplicates(self.curation.id))
+        return found["groups_N"].astype(np.int64, copy=False)
 
     def _embeddings_path(self, shard: CurationShardRecord) -> str:
         return paths.embeddings(self.curation.dataset_id, self.curation.encoder_hash, shard.shard_id)

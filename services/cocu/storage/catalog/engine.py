@@ -92,7 +92,7 @@ def _sqlite_engine(url: str) -> Engine:
     if not database or database == ":memory:":
         raise InvalidInputError(f"{url!r} names no file; write sqlite:////absolute/path/catalog.sqlite")
     Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=16, max_overflow=48)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, record: Any) -> None:

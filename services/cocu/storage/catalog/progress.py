@@ -70,6 +70,15 @@ def stage_progress(connection: Connection, *, curation_id: str, stage: Stage) ->
     )
 
 
+def done(catalog: Catalog, *, curation_id: str, stage: Stage) -> set[str]:
+    """The subjects whose chunk of this stage is done."""
+    statement = select(models.Chunk.subject).where(
+        in_stage(curation_id, stage), models.Chunk.state == ChunkState.DONE
+    )
+    with catalog.read() as connection:
+        return set(connection.execute(statement).scalars())
+
+
 def failures(catalog: Catalog, *, curation_id: str) -> list[ChunkFailure]:
     """The chunks that were given up, by stage and shard."""
     with catalog.read() as connection:
