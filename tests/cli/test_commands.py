@@ -132,6 +132,22 @@ def test_curate__a_folder_of_images(images: Path, vocabulary: Path, encoder: Pat
     assert {row["name"] for row in document["evaluation"]["rows"]} == {"caption", "archive"}
 
 
+def test_curate__without_an_encoder_says_how_to_give_one(images: Path, tmp_path: Path) -> None:
+    outcome = cocu("curate", images, "--data", tmp_path / "data")
+    assert outcome.returncode == 1
+    assert "--encoder" in outcome.stderr
+
+
+def test_curate__other_content_under_the_same_name(images: Path, encoder: Path, tmp_path: Path) -> None:
+    arguments = ("curate", images, "--encoder", encoder, "--data", tmp_path / "data")
+    assert cocu(*arguments).returncode == 0
+    (images / "five.jpg").write_bytes(picture(5))
+    (images / "five.txt").write_text("a tree")
+    outcome = cocu(*arguments)
+    assert outcome.returncode == 1
+    assert "--name" in outcome.stderr
+
+
 def test_curate__nothing_usable_says_why(tmp_path: Path, encoder: Path) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()

@@ -12,7 +12,7 @@ from rich.progress import TaskID
 
 from cocu.cli.failures import CommandFailedError
 from cocu.cli.output import stage_bars, upload_bar
-from cocu.client import CocuClient, read_labels
+from cocu.client import CocuClient, ConflictError, read_labels
 from cocu.client.models import (
     Archive,
     CocoInstances,
@@ -50,6 +50,7 @@ def run(
     parameters: Parameters | None = None,
 ) -> Outcome:
     """Curate what a path holds, showing progress; what the platform holds already is not made again."""
+    require_encoder(client)
     known_labels = read_labels(labels) if labels is not None else None
     made = client.vocabularies.from_file(vocabulary) if vocabulary is not None else None
     dataset = upload(client, path, name=name)
@@ -72,6 +73,14 @@ def run(
     )
 
 
+def require_encoder(client: CocuClient) -> None:
+    """Raise CommandFailedError, before anything is sent, where the platform has no encoder."""
+    if next(client.encoders.list(), None) is None:
+        raise CommandFailedError(
+            "the platform has no encoder; give a bundle with --encoder DIR, or make one with: cocu encoder export"
+        )
+
+
 def reasons(report: Report) -> str:
     """The skipped by reason in one line."""
     counts = sorted(report.reasons.items(), key=lambda each: (-each[1], each[0]))
@@ -91,9 +100,14 @@ def upload(client: CocuClient, path: Path, *, name: str) -> Dataset:
     dataset = dataset_named(client, name)
     with upload_bar() as bar:
         task = bar.add_task("upload", total=None)
-        client.datasets.upload(
-            dataset.id, path, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        try:
+            client.datasets.upload(
+                dataset.id, path, progress=lambda done, total: bar.update(task, completed=done, total=total)
+            )
+        except ConflictError as error:
+            raise CommandFailedError(
+                f"the dataset {name!r} holds another file of that name ({error}); choose another dataset with --name"
+            ) from error
     return dataset
 
 
