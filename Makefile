@@ -4,10 +4,10 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench lock clean
+.PHONY: help demo test test-export lint format bench lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # An environment is complete when its stamp is newer than its lock file.
 .venv-demo/.installed: requirements/server.txt pyproject.toml
@@ -20,6 +20,12 @@ help: ## list the targets
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-export/.installed: requirements/export.txt pyproject.toml
+	$(PYTHON) -m venv .venv-export
+	.venv-export/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/export.txt
+	.venv-export/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: .venv-demo/.installed ## curate the shipped scenes with the shipped encoder, in one process (DEMO_ARGS=--once to exit after the table)
@@ -37,6 +43,9 @@ lint: .venv/.installed ## ruff, mypy (strict on the core) and the one-way import
 format: .venv/.installed ## rewrite the code as ruff formats it
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
+
+test-export: .venv-export/.installed ## the export from open_clip and the CUDA tiles, with torch (several GB)
+	.venv-export/bin/python -m pytest tests/encoders/test_export.py tests/neighbours/test_cuda.py $(PYTEST_ARGS)
 
 bench: .venv/.installed ## every benchmark; each ends with one JSON line
 	.venv/bin/python -m benchmarks

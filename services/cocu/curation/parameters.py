@@ -19,7 +19,7 @@ class CurationParameters:
     scoring: how candidates are ranked; see `ranking`. "evidence" needs the statistics of the dataset.
     clustering: whether archives are clustered.
     min_score, max_concepts: what an archive keeps; None keeps everything.
-    duplicate_similarity: cosine from which two images count as the same picture.
+    duplicate_similarity: cosine from which two images whose fingerprints agree count as copies of one picture.
     seed: of the k-means seeding.
 
     Raises ValueError, naming the parameter, when a value is out of range.
@@ -31,7 +31,7 @@ class CurationParameters:
     clustering: bool = True
     min_score: float | None = None
     max_concepts: int | None = None
-    duplicate_similarity: float = 0.995
+    duplicate_similarity: float = 0.9
     seed: int = 0
 
     def __post_init__(self) -> None:
