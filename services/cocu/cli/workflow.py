@@ -77,7 +77,7 @@ def require_encoder(client: CocuClient) -> None:
     """Raise CommandFailedError, before anything is sent, where the platform has no encoder."""
     if next(client.encoders.list(), None) is None:
         raise CommandFailedError(
-            "the platform has no encoder; give a bundle with --encoder DIR, or make one with: cocu encoder export"
+            "the platform has no encoder; give a bundle with --encoder, or make one with: cocu encoder export"
         )
 
 
@@ -106,7 +106,7 @@ def upload(client: CocuClient, path: Path, *, name: str) -> Dataset:
             )
         except ConflictError as error:
             raise CommandFailedError(
-                f"the dataset {name!r} holds another file of that name ({error}); choose another dataset with --name"
+                f"dataset {name!r} holds another file of that name ({error}); choose another with --name"
             ) from error
     return dataset
 
