@@ -10,7 +10,7 @@
     └── IntegrityError             stored data is not what its hash, shape or count says                 (500)
 
 `curation/` knows none of these: it raises ValueError, as a library of functions on arrays does.
-A sample that cannot be used is not an error but a `Rejection` with a reason code (see `datasets/rejections.py`).
+A sample that cannot be used is not an error but a `Rejection` with a reason code: `datasets/rejections.py`.
 """
 
 from __future__ import annotations

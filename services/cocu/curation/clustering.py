@@ -83,7 +83,7 @@ def inertia(*, concepts_VD: Floats, offsets_B1: Ids, concepts_C: Ints, clusters_
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _cluster(  # noqa: PLR0917 (compiled: positional only)
+def _cluster(
     concepts_VD: Floats, offsets_B1: Ids, concepts_C: Ints, seed: np.uint64, restarts: int, longest: int
 ) -> Ints:
     most = (longest + 1) // 2
@@ -157,7 +157,7 @@ def _random(state: np.uint64) -> tuple[float, np.uint64]:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _seed(  # noqa: PLR0917 (compiled: positional only)
+def _seed(
     distances_nn: Floats,
     k: int,
     state: np.uint64,
@@ -220,7 +220,7 @@ def _draw(nearest: Floats, labels: Ints, seeds: Floats, n: int, target: float) -
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _descend(  # noqa: PLR0917 (compiled: positional only)
+def _descend(
     distances_nn: Floats, sums_nk: Floats, labels: Ints, within: Floats, sizes: Floats, smallest_gain: float
 ) -> float:
     """Move single points between clusters while that lowers the inertia; the inertia reached."""
@@ -253,7 +253,7 @@ def _descend(  # noqa: PLR0917 (compiled: positional only)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _move(  # noqa: PLR0917 (compiled: positional only)
+def _move(
     point: int,
     distances_nn: Floats,
     sums_nk: Floats,

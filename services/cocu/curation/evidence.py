@@ -162,7 +162,7 @@ def score(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _support(  # noqa: PLR0917 (compiled: positional only)
+def _support(
     offsets_B1: Ids,
     concepts_C: Ints,
     origin_offsets_C1: Ids,

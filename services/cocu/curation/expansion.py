@@ -74,7 +74,7 @@ def _checked_rows(mentions: Mentions, anchors_B: Ids, neighbours_BL: Ids) -> tup
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _expand(  # noqa: PLR0917 (compiled: positional only)
+def _expand(
     offsets_N1: Ids,
     concepts_M: Ints,
     captions_BL1: Ids,

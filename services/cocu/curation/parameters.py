@@ -19,7 +19,7 @@ class CurationParameters:
     scoring: how candidates are ranked; see `ranking`. "evidence" needs the statistics of the dataset.
     clustering: whether archives are clustered.
     min_score, max_concepts: what an archive keeps; None keeps everything.
-    duplicate_similarity: cosine from which two images whose fingerprints agree count as copies of one picture.
+    duplicate_similarity: cosine from which images with like fingerprints count as copies of one picture.
     seed: of the k-means seeding.
 
     Raises ValueError, naming the parameter, when a value is out of range.
@@ -41,7 +41,7 @@ class CurationParameters:
             raise ValueError(f"scoring must be one of {', '.join(get_args(Scoring))}, not {self.scoring!r}")
         if self.max_concepts is not None and self.max_concepts < 1:
             raise ValueError(f"max_concepts must be at least 1, not {self.max_concepts}")
-        if not 0.0 < self.duplicate_similarity:
+        if not self.duplicate_similarity > 0.0:
             raise ValueError(f"duplicate_similarity must be positive, not {self.duplicate_similarity}")
 
     @property

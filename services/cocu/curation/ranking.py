@@ -275,7 +275,7 @@ SCORINGS: Mapping[str, Scoring] = {
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _compare(  # noqa: PLR0917 (compiled: positional only)
+def _compare(
     offsets_B1: Ids,
     concepts_C: Ints,
     origin_offsets_C1: Ids,
@@ -309,7 +309,7 @@ def _compare(  # noqa: PLR0917 (compiled: positional only)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _ratios(  # noqa: PLR0917 (compiled: positional only)
+def _ratios(
     offsets_B1: Ids,
     similarities_C: Floats,
     origin_offsets_C1: Ids,

@@ -170,7 +170,7 @@ SAMPLERS: Mapping[str, Sampler] = {"cluster": draw_by_cluster, "topk": draw_top,
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _draw_by_cluster(  # noqa: PLR0917 (compiled: positional only)
+def _draw_by_cluster(
     offsets_B1: Ids, scores_C: Values, clusters_C: Ints, uniforms_BU: Values, count: int, replacement: bool
 ) -> Ids:
     entries_BK = np.full((len(offsets_B1) - 1, count), -1, np.int64)
