@@ -266,8 +266,10 @@ def test_messages_that_are_lost_lose_no_work(platform: Platform) -> None:
         wait_for_ingest(platform, dataset_id)
         platform.send_with(lambda planned: None)
         curation = begin(platform, dataset_id)
-    with EmbeddedWorkers(platform):
+    with EmbeddedWorkers(platform) as workers:
         assert wait_for(platform, curation.id).state == "completed"
+        assert workers.alive
+    assert not workers.alive
 
 
 def test_cancelling_stops_the_work_and_asking_again_takes_it_up(platform: Platform) -> None:

@@ -87,6 +87,11 @@ class EmbeddedWorkers:
         self._platform.send_with(sender(self._application))
         self._sweeper.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether chunks are still taken from the queues."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Lets running chunks hand themselves back, and ends the threads."""
         self._stopping.set()

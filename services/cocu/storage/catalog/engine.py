@@ -52,7 +52,9 @@ class Catalog:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads: one consistent view."""
-        with self._engine.connect() as connection, connection.begin():
+        # SQLite's transactions see one moment anyway; PostgreSQL's see a new one with every statement.
+        options = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        with self._engine.connect() as connection, connection.execution_options(**options).begin():
             yield connection
 
     @contextmanager
