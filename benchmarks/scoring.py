@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.labelled import (
-    PHOTO_ENCODER,
     Labelled,
     Prepared,
     photographs,
     prepare,
     scenes,
 )
+from benchmarks.photo_encoder import SHARED_ENCODER
 from benchmarks.report import report
 from cocu.curation.archives import Floats, Ints
 from cocu.curation.calibration import calibrate, calibration_rows
@@ -256,13 +256,11 @@ def main() -> None:
         report_scenes(study(drawn, Vocabulary.shipped(), {"labels": judge_by_labels}), default)
     photos = photographs()
     if photos is None:
-        print(
-            f"the photographs or their encoder ({PHOTO_ENCODER.name}) are not beside this checkout: skipped"
-        )
+        print("the photographs or their encoder are not beside this checkout: skipped")
         return
     judges = {"labels": judge_by_labels, "the other captions": judge_by_captions}
     study(photos, Vocabulary.shipped(), judges)
-    found = study(photos, Vocabulary.load(PHOTO_ENCODER / "concepts.txt"), judges)
+    found = study(photos, Vocabulary.load(SHARED_ENCODER / "concepts.txt"), judges)
     ours, official = found["evidence", default], found["official", 8]
     shown = interval(ours.per_image["ap judged"])
     print(f"\nmAP at L = {default}: {shown.mean:.3f}, 95 % interval [{shown.low:.3f}, {shown.high:.3f}]")

@@ -13,16 +13,9 @@ pytestmark = [pytest.mark.photographs, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def prepared(photo_encoder_folder, monkeypatch_module):
-    monkeypatch_module.setattr(labelled, "PHOTO_ENCODER", photo_encoder_folder)
+def prepared(photo_encoder_folder):
     photographs = labelled.photographs()
     return labelled.prepare(photographs, Vocabulary.load(photo_encoder_folder / "concepts.txt"))
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
 
 
 def test_the_default_score_finds_what_is_promised(prepared):

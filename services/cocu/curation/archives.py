@@ -30,9 +30,9 @@ NO_CLUSTER = -1
 class Mentions:
     """The concepts that the captions of N samples name, each with its similarity to the sample's own image.
 
-    concepts_M is sorted and unique within a sample. similarities_M[m] is the cosine of concept m and the image
-    of the sample whose caption names it: computed once per sample here, it is what every image that has this
-    sample as a neighbour needs of it, so that ranking never touches a neighbour's embedding.
+    concepts_M is sorted and unique within a sample. similarities_M[m] is the cosine of concept m and the
+    image of the sample whose caption names it: computed once per sample here, it is what every image that has
+    this sample as a neighbour needs of it, so that ranking never touches a neighbour's embedding.
     """
 
     offsets_N1: Ids
@@ -45,7 +45,7 @@ class Candidates:
     """The candidates of B images with their origins.
 
     concepts_C is sorted within an image. The origins of candidate c are the part of origins_O from
-    origin_offsets_C1[c] up to origin_offsets_C1[c + 1], ascending: OWN_CAPTION first, then neighbour positions.
+    origin_offsets_C1[c] up to origin_offsets_C1[c + 1], ascending: OWN_CAPTION before neighbour positions.
     """
 
     offsets_B1: Ids
@@ -58,8 +58,8 @@ class Candidates:
 class Archives:
     """The archives of B images: concepts by descending score, ties by concept id, which is name order.
 
-    global_C and local_C are the parts the score is made of; clusters_C numbers an archive's clusters from 0 in order
-    of first appearance, NO_CLUSTER where the archive is not clustered. Origins are as in `Candidates`.
+    global_C and local_C are the parts the score is made of; clusters_C numbers an archive's clusters from 0
+    in order of first appearance, NO_CLUSTER where the archive is not clustered. Origins are as in `Candidates`.
     """
 
     offsets_B1: Ids
