@@ -59,7 +59,7 @@ class Archives:
     """The archives of B images: concepts by descending score, ties by concept id, which is name order.
 
     global_C and local_C are the parts the score is made of; clusters_C numbers an archive's clusters from 0
-    in order of first appearance, NO_CLUSTER where the archive is not clustered. Origins are as in `Candidates`.
+    in order of first appearance, NO_CLUSTER where the archive is not clustered. Origins as in `Candidates`.
     """
 
     offsets_B1: Ids
