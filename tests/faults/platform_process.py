@@ -27,7 +27,7 @@ from tests.workers.driving import (
 )
 
 from cocu.platform import Platform
-from cocu.storage.catalog import curations, datasets, rejections, uploads
+from cocu.storage.catalog import curations, datasets, rejections, samples, uploads
 from cocu.workers.embedded import EmbeddedWorkers
 
 UPLOADS = 4
@@ -51,6 +51,7 @@ def carry_on(platform: Platform) -> dict[str, object]:
     curation = wait_for(platform, begin(platform, dataset.id).id)
     report = rejections.report(platform.catalog, tenant=TENANT, dataset_id=dataset.id)
     listed = uploads.list_page(platform.catalog, tenant=TENANT, dataset_id=dataset.id, limit=99)
+    shards = {one.id for one in samples.shards(platform.catalog, tenant=TENANT, dataset_id=dataset.id)}
     return {
         "state": curation.state,
         "content_hash": curation.content_hash,
@@ -64,10 +65,20 @@ def carry_on(platform: Platform) -> dict[str, object]:
         "objects": sorted(
             path.replace(dataset.id, "DATASET").replace(curation.id, "CURATION")
             for path in platform.objects.list()
-            # What was being sent in when the process died is sent again under another name.
-            if "/uploads/" not in path
+            if not _left_behind(path, shards)
         ),
     }
+
+
+def _left_behind(path: str, shards: set[str]) -> bool:
+    """Whether nothing names this object: a file that was sent in again, or a shard of another attempt.
+
+    Both wait for the dataset to be deleted.
+    """
+    folder, _, name = path.rpartition("/")
+    if folder.endswith("/uploads"):
+        return True
+    return folder.endswith(("/shards", "/samples")) and name.rpartition(".")[0] not in shards
 
 
 def main() -> None:

@@ -33,7 +33,8 @@ def run(lease: Lease) -> None:
 
     Shards are named by what is in them, so that two attempts never write different files under one name. A
     key that an earlier upload has is left out; `samples.ingested` sees to it when the earlier one is ingested
-    later.
+    later. Shards of an attempt that did not count stay until the dataset is deleted: deleting them here could
+    hit the files of another attempt that is about to count.
     """
     platform = lease.platform
     upload = uploads.of_chunk(platform.catalog, upload_id=lease.chunk.subject)
