@@ -11,7 +11,8 @@ OPERATIONS = {
     "put_upload", "list_uploads", "get_upload", "list_samples", "get_sample", "get_image",
     "create_vocabulary", "list_vocabularies", "get_vocabulary", "list_concepts", "get_overlap",
     "list_encoders",
-    "create_curation", "list_curations", "get_curation", "cancel_curation", "stream_events",
+    "create_curation", "list_curations", "get_curation", "cancel_curation", "stream_batches",
+    "stream_events",
     "list_archives", "get_archive", "create_evaluation", "list_evaluations", "get_evaluation",
     "get_health", "get_readiness",
 }  # fmt: skip

@@ -15,6 +15,7 @@ from cocu.api.paths import SegmentPaths
 from cocu.api.problems import PROBLEM_RESPONSES, add_problem_handlers
 from cocu.api.reading import Archives, Samples
 from cocu.api.routes import ROUTERS
+from cocu.batches.columns import ColumnsCache
 from cocu.platform import Platform
 
 DESCRIPTION = """
@@ -51,6 +52,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.state.platform = platform
     app.state.samples = Samples(platform)
     app.state.archives = Archives(platform, app.state.samples)
+    app.state.batch_columns = ColumnsCache(platform)
     app.state.stopping = threading.Event()
     add_problem_handlers(app)
     for router in ROUTERS:

@@ -17,13 +17,14 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from obstore import Bytes as Buffer
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, from_url
 from obstore.store import ObjectStore as Backend
@@ -31,10 +32,14 @@ from obstore.store import ObjectStore as Backend
 from cocu.errors import IntegrityError, InvalidInputError, LimitExceededError, NotFoundError, UnavailableError
 from cocu.storage import durable
 
+__all__ = ["Buffer", "ObjectStore", "StoredObject"]
+
 _INCOMING = ".incoming"
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 _COPY_BYTES = 1 << 20
 _ASYNC_WRITE_BYTES = 4 << 20
+_COALESCED_BYTES = 256 << 10
+"""A gap that is read over rather than asked around."""
 _SEGMENT = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9_.=@+-]*")
 _LONGEST_PATH = 1024
 
@@ -175,6 +180,27 @@ class ObjectStore:
         if len(data) != size:
             raise IntegrityError(f"object {path} ends before byte {offset + size}, which should be in it")
         return data
+
+    def get_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> builtins.list[Buffer]:
+        """The bytes at every (offset, size), in that order; ranges that lie close together are read as one.
+
+        No range is empty. Raises NotFoundError, and IntegrityError when the object is shorter.
+        """
+        _check_path(path)
+        if any(offset < 0 or size < 1 for offset, size in ranges):
+            raise ValueError("offsets must not be negative, and sizes must be positive")
+        # Some versions of the store abort, not fail, when a range begins behind the end.
+        if self.size(path) < max(map(sum, ranges), default=0):
+            raise IntegrityError(f"object {path} ends before bytes that should be in it")
+        with _translated(path):
+            return list(
+                self._backend.get_ranges(
+                    path,
+                    starts=[offset for offset, _ in ranges],
+                    lengths=[size for _, size in ranges],
+                    coalesce=_COALESCED_BYTES,
+                )
+            )
 
     def chunks(self, path: str, *, size: int = _COPY_BYTES) -> Iterator[bytes]:
         """The object in pieces of about `size` bytes. Raises NotFoundError before the first."""

@@ -2,6 +2,7 @@
 
 from cocu.api.routes import (
     archives,
+    batches,
     curations,
     datasets,
     encoders,
@@ -20,6 +21,7 @@ ROUTERS = (
     encoders.router,
     curations.router,
     archives.router,
+    batches.router,
     evaluations.router,
     health.router,
 )

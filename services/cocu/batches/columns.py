@@ -1,0 +1,121 @@
+"""What batches need of a shard, column by column, kept while there is room."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cocu.curation.archives import Floats, Ids, Ints
+from cocu.curation.lists import offsets_of
+from cocu.errors import IntegrityError
+from cocu.platform import Platform
+from cocu.storage import paths, tables
+from cocu.storage.catalog.curations import CurationRecord, CurationShardRecord
+
+ROOM = 256 << 20
+"""Bytes that all streams of a process together keep; about 70 shards of 10,000 samples."""
+
+_CONCEPT = "concepts.list.element"
+
+
+@dataclass(frozen=True)
+class ArchiveColumns:
+    """What is drawn by: archives of N samples with C concepts in all."""
+
+    offsets_N1: Ids
+    concepts_C: Ints
+    scores_C: Floats
+    clusters_C: Ints
+
+
+@dataclass(frozen=True)
+class ShardColumns:
+    """The samples of a shard and their archives; where the images lie in the shard's tar."""
+
+    keys: pa.Array
+    captions: pa.Array
+    image_offsets_N: Ids
+    image_sizes_N: Ids
+    archives: ArchiveColumns
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in memory."""
+        samples = (self.keys, self.captions, self.image_offsets_N, self.image_sizes_N)
+        return sum(int(array.nbytes) for array in (*samples, *vars(self.archives).values()))
+
+
+def read_columns(platform: Platform, record: CurationRecord, shard: CurationShardRecord) -> ShardColumns:
+    """Read a shard. Where a curation has no archives of it, they count as empty.
+
+    Raises NotFoundError, IntegrityError.
+    """
+    path = paths.samples(record.dataset_id, shard.shard_id)
+    samples = tables.read_table(platform.objects, path, columns=["key", "caption", "offset", "size"])
+    if samples.num_rows != shard.samples:
+        raise IntegrityError(f"{path} has {samples.num_rows} rows, not {shard.samples}")
+    return ShardColumns(
+        keys=_only_chunk(samples["key"]),
+        captions=_only_chunk(samples["caption"]),
+        image_offsets_N=samples["offset"].to_numpy().astype(np.int64),
+        image_sizes_N=samples["size"].to_numpy().astype(np.int64),
+        archives=_archives(platform, record, shard),
+    )
+
+
+def _archives(platform: Platform, record: CurationRecord, shard: CurationShardRecord) -> ArchiveColumns:
+    if shard.content_hash is None:
+        nothing = np.empty(0, np.int32)
+        offsets_N1 = np.zeros(shard.samples + 1, np.int64)
+        return ArchiveColumns(offsets_N1, nothing, np.empty(0, np.float32), nothing)
+    path = paths.archives(record.id, shard.shard_id)
+    columns = [f"{_CONCEPT}.{name}" for name in ("concept", "score", "cluster")]
+    table = tables.read_table(platform.objects, path, columns=columns)
+    if table.num_rows != shard.samples:
+        raise IntegrityError(f"{path} has {table.num_rows} rows, not {shard.samples}")
+    lists = _only_chunk(table["concepts"])
+    concepts = lists.flatten()
+    names = platform.vocabularies.of_hash(record.vocabulary_hash).names
+    ids = pc.index_in(concepts.field("concept"), pa.array(names, pa.string()))
+    if ids.null_count:
+        raise IntegrityError(f"{path} names concepts that the vocabulary of its curation does not have")
+    # Copied out of the table, whose strings would otherwise be kept with them.
+    return ArchiveColumns(
+        offsets_N1=offsets_of(pc.list_value_length(lists).to_numpy()),
+        concepts_C=ids.to_numpy().astype(np.int32),
+        scores_C=concepts.field("score").to_numpy().copy(),
+        clusters_C=concepts.field("cluster").to_numpy().copy(),
+    )
+
+
+def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+class ColumnsCache:
+    """The shards read last, of all streams: ranks of one trainer read the same ones at the same time."""
+
+    def __init__(self, platform: Platform, *, room: int = ROOM) -> None:
+        self._platform = platform
+        self._room = room
+        self._lock = threading.Lock()
+        self._held: OrderedDict[tuple[str, str, str | None], ShardColumns] = OrderedDict()
+
+    def columns(self, record: CurationRecord, shard: CurationShardRecord) -> ShardColumns:
+        """The columns of a shard. Raises NotFoundError, IntegrityError."""
+        name = (record.id, shard.shard_id, shard.content_hash)
+        with self._lock:
+            if name in self._held:
+                self._held.move_to_end(name)
+                return self._held[name]
+        columns = read_columns(self._platform, record, shard)
+        with self._lock:
+            self._held[name] = columns
+            while sum(each.nbytes for each in self._held.values()) > self._room and len(self._held) > 1:
+                self._held.popitem(last=False)
+        return columns

@@ -1,0 +1,1 @@
+"""The messages of `proto/cocu/v1`, as generated."""
