@@ -151,6 +151,7 @@ def finish_deletion(catalog: Catalog, *, dataset_id: str) -> None:
             models.Rejection,
             models.Sample,
             models.Shard,
+            models.ResumableUpload,
             models.Upload,
         ):
             connection.execute(delete(owned).where(owned.dataset_id == dataset_id))

@@ -1,11 +1,13 @@
 """The tables of the catalog. The catalog is the only truth about what exists and how far it is.
 
     datasets ── uploads ── shards ── samples          what was uploaded
-       │           └────── rejections                 what was not accepted, and why
+       │     │     └────── rejections                 what was not accepted, and why
+       │     └── resumable_uploads                    files that arrive in pieces
        ├── curations ── curation_shards               runs, and the snapshot each of them sees
        │       ├── events, evaluations
        └── chunks                                     units of work: one stage of one shard
     vocabularies
+    idempotency_keys                                  requests that were answered, and with what
 
 Every row names its tenant. States are plain words; the enumerations beside the queries list them.
 """
@@ -22,6 +24,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -102,12 +105,41 @@ class Upload(Base):
     ordinal: Mapped[int | None]
     object_path: Mapped[str | None]
     bytes: Mapped[int | None]
+    received: Mapped[int] = mapped_column(default=0)
+    """Bytes that have arrived so far, where the file arrives in pieces or is fetched."""
+    source: Mapped[str | None]
+    """Where the platform fetches it from; None for a file that is sent in."""
     sha256: Mapped[str | None] = mapped_column(Id)
     accepted: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None]
     created_at: Mapped[datetime] = _created()
     received_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class ResumableUpload(Base):
+    """A file on its way in pieces: how much of it is safely stored, and until when it is waited for.
+
+    The id names its growing file. A completed one stays until it expires, to tell a client that missed the
+    last answer.
+    """
+
+    __tablename__ = "resumable_uploads"
+    __table_args__ = (Index(None, "tenant", "state"), Index(None, "expires_at"))
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    tenant: Mapped[str] = mapped_column(Name)
+    dataset_id: Mapped[str] = mapped_column(Id, ForeignKey("datasets.id"), index=True)
+    upload_id: Mapped[str] = mapped_column(Id, ForeignKey("uploads.id"), index=True)
+    state: Mapped[str] = mapped_column(State)
+    length: Mapped[int]
+    offset: Mapped[int] = mapped_column(default=0)
+    sha256: Mapped[str | None] = mapped_column(Id)
+    """What the whole file must have, where the client said."""
+    description: Mapped[str]
+    """Upload-Metadata as it was sent."""
+    created_at: Mapped[datetime] = _created()
+    expires_at: Mapped[datetime]
 
 
 class Shard(Base):
@@ -288,3 +320,19 @@ class Evaluation(Base):
     parameters: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = _created()
+
+
+class IdempotencyKey(Base):
+    """A request that was made under a key, and once it is answered (status is not null) its answer."""
+
+    __tablename__ = "idempotency_keys"
+
+    tenant: Mapped[str] = mapped_column(Name, primary_key=True)
+    key: Mapped[str] = mapped_column(Name, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(Id)
+    owner: Mapped[str] = mapped_column(Id)
+    claimed_until: Mapped[datetime]
+    status: Mapped[int | None]
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -28,6 +28,8 @@ class UploadRecord:
     ordinal: int | None
     object_path: str | None
     bytes: int | None
+    received: int
+    source: str | None
     sha256: str | None
     accepted: int
     error: str | None

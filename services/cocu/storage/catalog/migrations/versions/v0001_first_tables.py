@@ -89,6 +89,8 @@ def upgrade() -> None:
         sa.Column("ordinal", sa.BigInteger(), nullable=True),
         sa.Column("object_path", sa.Text(), nullable=True),
         sa.Column("bytes", sa.BigInteger(), nullable=True),
+        sa.Column("received", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("accepted", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
@@ -100,6 +102,46 @@ def upgrade() -> None:
         sa.UniqueConstraint("dataset_id", "name", name=op.f("uq_uploads_dataset_id_name")),
         sa.UniqueConstraint("dataset_id", "ordinal", name=op.f("uq_uploads_dataset_id_ordinal")),
     )
+    op.create_table(
+        "resumable_uploads",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("tenant", sa.String(length=255), nullable=False),
+        sa.Column("dataset_id", sa.String(length=64), nullable=False),
+        sa.Column("upload_id", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=32), nullable=False),
+        sa.Column("length", sa.BigInteger(), nullable=False),
+        sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=True),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("expires_at", Instant(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["dataset_id"], ["datasets.id"], name=op.f("fk_resumable_uploads_dataset_id_datasets")
+        ),
+        sa.ForeignKeyConstraint(
+            ["upload_id"], ["uploads.id"], name=op.f("fk_resumable_uploads_upload_id_uploads")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_resumable_uploads")),
+    )
+    for columns in (["tenant", "state"], ["expires_at"], ["dataset_id"], ["upload_id"]):
+        name = op.f(f"ix_resumable_uploads_{'_'.join(columns)}")
+        op.create_index(name, "resumable_uploads", columns, unique=False)
+
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("tenant", sa.String(length=255), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("owner", sa.String(length=64), nullable=False),
+        sa.Column("claimed_until", Instant(), nullable=False),
+        sa.Column("status", sa.BigInteger(), nullable=True),
+        sa.Column("headers", sa.JSON(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("expires_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "key", name=op.f("pk_idempotency_keys")),
+    )
+    op.create_index(op.f("ix_idempotency_keys_expires_at"), "idempotency_keys", ["expires_at"], unique=False)
+
     op.create_table(
         "chunks",
         sa.Column("id", sa.String(length=64), nullable=False),
