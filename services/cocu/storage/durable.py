@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-_ATTEMPTS = 50
+_ATTEMPTS = 1000
 
 
 def rename(written: Path, target: Path, *, root: Path) -> None:
@@ -14,15 +14,19 @@ def rename(written: Path, target: Path, *, root: Path) -> None:
 
     Other processes may delete emptied folders at the same time.
     """
+    changed = {target.parent}
     for attempt in range(_ATTEMPTS):
         try:
-            _make_folders(target.parent, root)
+            changed |= _make_folders(target.parent, root)
             written.replace(target)
             break
-        except FileNotFoundError:  # a folder was emptied and deleted in between, or `written` is gone
+        # A folder was emptied and deleted in between (mkdir then says either), or `written` is gone.
+        except (FileNotFoundError, FileExistsError):
             if attempt == _ATTEMPTS - 1 or not written.exists():
                 raise
-    _sync_folder(target.parent)
+    # Only now: synchronising takes so long that another process could go on deleting the folders in between.
+    for folder in changed:
+        _sync_folder(folder)
 
 
 def remove_empty_folders(folder: Path) -> None:
@@ -45,12 +49,13 @@ def delete_abandoned(folder: Path, *, after_seconds: float) -> None:
             continue
 
 
-def _make_folders(folder: Path, root: Path) -> None:
+def _make_folders(folder: Path, root: Path) -> set[Path]:
+    """Make a folder and those above it up to root; the folders that got a new name."""
     if folder == root or folder.is_dir():
-        return
-    _make_folders(folder.parent, root)
+        return set()
+    changed = _make_folders(folder.parent, root)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    return changed | {folder.parent}
 
 
 def _sync_folder(folder: Path) -> None:
