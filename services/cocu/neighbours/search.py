@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal, NamedTuple
 
@@ -42,6 +43,7 @@ def top_neighbours(
     *,
     count: int,
     groups_N: Ids | None = None,
+    among: Sequence[int] | None = None,
     engine: Engine = "cpu",
     memory: int = DEFAULT_MEMORY,
     threads: int = 0,
@@ -51,15 +53,15 @@ def top_neighbours(
     embeddings: one float16 [n, D] matrix per shard, in shard order, of unit norm or zero; memory-mapped
     files do. queries: the rows asked for. groups_N: int64 group of every row; a list then leaves out the
     query's whole group and has the most similar member of every other group it names, the lowest id of
-    equal ones.
+    equal ones. among: the shards (ascending positions) whose rows are found; every one without it.
 
     Similarities are the exact inner products of the stored float16 numbers, rounded once to float32; they
     and the ids do not depend on tiles, threads, engine or machine. Memory: about `memory` bytes beside the
     results and `groups_N` (8 bytes a row), whatever N; tiles shrink to fit, down to 256 rows. threads: 0
     for one per usable core; the matrix products use as many as the BLAS library is set to.
 
-    Raises ValueError for a count below 1 or rows outside the dataset, IntegrityError for embeddings that
-    are not finite or not of unit norm.
+    Raises ValueError for a count below 1 and for rows or shards outside the dataset, IntegrityError for
+    embeddings that are not finite or not of unit norm.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
@@ -68,6 +70,7 @@ def top_neighbours(
         groups_N = np.arange(len(rows), dtype=np.int64)
     elif groups_N.shape != (len(rows),):
         raise ValueError(f"groups_N must have a group for each of {len(rows)} rows, not {groups_N.shape}")
+    searched = _Searched.of(rows, embeddings, groups_N, among)
     queries_Q = np.asarray(queries, np.int64)
     ids_QL = np.full((len(queries_Q), count), NO_NEIGHBOUR, np.int64)
     exact_QL = np.full((len(queries_Q), count), -np.inf)
@@ -75,9 +78,9 @@ def top_neighbours(
     for start in range(0, len(queries_Q), block):
         part = slice(start, start + block)
         _search(
-            rows,
-            queries_Q[part],
-            groups_N,
+            searched,
+            rows.gather(queries_Q[part]),
+            groups_N[queries_Q[part]],
             ids_QL[part],
             exact_QL[part],
             engine=engine,
@@ -85,7 +88,7 @@ def top_neighbours(
             threads=threads,
         )
     exact_QL[ids_QL == NO_NEIGHBOUR] = 0.0
-    return Neighbours(ids_QL, exact_QL.astype(np.float32))
+    return Neighbours(searched.global_ids(ids_QL), exact_QL.astype(np.float32))
 
 
 def available_engine() -> Engine:
@@ -95,10 +98,39 @@ def available_engine() -> Engine:
     return "cuda" if _cuda().available() else "cpu"
 
 
+@dataclass(frozen=True)
+class _Searched:
+    """The rows that are looked through, and the groups of each; `ids_S` are theirs where they are not all."""
+
+    rows: Rows
+    groups_S: Ids
+    ids_S: Ids | None
+
+    @classmethod
+    def of(
+        cls, rows: Rows, embeddings: Sequence[Float16s], groups_N: Ids, among: Sequence[int] | None
+    ) -> _Searched:
+        if among is None:
+            return cls(rows, groups_N, None)
+        if not among or list(among) != sorted(set(range(len(embeddings))) & set(among)):
+            raise ValueError(
+                f"among must name some of {len(embeddings)} shards, ascending, not {list(among)}"
+            )
+        starts = np.cumsum([0, *(len(shard) for shard in embeddings)])
+        ids_S = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in among]).astype(np.int64)
+        return cls(Rows([embeddings[each] for each in among]), groups_N[ids_S], ids_S)
+
+    def global_ids(self, ids_QL: Ids) -> Ids:
+        """Row ids of the whole dataset for positions among the searched rows."""
+        if self.ids_S is None or not len(self.ids_S):
+            return ids_QL
+        return np.where(ids_QL == NO_NEIGHBOUR, NO_NEIGHBOUR, self.ids_S[ids_QL])
+
+
 def _search(
-    rows: Rows,
-    queries_Q: Ids,
-    groups_N: Ids,
+    searched: _Searched,
+    queries_QD: Float32s,
+    own_Q: Ids,
     ids_QL: Ids,
     exact_QL: Float64s,
     *,
@@ -106,10 +138,9 @@ def _search(
     memory: int,
     threads: int,
 ) -> None:
+    rows, groups_N = searched.rows, searched.groups_S
     tile = max(SMALLEST_TILE, memory // (4 * rows.dim))
-    queries_QD = rows.gather(queries_Q)
-    own_Q = groups_N[queries_Q]
-    uncertain_U = np.arange(len(queries_Q))
+    uncertain_U = np.arange(len(queries_QD))
     if engine == "cuda":
         uncertain_U = _cuda().propose(
             rows,
