@@ -60,6 +60,22 @@ class Settings(BaseSettings):
 
     samples_per_shard: Annotated[int, Field(ge=1, le=10_000)] = 10_000
     max_upload_bytes: Count = 16 * 1024 * MEBIBYTE
+    max_tenant_bytes: Count | None = None
+    """What the uploads of one tenant may take up together; None: as much as there is room for."""
+    upload_expiry_seconds: Seconds = 24 * 3600.0
+    """How long a resumable upload is waited for after its last byte."""
+    upload_idle_seconds: Seconds = 30.0
+    """How long a connection may send nothing before a resumable upload is taken away from it."""
+    idempotency_seconds: Seconds = 24 * 3600.0
+    """How long the answer to a request with an Idempotency-Key is kept."""
+    fetch_seconds: Seconds = 4 * 3600.0
+    """How long the download of one imported file may take."""
+    fetch_ports: frozenset[int] = frozenset({80, 443})
+    """Ports that imports may connect to."""
+    fetch_networks: tuple[str, ...] = ()
+    """Private networks (as 10.1.0.0/16) that imports may reach all the same; none without need."""
+    import_buckets: tuple[str, ...] = ()
+    """Prefixes of s3:// that tenants may import from; the platform reads them with its own credentials."""
     max_image_bytes: Count = 64 * MEBIBYTE
     max_image_pixels: Count = 50_000_000
     max_caption_characters: Count = 100_000

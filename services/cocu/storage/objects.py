@@ -156,6 +156,26 @@ class ObjectStore:
         finally:
             name.unlink(missing_ok=True)
 
+    @property
+    def scratch(self) -> Path:
+        """A folder for files that are to become objects; for file:// on the same disk as these."""
+        return self._scratch
+
+    def adopt(self, path: str, file: Path) -> StoredObject:
+        """Make a complete file, written under `scratch`, the object; the file is gone afterwards.
+
+        For file:// nothing is copied. Raises NotFoundError without the file.
+        """
+        _check_path(path)
+        with _translated(path):
+            with file.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+                size = content.tell()
+                os.fsync(content.fileno())
+            self._commit(file, path)
+            file.unlink(missing_ok=True)
+        return StoredObject(path, size, digest)
+
     def get(self, path: str) -> bytes:
         """The whole object. Raises NotFoundError."""
         _check_path(path)

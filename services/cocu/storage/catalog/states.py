@@ -21,6 +21,14 @@ class UploadState(StrEnum):
     FAILED = "failed"
 
 
+class ResumableState(StrEnum):
+    """open → completed, or expired."""
+
+    OPEN = "open"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+
+
 class CurationState(StrEnum):
     """queued → running → one of the others. Some shards may have failed in `completed_with_errors`."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, insert, select, update
 
 from cocu.errors import ConflictError, NotFoundError
-from cocu.storage.catalog import chunks, datasets, models
+from cocu.storage.catalog import chunks, datasets, models, quotas
 from cocu.storage.catalog.clock import database_seconds
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import Page, fetch_all, fetch_one, new_id, page_of, select_record, storable
@@ -55,6 +55,8 @@ def register(
                 "error": None,
                 "ordinal": None,
                 "sha256": None,
+                "received": 0,
+                "source": None,
             }
             connection.execute(update(models.Upload).where(models.Upload.id == found.id).values(again))
         elif found is None:
@@ -72,13 +74,20 @@ def register(
 
 
 def receive(
-    catalog: Catalog, *, tenant: str, upload_id: str, object_path: str, size: int, sha256: str
+    catalog: Catalog,
+    *,
+    tenant: str,
+    upload_id: str,
+    object_path: str,
+    size: int,
+    sha256: str,
+    max_tenant_bytes: int | None = None,
 ) -> tuple[UploadRecord, list[chunks.Planned]]:
     """The whole file lies at `object_path`: gives the upload its ordinal and plans its ingest.
 
     Returns the upload and what to enqueue; nothing when the same content had been received before, and
     then the new object is the caller's to delete. Raises ConflictError when other content was received under
-    its name.
+    its name, LimitExceededError when the tenant would store more than it may.
     """
     with catalog.write() as connection:
         statement = select_record(UploadRecord, models.Upload)
@@ -94,6 +103,7 @@ def receive(
             raise ConflictError(
                 f"upload {record.name!r} has other content already; send this under another name"
             )
+        quotas.require_room(connection, tenant=tenant, size=size, limit=max_tenant_bytes)
         last = select(func.max(models.Upload.ordinal)).where(models.Upload.dataset_id == record.dataset_id)
         ordinal = connection.execute(last).scalar_one()
         values = {
@@ -101,6 +111,7 @@ def receive(
             "ordinal": 0 if ordinal is None else ordinal + 1,
             "object_path": object_path,
             "bytes": size,
+            "received": size,
             "sha256": sha256,
             "error": None,
         }

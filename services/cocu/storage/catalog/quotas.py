@@ -1,0 +1,39 @@
+"""How much a tenant has stored, and how much it may."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+
+from cocu.errors import LimitExceededError
+from cocu.storage.catalog import models
+from cocu.storage.catalog.engine import Catalog
+from cocu.storage.catalog.states import ResumableState, UploadState
+
+
+def stored_bytes(catalog: Catalog, *, tenant: str) -> int:
+    """Bytes of a tenant's shards, of its uploads that are not shards yet, and of those that are announced."""
+    with catalog.read() as connection:
+        return _stored(connection, tenant)
+
+
+def require_room(connection: Connection, *, tenant: str, size: int, limit: int | None) -> None:
+    """Raises LimitExceededError when `size` more bytes would be more than a tenant may store."""
+    if limit is None:
+        return
+    stored = _stored(connection, tenant)
+    if stored + size > limit:
+        raise LimitExceededError(
+            f"these {size:,} bytes would be more than the limit of {limit:,} bytes for all uploads of one "
+            f"tenant (max_tenant_bytes), of which {max(limit - stored, 0):,} are left; delete a dataset first"
+        )
+
+
+def _stored(connection: Connection, tenant: str) -> int:
+    shards = select(func.sum(models.Shard.bytes)).where(models.Shard.tenant == tenant)
+    files = select(func.sum(models.Upload.bytes)).where(
+        models.Upload.tenant == tenant, models.Upload.state == UploadState.RECEIVED
+    )
+    announced = select(func.sum(models.ResumableUpload.length)).where(
+        models.ResumableUpload.tenant == tenant, models.ResumableUpload.state == ResumableState.OPEN
+    )
+    return sum(int(connection.execute(part).scalar_one() or 0) for part in (shards, files, announced))
