@@ -76,9 +76,24 @@ def archives(curation_id: str, shard_id: str) -> str:
     return f"curations/{curation_id}/archives/{shard_id}.parquet"
 
 
+def changed_lists(curation_id: str, shard_id: str) -> str:
+    """Which of a shard's samples have other neighbours than in the curation before; of old shards alone."""
+    return f"curations/{curation_id}/changed/{shard_id}.arrow"
+
+
 def concepts(curation_id: str) -> str:
     """How many captions and how many archives name each concept."""
     return f"curations/{curation_id}/concepts.arrow"
+
+
+def concept_index(curation_id: str, shard_id: str, content_hash: str) -> str:
+    """Where each concept stands in the archives of this content."""
+    return f"curations/{curation_id}/indexes/{shard_id}-{content_hash[:HASH_CHARACTERS]}.arrow"
+
+
+def comparison(curation_id: str, other_id: str, contents_hash: str) -> str:
+    """What is different between two curations; `contents_hash` is over the contents of both."""
+    return f"curations/{curation_id}/comparisons/{other_id}-{contents_hash[:HASH_CHARACTERS]}.arrow"
 
 
 def vocabulary(vocabulary_hash: str) -> str:

@@ -153,11 +153,13 @@ class Vectors:
         dataset: str,
         vector_D: Floats,
         limit: int = 20,
+        offset: int = 0,
         curation: str | None = None,
         concepts: Sequence[str] = (),
     ) -> list[Hit]:
         """The nearest samples, nearest first, ties by row; none of a dataset that is not indexed.
 
+        offset: how many of the nearest to leave out.
         curation, concepts: only samples whose archive in that curation holds all of these concepts.
         """
         name = _collection(encoder)
@@ -173,6 +175,7 @@ class Vectors:
                 query=np.asarray(vector_D, dtype=np.float32).tolist(),
                 query_filter=models.Filter(must=[*conditions]),
                 limit=limit,
+                offset=offset,
                 with_payload=["key", "row"],
             )
         hits = [

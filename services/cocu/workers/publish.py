@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from cocu.curation.archives import OWN_CAPTION, Archives
+from cocu.curation.concept_index import ConceptIndex
 from cocu.errors import IntegrityError, UnavailableError
-from cocu.storage import arrays, content, paths, tables
+from cocu.storage import arrays, concept_indexes, content, paths, tables
 from cocu.storage.catalog import curations
+from cocu.storage.catalog.curations import CurationShardRecord
 from cocu.workers.leases import Lease
 from cocu.workers.snapshot import Snapshot
 
@@ -19,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(lease: Lease) -> None:
-    """Writes the concept frequencies before and after, and notes the content hash and the summary."""
+    """Writes the concept indexes and frequencies, and notes the content hash and the summary."""
     platform = lease.platform
     snapshot = Snapshot.of(platform, lease.chunk.scope)
     archived = [shard for shard in snapshot.shards if shard.content_hash is not None]
@@ -28,19 +30,31 @@ def run(lease: Lease) -> None:
     totals = _Totals(len(snapshot.vocabulary.names))
     for shard in archived:
         table = tables.read_table(platform.objects, paths.archives(snapshot.curation.id, shard.shard_id))
-        totals.add(tables.archives_of(table, snapshot.vocabulary.names))
+        archives = tables.archives_of(table, snapshot.vocabulary.names)
+        totals.add(archives, _index(snapshot, shard, archives))
         _note_concepts(snapshot, table)
         lease.advance(shard.samples)
     arrays.write_arrays(
         platform.objects,
         paths.concepts(snapshot.curation.id),
-        {"captions_V": totals.captions_V, "archives_V": totals.archives_V},
+        {"captions_V": totals.captions_V, "archives_V": totals.archives_V, "added_V": totals.added_V},
     )
     curations.published(
         platform.catalog,
         curation_id=snapshot.curation.id,
         content_hash=content.combined_hash(shard.content_hash or "" for shard in archived),
         statistics=totals.summary() | _duplicates(snapshot),
+    )
+
+
+def _index(snapshot: Snapshot, shard: CurationShardRecord, archives: Archives) -> ConceptIndex:
+    return concept_indexes.make(
+        snapshot.platform.objects,
+        curation_id=snapshot.curation.id,
+        shard_id=shard.shard_id,
+        content_hash=shard.content_hash or "",
+        archives=archives,
+        concepts=len(snapshot.vocabulary.names),
     )
 
 
@@ -61,14 +75,15 @@ def _note_concepts(snapshot: Snapshot, table: pa.Table) -> None:
 
 
 class _Totals:
-    """Counts over archives: per concept, in captions (before) and in archives (after)."""
+    """Counts over samples: per concept, captions (before) and archives (after), and those that are new."""
 
     def __init__(self, concepts: int) -> None:
         self.captions_V = np.zeros(concepts, np.int64)
         self.archives_V = np.zeros(concepts, np.int64)
-        self.images = self.empty = self.clusters = 0
+        self.added_V = np.zeros(concepts, np.int64)
+        self.images = self.empty = self.from_own_caption = 0
 
-    def add(self, archives: Archives) -> None:
+    def add(self, archives: Archives, index: ConceptIndex) -> None:
         lengths_B = np.diff(archives.offsets_B1)
         first_C = archives.origin_offsets_C1[:-1]
         own_C = np.zeros(len(archives.concepts_C), bool)
@@ -77,12 +92,14 @@ class _Totals:
         own_C[present_C] = archives.origins_O[first_C[present_C]] == OWN_CAPTION
         self.images += len(lengths_B)
         self.empty += int((lengths_B == 0).sum())
-        self.archives_V += np.bincount(archives.concepts_C, minlength=len(self.archives_V))
-        self.captions_V += np.bincount(archives.concepts_C[own_C], minlength=len(self.captions_V))
+        self.from_own_caption += int(own_C.sum())
+        self.captions_V += index.caption_counts
+        self.archives_V += index.archive_counts
+        self.added_V += index.added_counts
 
     def summary(self) -> dict[str, Any]:
         """What the catalog keeps."""
-        archived, named = int(self.archives_V.sum()), int(self.captions_V.sum())
+        archived, named = int(self.archives_V.sum()), self.from_own_caption
         return {
             "samples": self.images,
             "empty_archives": self.empty,

@@ -65,6 +65,23 @@ def find(catalog: Catalog, *, tenant: str, dataset_id: str, key: str) -> SampleR
     return record
 
 
+def find_many(
+    catalog: Catalog, *, tenant: str, dataset_id: str, keys: Sequence[str]
+) -> dict[str, SampleRecord]:
+    """Where those of these keys lie that there are, by key."""
+    found: dict[str, SampleRecord] = {}
+    remaining = iter(keys)
+    with catalog.read() as connection:
+        while some := list(islice(remaining, KEYS_PER_QUERY)):
+            statement = select_record(SampleRecord, models.Sample).where(
+                models.Sample.tenant == tenant,
+                models.Sample.dataset_id == dataset_id,
+                models.Sample.key.in_(some),
+            )
+            found |= {record.key: record for record in fetch_all(connection, SampleRecord, statement)}
+    return found
+
+
 def list_page(
     catalog: Catalog, *, tenant: str, dataset_id: str, limit: int, after: str | None = None
 ) -> Page[SampleRecord]:
