@@ -10,6 +10,7 @@ from cocu.curation.curate import curate
 from cocu.storage import content, paths, tables
 from cocu.storage.catalog import curations
 from cocu.workers.distinct import DistinctLists, distinct_lists
+from cocu.workers.earlier import note_changes
 from cocu.workers.leases import Lease
 from cocu.workers.snapshot import Snapshot
 
@@ -39,6 +40,7 @@ def run(lease: Lease) -> None:
         lease.advance(len(local_B))
     table = pa.concat_tables(blocks).combine_chunks()
     tables.write_table(platform.objects, paths.archives(snapshot.curation.id, shard.shard_id), table)
+    note_changes(snapshot, shard, table["neighbours"])
     curations.archived(
         platform.catalog,
         curation_id=snapshot.curation.id,

@@ -6,8 +6,10 @@ import numpy as np
 
 from cocu.curation.archives import Mentions
 from cocu.curation.statistics import Statistics
+from cocu.neighbours.growing import grown_neighbours
 from cocu.neighbours.search import available_engine, top_neighbours
 from cocu.storage import arrays, paths, tables
+from cocu.workers.earlier import EarlierLists
 from cocu.workers.leases import Lease
 from cocu.workers.snapshot import Snapshot, own_similarities
 
@@ -33,10 +35,22 @@ def _search(lease: Lease, snapshot: Snapshot) -> None:
     ids_NK = np.empty((shard.samples, count), np.int64)
     similarities_NK = np.empty((shard.samples, count), np.float16)
     rows_N = snapshot.rows(shard)
+    earlier = EarlierLists.for_search(snapshot, count=count)
+    known_NK = earlier.raw(shard) if earlier is not None and earlier.knows(shard) else None
     for start in range(0, shard.samples, BLOCK):
         part = slice(start, start + BLOCK)
         lease.advance(len(rows_N[part]))
-        found = top_neighbours(snapshot.embeddings, rows_N[part], count=count, engine=available_engine())
+        if earlier is None or known_NK is None:
+            found = top_neighbours(snapshot.embeddings, rows_N[part], count=count, engine=available_engine())
+        else:
+            found = grown_neighbours(
+                snapshot.embeddings,
+                rows_N[part],
+                known_QK=known_NK[part],
+                added=earlier.added,
+                count=count,
+                engine=available_engine(),
+            )
         ids_NK[part], similarities_NK[part] = found
     arrays.write_arrays(
         lease.platform.objects,

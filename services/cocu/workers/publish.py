@@ -14,6 +14,7 @@ from cocu.errors import IntegrityError, UnavailableError
 from cocu.storage import arrays, concept_indexes, content, paths, tables
 from cocu.storage.catalog import curations
 from cocu.storage.catalog.curations import CurationShardRecord
+from cocu.workers.earlier import changes
 from cocu.workers.leases import Lease
 from cocu.workers.snapshot import Snapshot
 
@@ -43,7 +44,7 @@ def run(lease: Lease) -> None:
         platform.catalog,
         curation_id=snapshot.curation.id,
         content_hash=content.combined_hash(shard.content_hash or "" for shard in archived),
-        statistics=totals.summary() | _duplicates(snapshot),
+        statistics=totals.summary() | _duplicates(snapshot) | changes(snapshot),
     )
 
 
