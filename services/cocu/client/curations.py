@@ -117,6 +117,7 @@ class Archives:
         concept: str | None = None,
         added: bool | None = None,
         min_score: float | None = None,
+        changed: bool | None = None,
         limit: int | None = None,
     ) -> Iterator[Archive]:
         """The archives of a curation in sample order, fetched page by page (of `limit`) as they are consumed.
@@ -124,9 +125,11 @@ class Archives:
         With filters, only archives that hold at least one concept satisfying all of them; archives come
         whole.
         concept: it has this name. added: the own caption does not (True) or does (False) name it. min_score:
-        it scores at least this.
+        it scores at least this. changed: the neighbours are (True) or are not (False) others than in the
+        curation before the dataset grew.
         """
-        params = {"concept": concept, "added": added, "min_score": min_score, "limit": limit}
+        params = {"concept": concept, "added": added, "min_score": min_score}
+        params |= {"changed": changed, "limit": limit}
         return self._transport.pages(Archive, f"{_path(curation)}/archives", params=params)
 
     def get(self, curation: str, key: str) -> Archive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cocu.api import views
+from cocu.api.reading.changed import changed_lists
 from cocu.api.reading.samples import Samples
 from cocu.api.reading.tables import TableCache
 from cocu.client import models
@@ -32,15 +33,19 @@ MOST_SHARDS_OF_A_PAGE = 20
 
 @dataclass(frozen=True)
 class ArchiveFilter:
-    """Which archives are wanted: those with at least one concept that satisfies all of what is given."""
+    """Which archives are wanted: those with at least one concept that satisfies all of what is given.
+
+    changed: asks for archives whose neighbour lists are (not) others than in the curation before.
+    """
 
     concept: str | None = None
     added: bool | None = None
     min_score: float | None = None
+    changed: bool | None = None
 
     @property
-    def empty(self) -> bool:
-        """Whether every archive is wanted."""
+    def any_concept(self) -> bool:
+        """Whether it does not matter which concepts an archive has."""
         return self.concept is None and self.added is None and self.min_score is None
 
 
@@ -106,7 +111,7 @@ class Archives:
                 "The vocabulary of this curation has no such concept.",
                 {"query.concept": "list the concepts with GET /v1/vocabularies/{id}/concepts"},
             )
-        return ArchiveFilter(vocabulary.names[found], wanted.added, wanted.min_score)
+        return replace(wanted, concept=vocabulary.names[found])
 
     def _table(self, record: CurationRecord, shard: CurationShardRecord) -> pa.Table | None:
         if shard.content_hash is None:
@@ -124,7 +129,10 @@ class Archives:
         """The rows of a shard that are wanted, from `begin` on."""
         if table is None:
             return
-        rows = np.arange(table.num_rows) if wanted.empty else self._filtered(record, shard, table, wanted)
+        every = wanted.any_concept
+        rows = np.arange(table.num_rows) if every else self._filtered(record, shard, table, wanted)
+        if wanted.changed is not None:
+            rows = rows[changed_lists(self._platform, record, shard)[rows] == wanted.changed]
         yield from rows[rows >= begin].tolist()
 
     def _filtered(
@@ -185,6 +193,7 @@ class Archives:
             key=key,
             caption=caption,
             concepts=[_concept(each, key, caption, neighbours, own) for each in values["concepts"]],
+            changed=bool(changed_lists(self._platform, record, shard)[row]),
             neighbours=[models.Neighbour(key=name, similarity=cosine) for name, _, cosine in neighbours],
             image=views.image_path(record.dataset_id, key),
             thumbnail=views.thumbnail_path(record.dataset_id, key),

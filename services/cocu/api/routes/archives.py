@@ -40,14 +40,21 @@ def list_archives(
         float | None,
         Query(allow_inf_nan=False, description="Only archives with a concept that scores at least this."),
     ] = None,
+    changed: Annotated[
+        bool | None,
+        Query(
+            description="Only archives whose neighbours are (true) or are not (false) others than in the "
+            "curation before the dataset grew; of new samples, and where there was none, they are."
+        ),
+    ] = None,
 ) -> models.Page[models.Archive] | Response:
     """List archives in sample order; several filters ask for one concept that satisfies all of them.
 
     A page may end early, and even be empty, while there is a `next`.
     """
     record = archives.completed(tenant=tenant, curation=curation)
-    wanted = ArchiveFilter(concept=concept, added=added, min_score=min_score)
-    listing = f"archives {curation} {concept!r} {added} {min_score}"
+    wanted = ArchiveFilter(concept=concept, added=added, min_score=min_score, changed=changed)
+    listing = f"archives {curation} {concept!r} {added} {min_score} {changed}"
     after = position(listing, cursor)
     tag = caching.tag_of(record.content_hash, listing, limit, cursor)
     if caching.not_modified(request, tag):

@@ -41,7 +41,10 @@ class Neighbour(Answer):
 
 
 class Archive(Answer):
-    """The concepts of one image by descending score, and the neighbours they were drawn from."""
+    """The concepts of one image by descending score, and the neighbours they were drawn from.
+
+    changed: the image is new, or its neighbours are not those of the curation before the dataset grew.
+    """
 
     curation: str
     dataset: str
@@ -49,6 +52,7 @@ class Archive(Answer):
     caption: str
     concepts: list[ArchiveConcept]
     neighbours: list[Neighbour]
+    changed: bool = True
     image: str
     thumbnail: str
 
