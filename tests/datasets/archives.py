@@ -6,12 +6,15 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
+from cocu.datasets.formats import Format
 from cocu.datasets.limits import Limits
-from cocu.datasets.reading import Format, RawSample, read_samples
+from cocu.datasets.options import ReadOptions
+from cocu.datasets.reading import Fetch, RawSample, read_samples
 from cocu.datasets.rejections import Reason, Rejection
 
 
@@ -49,9 +52,14 @@ def zip_of(
 
 
 def read(
-    source: BinaryIO, limits: Limits | None = None, format: Format | None = None
+    source: BinaryIO | Path,
+    limits: Limits | None = None,
+    format: Format | None = None,
+    options: ReadOptions | None = None,
+    fetch: Fetch | None = None,
 ) -> tuple[list[RawSample], list[Rejection]]:
-    items = list(read_samples(source, limits=limits or Limits(), format=format))
+    chosen = options or ReadOptions(format=format)
+    items = list(read_samples(source, limits=limits or Limits(), options=chosen, fetch=fetch))
     return (
         [item for item in items if isinstance(item, RawSample)],
         [item for item in items if isinstance(item, Rejection)],

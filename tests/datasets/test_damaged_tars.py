@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cocu.datasets.formats import Format
 from cocu.datasets.limits import Limits
 from cocu.datasets.members import ArchiveEndsError, Member
-from cocu.datasets.reading import Format, RawSample, read_samples
+from cocu.datasets.options import ReadOptions
+from cocu.datasets.reading import RawSample, read_samples
 from cocu.datasets.rejections import Reason, Rejection
 from cocu.datasets.tars import tar_members
 
@@ -152,7 +154,7 @@ def test_members_are_those_of_the_standard_library(data: st.DataObject) -> None:
     contents = data.draw(st.dictionaries(names, st.binary(max_size=1500), max_size=6))
     format = data.draw(st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
     archive = tar_of(contents.items(), format=format)
-    members = tar_members(archive, Limits(max_name_bytes=1000), compressed=False)
+    members = tar_members(archive, Limits(max_name_bytes=1000))
     expected = {name: content for name, content in contents.items() if name not in ("..", ".")}
     assert {m.name: m.read() for m in members if isinstance(m, Member) and m.name} == expected
 
@@ -179,11 +181,11 @@ def test_a_damaged_tar_is_samples_and_rejections(edits: list[tuple[float, int]])
     for place, value in edits:
         data[int(place * len(data))] = value
     for format, damaged in ((Format.TAR, bytes(data)), (Format.TAR_GZIP, gzip.compress(bytes(data)))):
-        items = list(read_samples(io.BytesIO(damaged), format=format))
+        items = list(read_samples(io.BytesIO(damaged), options=ReadOptions(format=format)))
         assert all(isinstance(item, RawSample | Rejection) for item in items)
         assert items
 
 
 def test_reading_stops_where_it_is_told(tmp_path: Path) -> None:
     with pytest.raises(ArchiveEndsError):
-        list(tar_members(io.BytesIO(b"no tar" * 500), Limits(), compressed=False))
+        list(tar_members(io.BytesIO(b"no tar" * 500), Limits()))

@@ -74,7 +74,7 @@ def test_what_is_not_of_a_sample_is_ignored() -> None:
         ("__MACOSX/a.jpg", b"resource fork"),
         (".DS_Store", b"\0"),
         ("README", b"hello"),
-        ("metadata.jsonl", b"{}"),
+        ("notes.jsonl", b"{}"),
         ("stats.json", b"{}"),
     ]
     assert keys(tar_of([*extra, *PAIRS])) == ["a", "b"]

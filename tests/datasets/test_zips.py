@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cocu.datasets.formats import Format
 from cocu.datasets.limits import Limits
-from cocu.datasets.reading import Format, RawSample, read_samples
+from cocu.datasets.options import ReadOptions
+from cocu.datasets.reading import RawSample, read_samples
 from cocu.datasets.rejections import Reason, Rejection
 
 from .archives import keys, picture, read, reasons, tar_of, zip_of
@@ -200,6 +202,6 @@ def test_a_damaged_zip_is_samples_and_rejections(edits: list[tuple[float, int]])
     data = bytearray(zip_of(PAIRS).getvalue())
     for place, value in edits:
         data[int(place * len(data))] = value
-    items = list(read_samples(io.BytesIO(bytes(data)), format=Format.ZIP))
+    items = list(read_samples(io.BytesIO(bytes(data)), options=ReadOptions(format=Format.ZIP)))
     assert items
     assert all(isinstance(item, RawSample | Rejection) for item in items)

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from cocu.client import models
 from cocu.client.transport import segment
 from cocu.curation.phrases import Phrase
+from cocu.datasets.columns import Columns
+from cocu.datasets.formats import Format
+from cocu.datasets.options import CaptionChoice, ReadOptions
 from cocu.storage.catalog.curations import CurationRecord
 from cocu.storage.catalog.datasets import DatasetRecord
 from cocu.storage.catalog.evaluations import EvaluationRecord
@@ -45,9 +48,27 @@ def upload(record: UploadRecord) -> models.Upload:
             "bytes": record.bytes,
             "sha256": record.sha256,
             "accepted": record.accepted,
+            **(record.reading or {}),
             "detail": record.error,
             "created_at": record.created_at,
         }
+    )
+
+
+def read_options(options: models.UploadOptions) -> ReadOptions:
+    """What a caller chose, as the readers take it."""
+    columns = Columns(
+        key=options.key_column,
+        image=options.image_column,
+        url=options.url_column,
+        caption=options.caption_column,
+    )
+    return ReadOptions(
+        format=None if options.format is None else Format(options.format),
+        captions=CaptionChoice(options.captions),
+        columns=columns,
+        short_side=options.short_side,
+        fetch=options.fetch,
     )
 
 

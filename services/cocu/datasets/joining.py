@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from cocu.datasets.caption_tables import (
+    BadTableError,
+    CaptionTable,
+    maybe_coco,
+    read_coco,
+    read_image_folder,
+)
 from cocu.datasets.captions import BadCaption, clean_caption
 from cocu.datasets.limits import Limits
 from cocu.datasets.members import (
@@ -20,24 +25,14 @@ from cocu.datasets.members import (
     UnreadableMemberError,
     sample_name,
 )
+from cocu.datasets.metadata import parse_metadata
+from cocu.datasets.options import ReadOptions
+from cocu.datasets.pairs import Pair, choose_captions, clean_captions
 from cocu.datasets.rejections import Reason, Rejection
-
-_DEEPEST_METADATA = 32
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image that nobody has looked at yet, its clean caption and its metadata."""
-
-    key: str
-    member: str
-    image: bytes
-    caption: str
-    metadata: dict[str, Any]
 
 
 def join(
-    open_members: Callable[[], Members], *, first_dot: bool, limits: Limits
+    open_members: Callable[[], Members], *, first_dot: bool, limits: Limits, options: ReadOptions
 ) -> Iterator[Pair | Rejection]:
     """Yield pairs in the order of the images, and rejections.
 
@@ -45,7 +40,7 @@ def join(
     per key and reason, and none for a sample that the end of a damaged archive cut in two: that is the
     tail's.
     """
-    texts = _Texts(first_dot, limits)
+    texts = _Texts(first_dot, limits, options)
     found = False
     for item in _chained(texts, open_members):
         found = True
@@ -64,9 +59,11 @@ def _chained(texts: _Texts, open_members: Callable[[], Members]) -> Iterator[Pai
 class _Texts:
     """First pass: what is small is kept, until its image comes."""
 
-    def __init__(self, first_dot: bool, limits: Limits) -> None:
+    def __init__(self, first_dot: bool, limits: Limits, options: ReadOptions) -> None:
         self.first_dot = first_dot
         self.limits = limits
+        self.options = options
+        self.tables: list[CaptionTable] = []
         self.captions: dict[str, str | BadCaption] = {}
         self.metadata: dict[str, bytes] = {}
         self.repeated: dict[str, str] = {}
@@ -84,11 +81,7 @@ class _Texts:
                     continue
                 named = sample_name(member.name, first_dot=self.first_dot)
                 self.last_key = named.key or self.last_key
-                if named.role is Role.ARCHIVE:
-                    yield Rejection(
-                        None, member.name, Reason.NESTED_ARCHIVE, "archives inside archives are not opened"
-                    )
-                self._keep(member, named)
+                yield from self._keep(member, named)
         except ArchiveEndsError as end:
             self.ending = Rejection(None, "", end.reason, end.detail)
 
@@ -96,17 +89,43 @@ class _Texts:
         """Whether a sample lacks something because the archive ends in its middle."""
         return self.ending is not None and key == self.last_key
 
-    def _keep(self, member: Member, named: SampleName) -> None:
-        if named.role is Role.CAPTION:
-            if named.key in self.captions:
-                self.repeated.setdefault(named.key, member.name)
-            else:
-                self.captions[named.key] = self._caption(member)
-        elif named.role is Role.METADATA and member.size <= self.limits.max_metadata_bytes:
-            try:
-                self.metadata.setdefault(named.key, self._counted(member.read()))
-            except UnreadableMemberError:
-                return  # the sample does without
+    def _keep(self, member: Member, named: SampleName) -> Iterator[Rejection]:
+        if named.role is Role.ARCHIVE:
+            detail = "archives inside archives are not opened"
+            yield Rejection(None, member.name, Reason.NESTED_ARCHIVE, detail)
+        elif named.role is Role.TABLE:
+            yield from self._keep_table(member)
+        elif named.role is Role.METADATA:
+            yield from self._keep_json(member, named.key)
+        elif named.role is Role.CAPTION and named.key in self.captions:
+            self.repeated.setdefault(named.key, member.name)
+        elif named.role is Role.CAPTION:
+            self.captions[named.key] = self._caption(member)
+
+    def _keep_json(self, member: Member, key: str) -> Iterator[Rejection]:
+        if member.size > self.limits.max_table_bytes:
+            return
+        try:
+            raw = member.read()
+            if maybe_coco(raw):
+                self.tables.append(read_coco(member.name, self._counted(raw)))
+            elif member.size <= self.limits.max_metadata_bytes:
+                self.metadata.setdefault(key, self._counted(raw))
+        except UnreadableMemberError:
+            return  # the sample does without
+        except BadTableError as error:
+            yield Rejection(None, member.name, Reason.BAD_TABLE, str(error))
+
+    def _keep_table(self, member: Member) -> Iterator[Rejection]:
+        if member.size > self.limits.max_table_bytes:
+            detail = f"{member.size} bytes; the limit is {self.limits.max_table_bytes}"
+            yield Rejection(None, member.name, Reason.BAD_TABLE, detail)
+            return
+        try:
+            raw = self._counted(member.read())
+            self.tables.append(read_image_folder(member.name, raw, self.options.columns, self.limits))
+        except (UnreadableMemberError, BadTableError) as error:
+            yield Rejection(None, member.name, Reason.BAD_TABLE, str(error))
 
     def _caption(self, member: Member) -> str | BadCaption:
         limit = self.limits.max_caption_bytes
@@ -162,11 +181,11 @@ class _Images:
             yield from self._repeated(key, member.name)
 
     def _pair(self, member: Member, key: str) -> Iterator[Pair | Rejection]:
-        metadata = _parsed(self._texts.metadata.pop(key, b""))
-        caption = self._caption(key, metadata)
-        if isinstance(caption, BadCaption):
-            if not (caption.reason is Reason.MISSING_CAPTION and self._texts.cut_off(key)):
-                yield Rejection(key, member.name, caption.reason, caption.detail)
+        metadata = parse_metadata(self._texts.metadata.pop(key, b""))
+        captions = self._captions(member.name, key, metadata)
+        if isinstance(captions, BadCaption):
+            if not (captions.reason is Reason.MISSING_CAPTION and self._texts.cut_off(key)):
+                yield Rejection(key, member.name, captions.reason, captions.detail)
             return
         limit = self._texts.limits.max_image_bytes
         if member.size > limit:
@@ -178,20 +197,44 @@ class _Images:
         except UnreadableMemberError as error:
             yield Rejection(key, member.name, Reason.UNREADABLE_MEMBER, str(error))
             return
-        yield Pair(key, member.name, image, caption, metadata)
+        yield from self._chosen(Pair(key, member.name, image, "", metadata), captions)
 
-    def _caption(self, key: str, metadata: dict[str, Any]) -> str | BadCaption:
-        """The sample's own .txt if it is good, else what its .json says, else what is wrong."""
-        caption = self._texts.captions.pop(key, None)
-        if isinstance(caption, str):
-            return caption
-        for field in ("caption", "text"):
-            if isinstance(metadata.get(field), str):
-                stated = clean_caption(metadata[field], limits=self._texts.limits)
-                if isinstance(stated, str) or caption is None:
-                    return stated
-        return caption or BadCaption(
-            Reason.MISSING_CAPTION, "no .txt of the same name, and no caption in a .json"
+    def _chosen(self, pair: Pair, captions: list[str]) -> Iterator[Pair | Rejection]:
+        limit = self._texts.limits.max_captions
+        if len(captions) > limit:
+            detail = f"{len(captions)} captions; the first {limit} are used"
+            yield Rejection(pair.key, pair.member, Reason.TOO_MANY_CAPTIONS, detail)
+        for key, caption in choose_captions(pair.key, captions[:limit], self._texts.options.captions):
+            if key != pair.key and key in self._seen:
+                yield from self._repeated(key, pair.member)
+            else:
+                self._seen.add(key)
+                yield replace(pair, key=key, caption=caption)
+
+    def _captions(self, member: str, key: str, metadata: dict[str, Any]) -> list[str] | BadCaption:
+        """What the sample's own .txt says if it is good, else a table, else its .json; else what is wrong.
+
+        Adds what a table says beside the caption to the metadata.
+        """
+        texts = self._texts
+        own = texts.captions.pop(key, None)
+        candidates: list[list[str]] = []
+        for table in texts.tables:
+            stated = table.take(member)
+            if stated is not None:
+                candidates.append(stated.captions)
+                metadata.update(stated.metadata)
+        if isinstance(own, str):
+            return [own]
+        candidates += [
+            [metadata[field]] for field in ("caption", "text") if isinstance(metadata.get(field), str)
+        ]
+        for raw in candidates:
+            captions = clean_captions(raw, texts.limits)
+            if isinstance(captions, list) or own is None:
+                return captions
+        return own or BadCaption(
+            Reason.MISSING_CAPTION, "no .txt of the same name, no table and no .json has a caption for it"
         )
 
     def _repeated(self, key: str, member: str) -> Iterator[Rejection]:
@@ -210,25 +253,9 @@ class _Images:
         for key in self._texts.captions:
             if key not in self._seen and not self._texts.cut_off(key):
                 yield Rejection(key, f"{key}.txt", Reason.MISSING_IMAGE, "a caption without an image")
-
-
-def _parsed(raw: bytes) -> dict[str, Any]:
-    """A JSON object of moderate depth; {} for anything else. Numbers that JSON does not have become null."""
-    try:
-        value = json.loads(raw, parse_constant=lambda _: None, parse_float=_finite)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) and _is_shallow(value, _DEEPEST_METADATA) else {}
-
-
-def _finite(digits: str) -> float | None:
-    value = float(digits)
-    return value if math.isfinite(value) else None
-
-
-def _is_shallow(value: object, depth: int) -> bool:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if not isinstance(value, list):
-        return True
-    return depth > 0 and all(_is_shallow(item, depth - 1) for item in value)
+        for table in self._texts.tables:
+            if table.unused:
+                detail = (
+                    f"{table.unused} of the {len(table.images)} images it captions are not in the archive"
+                )
+                yield Rejection(None, table.name, Reason.MISSING_IMAGE, detail)

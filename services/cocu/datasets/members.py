@@ -46,6 +46,7 @@ class Role(Enum):
     IMAGE = "image"
     CAPTION = "caption"
     METADATA = "metadata"
+    TABLE = "captions of many images"
     OTHER_IMAGE = "an image of a format that is not accepted"
     SECOND_IMAGE = "an image under a longer extension, such as a mask"
     ARCHIVE = "an archive"
@@ -56,6 +57,7 @@ _IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
 _OTHER_IMAGES = frozenset(
     {"gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jxl", "jp2", "svg", "ico", "ppm", "psd"}
 )
+_TABLES = frozenset({"metadata.jsonl", "metadata.csv"})
 _ARCHIVES = ("tar", "tgz", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "zip", "7z", "rar", "tbz2", "txz")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]|^[A-Za-z]:")
 
@@ -83,6 +85,8 @@ def sample_name(name: str, *, first_dot: bool) -> SampleName:
     extension = extension.lower()
     if base.lower().endswith(tuple(f".{archive}" for archive in _ARCHIVES)):
         return SampleName("", Role.ARCHIVE)
+    if base.lower() in _TABLES:
+        return SampleName("", Role.TABLE)
     if not stem:
         return SampleName("", Role.IGNORED)
     stem = stem.replace(".", "_")

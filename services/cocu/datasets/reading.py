@@ -8,44 +8,49 @@ all), in plain and in compressed ones, while memory holds the texts of one archi
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cocu.datasets.columns import Columns
 from cocu.datasets.folders import folder_members
-from cocu.datasets.images import BadImage, inspect_image
-from cocu.datasets.joining import Pair, join
+from cocu.datasets.formats import HEAD_BYTES, Format, detect_format
+from cocu.datasets.images import BadImage, inspect_image, shrink_image
+from cocu.datasets.joining import join
 from cocu.datasets.limits import DEFAULT_LIMITS, Limits
 from cocu.datasets.members import Members
-from cocu.datasets.rejections import Rejection
-from cocu.datasets.tars import BLOCK, is_tar, tar_members
+from cocu.datasets.options import DEFAULT_OPTIONS, ReadOptions
+from cocu.datasets.pairs import Link, Pair
+from cocu.datasets.parquet import open_parquet, parquet_items
+from cocu.datasets.rejections import Reason, Rejection
+from cocu.datasets.separated import open_separated, separated_links
+from cocu.datasets.tars import Compression, tar_members
 from cocu.datasets.zips import zip_members
-from cocu.errors import InvalidInputError
 
-HEAD_BYTES = 4096
-"""How much of a file `detect_format` wants to see."""
+Fetch = Callable[[str], bytes]
+"""The bytes behind a URL. Raises FetchFailedError, and nothing else, for one that cannot be had."""
+
+_COMPRESSIONS = {
+    Format.TAR: Compression.NONE,
+    Format.TAR_GZIP: Compression.GZIP,
+    Format.TAR_ZSTANDARD: Compression.ZSTANDARD,
+}
 
 
-class Format(StrEnum):
-    """The formats that `read_samples` accepts."""
-
-    TAR = "tar"
-    TAR_GZIP = "tar.gz"
-    ZIP = "zip"
-    FOLDER = "folder"
+class FetchFailedError(Exception):
+    """A URL did not give an image; says why."""
 
 
 @dataclass(frozen=True)
 class RawSample:
     """One image and its caption, checked: the image decodes within the limits, the caption is clean text.
 
-    image: the bytes as uploaded, unchanged. extension: jpg, png or webp, by content.
+    image: the bytes as uploaded, unchanged unless a short side was asked for. extension: jpg, png or webp,
+    by content.
     width, height: in pixels, as the picture is seen (EXIF rotation applied).
     sha256: 32 bytes, of `image`.
     metadata: the sample's .json, {} without one.
@@ -61,76 +66,107 @@ class RawSample:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def detect_format(head: bytes, name: str = "") -> Format:
-    """State the format of a file by its first bytes (`HEAD_BYTES` of them); the name is for the message only.
+@dataclass(frozen=True)
+class Reading:
+    """An opened file or folder.
 
-    Raises InvalidInputError, naming the accepted formats, for anything else.
+    format: as detected or as asked for. columns: of a table, which of its columns is what.
     """
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return Format.ZIP
-    if is_tar(head):
-        return Format.TAR
-    if head.startswith(b"\x1f\x8b"):
-        try:
-            unpacked = zlib.decompressobj(wbits=31).decompress(head, BLOCK)
-        except zlib.error:
-            unpacked = b"\xff" * BLOCK
-        if is_tar(unpacked) or len(unpacked) < BLOCK:
-            return Format.TAR_GZIP
-    what = f"{name!r} begins" if name else "the file begins"
-    raise InvalidInputError(
-        f"{what} with {head[:16]!r} and is none of the accepted formats: "
-        "a tar (plain or gzipped) or a zip of images (.jpg, .png, .webp) and captions (.txt) of the "
-        "same names"
-    )
+
+    format: Format
+    columns: Columns
+    _found: Iterator[Pair | Link | Rejection]
+    _options: ReadOptions
+    _limits: Limits
+
+    def samples(self, *, threads: int = 1, fetch: Fetch | None = None) -> Iterator[RawSample | Rejection]:
+        """Yield samples and rejections, once; see `read_samples`."""
+
+        def check(item: Pair | Link | Rejection) -> RawSample | Rejection:
+            if isinstance(item, Link):
+                item = _fetched(item, fetch)
+            return _checked(item, self._limits, self._options.short_side)
+
+        yield from _in_order(self._found, check, threads)
+
+
+@contextmanager
+def open_reading(
+    source: Path | BinaryIO, *, options: ReadOptions = DEFAULT_OPTIONS, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[Reading]:
+    """Open a file (path or seekable binary file) or a folder and state what it is.
+
+    Raises InvalidInputError when the format is none of the accepted, or a table lacks the needed columns.
+    """
+    with ExitStack() as stack:
+        if isinstance(source, Path) and source.is_dir():
+            found = _joined(lambda: folder_members(source, limits), Format.FOLDER, limits, options)
+            yield Reading(Format.FOLDER, Columns(), found, options, limits)
+            return
+        file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+        file.seek(0)
+        name = str(getattr(file, "name", ""))
+        format = options.format or detect_format(file.read(HEAD_BYTES), name, options.columns)
+        if format is Format.PARQUET:
+            table = open_parquet(file, options)
+            found, columns = parquet_items(table, file.seek(0, 2), limits, options), table.columns
+        elif format in (Format.CSV, Format.TSV):
+            separated = open_separated(file, format, options)
+            found, columns = separated_links(separated, limits, options), separated.columns
+        else:
+            found, columns = _joined(_opener(file, format, limits), format, limits, options), Columns()
+        yield Reading(format, columns, found, options, limits)
 
 
 def read_samples(
     source: Path | BinaryIO,
     *,
-    format: Format | None = None,
+    options: ReadOptions = DEFAULT_OPTIONS,
     limits: Limits = DEFAULT_LIMITS,
     threads: int = 1,
+    fetch: Fetch | None = None,
 ) -> Iterator[RawSample | Rejection]:
     """Yield samples and rejections of a file (path or seekable binary file) or a folder.
 
-    Samples come in the order of their images, whatever `threads` (which check images in parallel). Of several
-    samples with one key the first counts. A caption is the sample's .txt, or without a good one the
-    `caption` or `text` of its .json. An archive that is cut off, damaged or beyond a limit gives the
-    samples before that point and one rejection without a key for the rest.
+    Samples come in the order of their images, whatever `threads` (which check images, and fetch those given
+    by URL, in parallel). Of several images of an archive with one key the first counts; rows of a
+    table come as they are. In archives a caption is the
+    sample's .txt, or without a good one what a table of captions says (see `caption_tables`), or the
+    `caption` or `text` of its .json. An archive that is cut off, damaged or beyond a limit gives the samples
+    before that point and one rejection without a key for the rest.
 
-    Raises InvalidInputError when the format is none of the accepted; bad contents are rejections.
+    Raises InvalidInputError as `open_reading` does; bad contents are rejections.
     """
-    with ExitStack() as stack:
-        if isinstance(source, Path) and source.is_dir():
-            format = Format.FOLDER
-        elif isinstance(source, Path):
-            source = stack.enter_context(source.open("rb"))
-        if format is None and not isinstance(source, Path):
-            source.seek(0)
-            format = detect_format(source.read(HEAD_BYTES), str(getattr(source, "name", "")))
-        pairs = join(
-            _opener(source, format, limits),
-            first_dot=format in (Format.TAR, Format.TAR_GZIP),
-            limits=limits,
-        )
-        yield from _in_order(pairs, lambda item: _checked(item, limits), threads)
+    with open_reading(source, options=options, limits=limits) as reading:
+        yield from reading.samples(threads=threads, fetch=fetch)
 
 
-def _opener(source: Path | BinaryIO, format: Format | None, limits: Limits) -> Callable[[], Members]:
-    if isinstance(source, Path):
-        return lambda: folder_members(source, limits)
+def _joined(
+    opener: Callable[[], Members], format: Format, limits: Limits, options: ReadOptions
+) -> Iterator[Pair | Link | Rejection]:
+    return join(opener, first_dot=format in _COMPRESSIONS, limits=limits, options=options)
+
+
+def _opener(file: BinaryIO, format: Format, limits: Limits) -> Callable[[], Members]:
     if format is Format.ZIP:
-        return lambda: zip_members(source, limits)
-    return lambda: tar_members(source, limits, compressed=format is Format.TAR_GZIP)
+        return lambda: zip_members(file, limits)
+    return lambda: tar_members(file, limits, compression=_COMPRESSIONS[format])
 
 
+def _fetched(link: Link, fetch: Fetch | None) -> Pair | Rejection:
+    if fetch is None:
+        return Rejection(link.key, link.url, Reason.FETCH_NOT_ASKED, "the image is given by URL alone")
+    try:
+        return Pair(link.key, link.url, fetch(link.url), link.caption, link.metadata)
+    except FetchFailedError as error:
+        return Rejection(link.key, link.url, Reason.FETCH_FAILED, str(error))
+
+
+_Found = Pair | Link | Rejection
 _Item = RawSample | Rejection
 
 
-def _in_order(
-    items: Iterable[Pair | Rejection], check: Callable[[Pair | Rejection], _Item], threads: int
-) -> Iterator[_Item]:
+def _in_order(items: Iterable[_Found], check: Callable[[_Found], _Item], threads: int) -> Iterator[_Item]:
     """Map in parallel, in order, with at most a few items per thread in memory."""
     if threads <= 1:
         yield from map(check, items)
@@ -145,19 +181,22 @@ def _in_order(
             yield waiting.popleft().result()
 
 
-def _checked(item: Pair | Rejection, limits: Limits) -> RawSample | Rejection:
+def _checked(item: Pair | Rejection, limits: Limits, short_side: int | None) -> RawSample | Rejection:
     if isinstance(item, Rejection):
         return item
     facts = inspect_image(item.image, limits=limits)
     if isinstance(facts, BadImage):
         return Rejection(item.key, item.member, facts.reason, facts.detail)
+    image = item.image
+    if short_side is not None and min(facts.width, facts.height) > short_side:
+        image, facts = shrink_image(image, short_side=short_side)
     return RawSample(
         key=item.key,
-        image=item.image,
+        image=image,
         caption=item.caption,
         extension=facts.extension,
         width=facts.width,
         height=facts.height,
-        sha256=hashlib.sha256(item.image).digest(),
+        sha256=hashlib.sha256(image).digest(),
         metadata=item.metadata,
     )

@@ -23,6 +23,12 @@ class Reason(StrEnum):
     CAPTION_TOO_LONG = "caption_too_long"
 
     MISSING_IMAGE = "missing_image"
+    NOT_DOWNLOADED = "not_downloaded"
+    FETCH_NOT_ASKED = "fetch_not_asked"
+    FETCH_FAILED = "fetch_failed"
+    TOO_MANY_CAPTIONS = "too_many_captions"
+    BAD_ROW = "bad_row"
+    BAD_TABLE = "bad_table"
     DUPLICATE_KEY = "duplicate_key"
 
     UNSAFE_NAME = "unsafe_name"
@@ -38,6 +44,7 @@ class Reason(StrEnum):
     DECOMPRESSED_TOO_LARGE = "decompressed_too_large"
     COMPRESSION_RATIO = "compression_ratio"
     TEXTS_TOO_LARGE = "texts_too_large"
+    TOO_MANY_ROWS = "too_many_rows"
     NO_SAMPLES = "no_samples"
 
 
@@ -54,6 +61,12 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.EMPTY_CAPTION: "The caption holds nothing but white space.",
     Reason.CAPTION_TOO_LONG: "The caption has more bytes than the limit.",
     Reason.MISSING_IMAGE: "The caption has no image.",
+    Reason.NOT_DOWNLOADED: "The table says that its maker could not download the image.",
+    Reason.FETCH_NOT_ASKED: "The images are given by URL, and fetching them was not asked for.",
+    Reason.FETCH_FAILED: "The image could not be fetched from its URL.",
+    Reason.TOO_MANY_CAPTIONS: "The image has more captions than the limit; the first ones are used.",
+    Reason.BAD_ROW: "The row lacks a value, or holds one of the wrong kind.",
+    Reason.BAD_TABLE: "The table of captions cannot be read.",
     Reason.DUPLICATE_KEY: "An earlier sample has the same key; the earlier one is kept.",
     Reason.UNSAFE_NAME: "The member's name is absolute, climbs with '..' or holds control characters.",
     Reason.NAME_TOO_LONG: "The member's name is longer than the limit.",
@@ -67,6 +80,7 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.DECOMPRESSED_TOO_LARGE: "The archive unpacks to more bytes than the limit; the rest was not read.",
     Reason.COMPRESSION_RATIO: "The archive unpacks to too many times its size; the rest was not read.",
     Reason.TEXTS_TOO_LARGE: "Captions and metadata together exceed the limit; the rest was not read.",
+    Reason.TOO_MANY_ROWS: "The table has more rows than the limit; the rest was not read.",
     Reason.NO_SAMPLES: "There is not one image in it.",
 }
 

@@ -1,4 +1,4 @@
-"""Tar archives, plain or gzipped, member by member.
+"""Tar archives, plain or compressed, member by member.
 
 A reader of our own instead of the standard library's, because that one ends silently at a damaged header or a
 missing end, keeps every header in memory, reads extended headers of any size and recurses over chains of
@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import BinaryIO
+
+import pyarrow as pa
 
 from cocu.datasets.limits import Limits
 from cocu.datasets.members import ArchiveEndsError, Member, Members, check_name
@@ -20,7 +24,7 @@ BLOCK = 512
 _EMPTY_BLOCK = bytes(BLOCK)
 _PIECE = 1 << 20
 _LONGEST_EXTENDED_HEADER = 1 << 20
-_UNSUSPICIOUS = 16 << 20
+UNSUSPICIOUS = 16 << 20
 """Decompressed bytes up to which any ratio is fine: an archive of tiny files is mostly padding."""
 
 _REGULAR = (b"0", b"\0", b"7")
@@ -28,13 +32,21 @@ _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 _KINDS = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe"}
 
 
-def tar_members(file: BinaryIO, limits: Limits, *, compressed: bool) -> Members:
+class Compression(Enum):
+    """How a tar may be compressed."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTANDARD = "zstandard"
+
+
+def tar_members(file: BinaryIO, limits: Limits, *, compression: Compression = Compression.NONE) -> Members:
     """Yield the regular files of a tar, and a rejection for everything else but folders.
 
     Raises ArchiveEndsError where the archive is cut off, damaged or beyond a limit.
     """
     file.seek(0)
-    stream = _Gzip(file, limits) if compressed else _Plain(file, limits)
+    stream = _STREAMS[compression](file, limits)
     extended = _Extended()
     for _ in range(limits.max_entries):
         header = _next_header(stream)
@@ -253,10 +265,25 @@ class _Plain(_Stream):
         self._count(size)
 
 
-class _Gzip(_Stream):
+class _Compressed(_Stream):
+    """Counts also against what was read of the compressed file."""
+
     def __init__(self, file: BinaryIO, limits: Limits) -> None:
         super().__init__(limits)
         self._compressed = file
+
+    def _count(self, size: int) -> None:
+        super()._count(size)
+        allowed = self._limits.max_compression_ratio * self._compressed.tell()
+        if self.position > max(UNSUSPICIOUS, allowed):
+            raise ArchiveEndsError(
+                Reason.COMPRESSION_RATIO, f"more than {self._limits.max_compression_ratio:g} times its size"
+            )
+
+
+class _Gzip(_Compressed):
+    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+        super().__init__(file, limits)
         self._file = gzip.GzipFile(fileobj=file, mode="rb")
 
     def _read(self, size: int) -> bytes:
@@ -267,10 +294,36 @@ class _Gzip(_Stream):
         except (gzip.BadGzipFile, zlib.error) as error:
             raise ArchiveEndsError(Reason.CORRUPT_ARCHIVE, f"the gzip stream is damaged ({error})") from error
 
-    def _count(self, size: int) -> None:
-        super()._count(size)
-        allowed = self._limits.max_compression_ratio * self._compressed.tell()
-        if self.position > max(_UNSUSPICIOUS, allowed):
-            raise ArchiveEndsError(
-                Reason.COMPRESSION_RATIO, f"more than {self._limits.max_compression_ratio:g} times its size"
-            )
+
+class _Lent:
+    """A file that Arrow may read but not close."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+
+    def close(self) -> None:
+        pass
+
+
+class _Zstandard(_Compressed):
+    """Arrow's decoder, which refuses windows beyond 128 MiB: the most memory a stream can ask for."""
+
+    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+        super().__init__(file, limits)
+        self._file = pa.CompressedInputStream(pa.PythonFile(_Lent(file), "r"), "zstd")
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return bytes(self._file.read(size))
+        except OSError as error:
+            reason = Reason.TRUNCATED_ARCHIVE if "runcated" in str(error) else Reason.CORRUPT_ARCHIVE
+            raise ArchiveEndsError(reason, f"the zstandard stream is damaged ({error})") from error
+
+
+_STREAMS: dict[Compression, Callable[[BinaryIO, Limits], _Stream]] = {
+    Compression.NONE: _Plain,
+    Compression.GZIP: _Gzip,
+    Compression.ZSTANDARD: _Zstandard,
+}

@@ -9,7 +9,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import IO
 
-from cocu.datasets.reading import Format, RawSample, read_samples
+from cocu.datasets.options import ReadOptions
+from cocu.datasets.reading import RawSample, open_reading
 from cocu.datasets.rejections import Reason, Rejection
 from cocu.datasets.shards import write_shard
 from cocu.errors import NotFoundError
@@ -48,15 +49,13 @@ def _ingest(lease: Lease, upload: UploadRecord) -> None:
     if upload.object_path is None:
         raise NotFoundError(f"the file of upload {upload.name!r} is gone; send it again")
     rejected: list[NewRejection] = []
-    found = read_samples(
-        platform.objects.local_path(upload.object_path),
-        format=None if upload.format == "auto" else Format(upload.format),
-        limits=platform.limits,
-    )
-    accepted = _accepted(lease, upload, found, rejected)
     shards: list[NewShard] = []
-    while (shard := _write_shard(platform, upload, accepted, number=len(shards))) is not None:
-        shards.append(shard)
+    file = platform.objects.local_path(upload.object_path)
+    options = ReadOptions.from_json(upload.options)
+    with open_reading(file, options=options, limits=platform.limits) as reading:
+        accepted = _accepted(lease, upload, reading.samples(), rejected)
+        while (shard := _write_shard(platform, upload, accepted, number=len(shards))) is not None:
+            shards.append(shard)
     planned = samples.ingested(
         platform.catalog,
         chunk_id=lease.chunk.id,
@@ -64,6 +63,7 @@ def _ingest(lease: Lease, upload: UploadRecord) -> None:
         upload_id=upload.id,
         shards=shards,
         rejected=rejected,
+        reading={"format": str(reading.format), "columns": reading.columns.stated()},
     )
     platform.enqueue(planned)
 

@@ -110,7 +110,7 @@ def test_foreign_keys_are_kept(catalog: Catalog) -> None:
         "tenant": TENANT,
         "dataset_id": "nowhere",
         "name": "u",
-        "format": "",
+        "options": {},
         "state": "failed",
     }
 

@@ -12,7 +12,17 @@ from cocu.client.models.curations import (
     Parameters,
     StageProgress,
 )
-from cocu.client.models.datasets import Dataset, DatasetCreate, Rejection, Report, Sample, Upload, UploadState
+from cocu.client.models.datasets import (
+    Dataset,
+    DatasetCreate,
+    Rejection,
+    Report,
+    Sample,
+    Upload,
+    UploadFormat,
+    UploadOptions,
+    UploadState,
+)
 from cocu.client.models.evaluations import (
     CocoAnnotation,
     CocoCategory,
@@ -68,6 +78,8 @@ __all__ = [
     "Sample",
     "StageProgress",
     "Upload",
+    "UploadFormat",
+    "UploadOptions",
     "UploadState",
     "Vocabulary",
     "VocabularyCreate",

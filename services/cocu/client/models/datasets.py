@@ -35,10 +35,36 @@ class Dataset(Answer):
     bytes: int = 0
 
 
+UploadFormat = Literal["tar", "tar.gz", "tar.zst", "zip", "parquet", "csv", "tsv"]
+
+
+class UploadOptions(Request):
+    """How an upload is to be read; nothing needs to be said where the usual is right.
+
+    format: detected where it is not given. captions: which ones of an image that has several become samples:
+    the first, one drawn by the sample's key, or all (with keys `key-0`, `key-1`, …). key_column,
+    image_column, url_column, caption_column: of Parquet, CSV and TSV, where they do not have usual names; of
+    a CSV or TSV without a header their numbers, from 0 on. short_side: pictures whose shorter side has more
+    pixels are made this small and written as JPEG of quality 90; without it images are kept byte by byte.
+    fetch: images that are given by URL alone are fetched.
+    """
+
+    format: UploadFormat | None = None
+    captions: Literal["first", "random", "all"] = "first"
+    key_column: str | None = Field(default=None, max_length=200)
+    image_column: str | None = Field(default=None, max_length=200)
+    url_column: str | None = Field(default=None, max_length=200)
+    caption_column: str | None = Field(default=None, max_length=200)
+    short_side: int | None = Field(default=None, ge=16, le=8192, examples=[256])
+    fetch: bool = False
+
+
 class Upload(Answer):
     """One file put into a dataset; `sha256` (hex) and `bytes` are those of the whole file.
 
     `ordinal` orders the uploads of a dataset: of two samples with one key, that of the earlier upload stays.
+    `format` and, of a table, `columns` (by role: key, image, url, caption) are what the file turned out to
+    be, once it is read.
     """
 
     name: str
@@ -48,6 +74,8 @@ class Upload(Answer):
     bytes: int | None = None
     sha256: str | None = None
     accepted: int = 0
+    format: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
     detail: str | None = None
     created_at: datetime
 

@@ -100,7 +100,10 @@ class Upload(Base):
     tenant: Mapped[str] = mapped_column(Name)
     dataset_id: Mapped[str] = mapped_column(Id, ForeignKey("datasets.id"))
     name: Mapped[str] = mapped_column(Name)
-    format: Mapped[str] = mapped_column(Name)
+    options: Mapped[dict[str, Any]]
+    """How its sender wants it read."""
+    reading: Mapped[dict[str, Any] | None]
+    """What it turned out to be: its format and, of a table, its columns."""
     state: Mapped[str] = mapped_column(State)
     ordinal: Mapped[int | None]
     object_path: Mapped[str | None]

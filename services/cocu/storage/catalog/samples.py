@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -137,8 +137,9 @@ def ingested(
     upload_id: str,
     shards: Sequence[NewShard],
     rejected: Sequence[rejections.NewRejection],
+    reading: Mapping[str, Any] | None = None,
 ) -> list[chunks.Planned]:
-    """The upload has become these shards; returns what to enqueue.
+    """The upload has become these shards; returns what to enqueue. reading: what its file turned out to be.
 
     The earlier upload owns a key, whichever was ingested first. So when a later upload has one of these keys,
     it is ingested again (its chunk is returned); when an earlier one has got a key meanwhile, this one is.
@@ -172,7 +173,11 @@ def ingested(
             update(models.Upload)
             .where(models.Upload.id == upload_id)
             .values(
-                state=UploadState.INGESTED, accepted=len(keys), error=None, finished_at=database_seconds()
+                state=UploadState.INGESTED,
+                accepted=len(keys),
+                error=None,
+                reading=None if reading is None else dict(reading),
+                finished_at=database_seconds(),
             )
         )
         chunks.close(connection, chunk_id=chunk_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -17,13 +19,17 @@ from cocu.storage.catalog.states import DatasetState, Stage, UploadState
 
 @dataclass(frozen=True)
 class UploadRecord:
-    """One file sent in. `ordinal` is its place in the dataset, given when it is complete."""
+    """One file sent in. `ordinal` is its place in the dataset, given when it is complete.
+
+    options: how its sender wants it read. reading: what it turned out to be, once it is ingested.
+    """
 
     id: str
     tenant: str
     dataset_id: str
     name: str
-    format: str
+    options: dict[str, Any]
+    reading: dict[str, Any] | None
     state: str
     ordinal: int | None
     object_path: str | None
@@ -39,19 +45,21 @@ class UploadRecord:
 
 
 def register(
-    catalog: Catalog, *, tenant: str, dataset_id: str, name: str, format: str = "auto"
+    catalog: Catalog, *, tenant: str, dataset_id: str, name: str, options: Mapping[str, Any] | None = None
 ) -> UploadRecord:
     """The upload of this name: a new one, or the one there is (sent again: compare its hash in `receive`).
 
-    A failed upload of this name starts over. Raises NotFoundError when the tenant has no such dataset.
+    options: how to read it. A failed upload of this name starts over. Raises NotFoundError when the tenant
+    has no such dataset, ConflictError when the upload has arrived to be read with other options.
     """
+    wanted = dict(options or {})
     with catalog.write() as connection:
         _require_dataset(connection, tenant=tenant, dataset_id=dataset_id)
         found = _find(connection, dataset_id=dataset_id, name=name)
         if found is not None and found.state == UploadState.FAILED:
             again = {
                 "state": UploadState.RECEIVING,
-                "format": format,
+                "options": wanted,
                 "error": None,
                 "ordinal": None,
                 "sha256": None,
@@ -59,13 +67,15 @@ def register(
                 "source": None,
             }
             connection.execute(update(models.Upload).where(models.Upload.id == found.id).values(again))
+        elif found is not None and found.options != wanted:
+            _change_options(connection, found, wanted)
         elif found is None:
             values = {
                 "id": new_id(),
                 "tenant": tenant,
                 "dataset_id": dataset_id,
                 "name": name,
-                "format": format,
+                "options": wanted,
             }
             connection.execute(insert(models.Upload).values(**values, state=UploadState.RECEIVING))
         record = _find(connection, dataset_id=dataset_id, name=name)
@@ -215,6 +225,14 @@ def forget_object(catalog: Catalog, *, upload_id: str) -> None:
 def _find(connection: Connection, *, dataset_id: str, name: str) -> UploadRecord | None:
     where = (models.Upload.dataset_id == dataset_id, models.Upload.name == name)
     return fetch_one(connection, UploadRecord, select_record(UploadRecord, models.Upload).where(*where))
+
+
+def _change_options(connection: Connection, found: UploadRecord, options: dict[str, Any]) -> None:
+    if found.state != UploadState.RECEIVING:
+        raise ConflictError(
+            f"upload {found.name!r} was read with other options; send the file under another name"
+        )
+    connection.execute(update(models.Upload).where(models.Upload.id == found.id).values(options=options))
 
 
 def _require_dataset(connection: Connection, *, tenant: str, dataset_id: str) -> None:
