@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 import cocu
-from cocu.cli import archive, curate, dataset, demo, encoder, evaluate, scenes, serve, vocabulary
+from cocu.cli import archive, batches, curate, dataset, demo, encoder, evaluate, scenes, serve, vocabulary
 from cocu.cli.failures import FORESEEN, explained
 from cocu.cli.output import errors
 
@@ -49,6 +49,7 @@ app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(archive.app, name="archive")
+app.add_typer(batches.app, name="batches")
 app.add_typer(vocabulary.app, name="vocabulary")
 app.add_typer(encoder.app, name="encoder")
 app.add_typer(scenes.app, name="scenes")

@@ -1,5 +1,6 @@
 """The typed HTTP client and the wire models it shares with the API."""
 
+from cocu.client.batches import Batch, BatchRequest
 from cocu.client.client import CocuClient
 from cocu.client.curations import read_labels
 from cocu.client.exceptions import (
@@ -20,6 +21,8 @@ from cocu.client.exceptions import (
 
 __all__ = [
     "BadRequestError",
+    "Batch",
+    "BatchRequest",
     "ClientError",
     "CocuClient",
     "ConflictError",

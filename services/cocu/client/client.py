@@ -6,6 +6,7 @@ from types import TracebackType
 
 import httpx
 
+from cocu.client.batches import Batches
 from cocu.client.curations import Archives, Curations, Evaluations
 from cocu.client.datasets import Datasets
 from cocu.client.models import Health
@@ -45,6 +46,7 @@ class CocuClient:
         self.encoders = Encoders(self._transport)
         self.curations = Curations(self._transport)
         self.archives = Archives(self._transport)
+        self.batches = Batches(self._transport)
         self.evaluations = Evaluations(self._transport)
 
     def health(self) -> Health:
