@@ -26,6 +26,7 @@ from cocu.storage import paths
 from cocu.storage.catalog import Catalog, vocabularies
 from cocu.storage.catalog.records import Page
 from cocu.storage.catalog.vocabularies import VocabularyRecord
+from cocu.storage.growing import GrowingFiles
 from cocu.storage.objects import ObjectStore
 from cocu.storage.vectors import Vectors
 
@@ -40,6 +41,7 @@ class Platform:
         self.settings = settings
         self.catalog = catalog
         self.objects = objects
+        self.growing = GrowingFiles(objects)
         self.encoders = Encoders(Path(settings.encoders_url))
         self.vocabularies = Vocabularies(catalog, objects)
         self._opening = threading.Lock()

@@ -20,7 +20,7 @@ def _platform(request: Request) -> Platform:
     return platform
 
 
-def tenant() -> str:
+def tenant(request: Request) -> str:
     """Whose data a request sees. Every route that touches data asks for it; API keys will decide it here."""
     return DEFAULT_TENANT
 
@@ -54,3 +54,4 @@ DatasetId = _IdPath
 CurationId = _IdPath
 VocabularyId = _IdPath
 EvaluationId = _IdPath
+ResumableId = _IdPath

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Response
 
 from cocu.client.models import Problem
 
-METHODS = ("get", "put", "post", "delete")
+METHODS = ("get", "put", "post", "patch", "head", "options", "delete")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color:
 #1b1f24; } nav a { margin-right: 1rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d0d7de;

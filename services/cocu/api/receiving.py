@@ -9,10 +9,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from cocu.errors import CocuError
+from cocu.errors import CocuError, LimitExceededError
 from cocu.platform import Platform
 from cocu.storage import paths
-from cocu.storage.catalog import uploads
+from cocu.storage.catalog import quotas, uploads
 from cocu.storage.catalog.records import new_id
 from cocu.storage.catalog.uploads import UploadRecord
 from cocu.storage.objects import StoredObject
@@ -34,13 +34,21 @@ async def receive(
     name: str,
     chunks: AsyncIterable[bytes],
     sha256: str | None,
+    length: int | None = None,
 ) -> Received:
-    """Store a stream as an upload and plan its ingest.
+    """Store a stream, of `length` bytes where that is known, as an upload and plan its ingest.
 
     Nothing stays of a stream that breaks off, is too large or does not have this SHA-256 (hex). Raises
     BadRequestError for the first and last, LimitExceededError, ConflictError where other content has this
     name.
     """
+    await run_in_threadpool(
+        quotas.check_room,
+        platform.catalog,
+        tenant=tenant,
+        size=length or 0,
+        limit=platform.settings.max_tenant_bytes,
+    )
     announced = await run_in_threadpool(
         uploads.register, platform.catalog, tenant=tenant, dataset_id=dataset, name=name
     )
@@ -56,10 +64,34 @@ async def receive(
             uploads.fail, platform.catalog, tenant=tenant, upload_id=announced.id, error=reason
         )
         raise
-    return await run_in_threadpool(_received, platform, tenant, announced.id, stored)
+    try:
+        return await run_in_threadpool(
+            register,
+            platform,
+            tenant=tenant,
+            upload_id=announced.id,
+            stored=stored,
+            max_tenant_bytes=platform.settings.max_tenant_bytes,
+        )
+    except LimitExceededError as error:
+        await run_in_threadpool(
+            uploads.fail, platform.catalog, tenant=tenant, upload_id=announced.id, error=str(error)
+        )
+        raise
 
 
-def _received(platform: Platform, tenant: str, upload_id: str, stored: StoredObject) -> Received:
+def register(
+    platform: Platform,
+    *,
+    tenant: str,
+    upload_id: str,
+    stored: StoredObject,
+    max_tenant_bytes: int | None = None,
+) -> Received:
+    """Make a stored object the file of an upload, and plan its ingest; deletes one that is not needed.
+
+    Raises ConflictError where other content has the upload's name, LimitExceededError.
+    """
     try:
         upload, planned = uploads.receive(
             platform.catalog,
@@ -68,11 +100,14 @@ def _received(platform: Platform, tenant: str, upload_id: str, stored: StoredObj
             object_path=stored.path,
             size=stored.size,
             sha256=stored.sha256,
+            max_tenant_bytes=max_tenant_bytes,
         )
     except CocuError:
         platform.objects.delete(stored.path)
         raise
     if not planned:
+        if upload.object_path == stored.path:  # the very same object, told of twice
+            return Received(upload=upload, new=False)
         platform.objects.delete(stored.path)
         return Received(upload=upload, new=False)
     platform.enqueue(planned)

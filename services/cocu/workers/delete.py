@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cocu.errors import ConflictError
 from cocu.storage import paths
-from cocu.storage.catalog import chunks, datasets
+from cocu.storage.catalog import chunks, datasets, resumables
 from cocu.workers.leases import Lease
 
 
@@ -16,6 +16,8 @@ def run(lease: Lease) -> None:
     for curation_id in datasets.curations_of(platform.catalog, dataset_id=dataset_id):
         platform.objects.delete_prefix(paths.curation(curation_id))
         lease.advance()
+    for token in resumables.of_dataset(platform.catalog, dataset_id=dataset_id):
+        platform.growing.discard(token)
     platform.objects.delete_prefix(paths.dataset(dataset_id))
     platform.vectors.delete_dataset(tenant=lease.chunk.tenant, dataset=dataset_id)
     datasets.finish_deletion(platform.catalog, dataset_id=dataset_id)

@@ -1,4 +1,7 @@
-"""The sweeper: what no worker holds and no message announces is put into the queue again."""
+"""The sweeper: what no worker holds and no message announces is put into the queue again.
+
+It also ends what has outlived its time: resumable uploads, and answers kept by idempotency key.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from cocu.errors import UnavailableError
 from cocu.platform import Platform
-from cocu.storage.catalog import chunks
+from cocu.storage.catalog import chunks, idempotency, resumables
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +43,9 @@ class Sweeper:
     def _sweep(self) -> None:
         try:
             self._platform.enqueue(chunks.sweep(self._platform.catalog))
+            for token in resumables.expire(self._platform.catalog):
+                self._platform.growing.discard(token)
+            idempotency.forget_expired(self._platform.catalog)
         except (OperationalError, UnavailableError, OSError) as error:
             # The database or the broker is away; the next look may find it back.
             logger.warning("could not sweep: %s", error)

@@ -8,6 +8,7 @@ from cocu.api.routes import (
     encoders,
     evaluations,
     health,
+    resumables,
     samples,
     uploads,
     vocabularies,
@@ -16,6 +17,7 @@ from cocu.api.routes import (
 ROUTERS = (
     datasets.router,
     uploads.router,
+    resumables.router,
     samples.router,
     vocabularies.router,
     encoders.router,

@@ -13,13 +13,14 @@ from starlette.concurrency import run_in_threadpool
 
 from cocu.api import caching, starting, views
 from cocu.api.dependencies import CurationId, DatasetId, PlatformOf, Tenant
+from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, page, position
 from cocu.api.problems import BadRequestError
 from cocu.client import models
 from cocu.platform import Platform
 from cocu.storage.catalog import curations, datasets, events, progress
 
-router = APIRouter(tags=["curations"])
+router = APIRouter(tags=["curations"], route_class=IdempotentRoute)
 
 POLL_SECONDS = 0.3
 RETRY_AFTER = "1"

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from cocu.api import views
 from cocu.api.dependencies import DatasetId, PlatformOf, Tenant
+from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, page, position
 from cocu.client import models
 from cocu.platform import Platform
@@ -16,7 +17,7 @@ from cocu.storage.catalog import datasets, rejections, uploads
 from cocu.storage.catalog.states import UploadState
 from cocu.storage.catalog.uploads import UploadRecord
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=IdempotentRoute)
 
 
 @router.post("", status_code=201)

@@ -6,11 +6,14 @@ from fastapi import APIRouter, Response
 
 from cocu.api import evaluating, views
 from cocu.api.dependencies import ArchivesOf, CurationId, EvaluationId, PlatformOf, SamplesOf, Tenant
+from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, page, position
 from cocu.client import models
 from cocu.storage.catalog import curations, evaluations
 
-router = APIRouter(prefix="/v1/curations/{curation}/evaluations", tags=["evaluations"])
+router = APIRouter(
+    prefix="/v1/curations/{curation}/evaluations", tags=["evaluations"], route_class=IdempotentRoute
+)
 
 
 @router.post("", status_code=201)

@@ -10,6 +10,7 @@ from cocu.api import receiving, views
 from cocu.api.dependencies import DatasetId, PlatformOf, Tenant
 from cocu.api.digests import expected_sha256
 from cocu.api.pages import Cursor, Limit, page, position
+from cocu.api.routes import resumables
 from cocu.client import models
 from cocu.storage.catalog import datasets, uploads
 
@@ -18,8 +19,8 @@ router = APIRouter(prefix="/v1/datasets/{dataset}/uploads", tags=["uploads"])
 UploadName = Annotated[
     str,
     Path(
-        max_length=200,
-        pattern=r"^[\w][\w .()+,=@-]*$",
+        max_length=resumables.NAME_LENGTH,
+        pattern=resumables.NAME_PATTERN,
         description="Name of the file: letters, digits, spaces and ._-()+,=@, not starting with a dot.",
     ),
 ]
@@ -50,8 +51,15 @@ async def put_upload(
     content had.
     """
     expected = expected_sha256(content_digest)
+    length = request.headers.get("content-length", "")
     received = await receiving.receive(
-        platform, tenant=tenant, dataset=dataset, name=name, chunks=request.stream(), sha256=expected
+        platform,
+        tenant=tenant,
+        dataset=dataset,
+        name=name,
+        chunks=request.stream(),
+        sha256=expected,
+        length=int(length) if length.isdigit() else None,
     )
     response.status_code = 201 if received.new else 200
     return views.upload(received.upload)

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Response
 
 from cocu.api import views, vocabularies
 from cocu.api.dependencies import PlatformOf, SamplesOf, Tenant, VocabularyId
+from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, page, position
 from cocu.client import models
 from cocu.curation import class_names
 from cocu.curation.vocabulary import overlap
 from cocu.storage.catalog.records import Page
 
-router = APIRouter(prefix="/v1/vocabularies", tags=["vocabularies"])
+router = APIRouter(prefix="/v1/vocabularies", tags=["vocabularies"], route_class=IdempotentRoute)
 
 MOST_PHRASES = 1000
 

@@ -16,6 +16,13 @@ def stored_bytes(catalog: Catalog, *, tenant: str) -> int:
         return _stored(connection, tenant)
 
 
+def check_room(catalog: Catalog, *, tenant: str, size: int, limit: int | None) -> None:
+    """As `require_room`, before anything is sent; what is true then may change until it has arrived."""
+    if limit is not None:
+        with catalog.read() as connection:
+            require_room(connection, tenant=tenant, size=size, limit=limit)
+
+
 def require_room(connection: Connection, *, tenant: str, size: int, limit: int | None) -> None:
     """Raises LimitExceededError when `size` more bytes would be more than a tenant may store."""
     if limit is None:
