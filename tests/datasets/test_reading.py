@@ -6,6 +6,7 @@ import io
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from cocu.datasets.formats import HEAD_BYTES, Format, detect_format
@@ -28,6 +29,7 @@ PAIRS = [("a.jpg", picture(1)), ("a.txt", b"a dog")]
         (tar_of(PAIRS, "w:gz").getvalue()[:30], Format.TAR_GZIP),
         (zip_of(PAIRS).getvalue(), Format.ZIP),
         (zip_of([]).getvalue(), Format.ZIP),
+        (pa.compress(tar_of(PAIRS).getvalue(), "zstd", asbytes=True), Format.TAR_ZSTANDARD),
     ],
 )
 def test_the_format_is_seen_by_the_first_bytes(data: bytes, format: Format) -> None:
@@ -45,6 +47,10 @@ def test_the_format_is_seen_by_the_first_bytes(data: bytes, format: Format) -> N
         b"BZh9" + bytes(600),
         b"\x1f\x8b" + b"\xff" * 600,
         b"key,caption\n1,a dog\n" * 60,
+        b"just a text, with https://example.org in it\n" * 60,
+        b"\x28\xb5\x2f\xfd" + b"\xff" * 600,
+        pa.compress(b"key,caption\n" * 2000, "zstd", asbytes=True),
+        b"url,caption\0\n" * 60,
         picture(),
     ],
 )
