@@ -14,6 +14,8 @@ OPERATIONS = {
     "list_encoders",
     "create_curation", "list_curations", "get_curation", "cancel_curation", "stream_batches",
     "stream_events",
+    "search", "list_curation_concepts", "get_curation_concept",
+    "compare_curations", "list_changed_concepts", "list_changed_samples",
     "list_archives", "get_archive", "create_evaluation", "list_evaluations", "get_evaluation",
     "get_health", "get_readiness",
 }  # fmt: skip

@@ -13,7 +13,7 @@ from cocu.api import documentation
 from cocu.api.limits import MEBIBYTE, BodyLimit, BodyLimits
 from cocu.api.paths import SegmentPaths
 from cocu.api.problems import PROBLEM_RESPONSES, add_problem_handlers
-from cocu.api.reading import Archives, Samples
+from cocu.api.reading import Archives, Comparisons, Concepts, Samples, Search
 from cocu.api.routes import ROUTERS
 from cocu.batches.columns import ColumnsCache
 from cocu.platform import Platform
@@ -25,6 +25,8 @@ Errors are problems (RFC 9457). Lists come in pages: `next` of one page is the `
 What never changes carries an ETag. Keys of samples are percent-encoded in paths, slashes too.
 """
 JSON_BYTES = 4 * MEBIBYTE
+SEARCH_BYTES = 24 * MEBIBYTE
+"""A picture to search by comes as base64."""
 
 
 def create_app(platform: Platform) -> FastAPI:
@@ -35,6 +37,7 @@ def create_app(platform: Platform) -> FastAPI:
         vocabulary=settings.max_vocabulary_bytes,
         labels=settings.max_labels_bytes,
         upload=settings.max_upload_bytes,
+        search=SEARCH_BYTES,
     )
     app = FastAPI(
         title="cocu",
@@ -52,6 +55,9 @@ def create_app(platform: Platform) -> FastAPI:
     app.state.platform = platform
     app.state.samples = Samples(platform)
     app.state.archives = Archives(platform, app.state.samples)
+    app.state.concepts = Concepts(platform, app.state.samples)
+    app.state.comparisons = Comparisons(platform, app.state.samples, app.state.concepts)
+    app.state.search = Search(platform, app.state.samples, app.state.concepts, app.state.archives.completed)
     app.state.batch_columns = ColumnsCache(platform)
     app.state.stopping = threading.Event()
     add_problem_handlers(app)

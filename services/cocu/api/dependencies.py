@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from pydantic import AfterValidator
 
-from cocu.api.reading import Archives, Samples
+from cocu.api.reading import Archives, Comparisons, Concepts, Samples, Search
 from cocu.errors import NotFoundError
 from cocu.platform import Platform
 
@@ -35,9 +35,27 @@ def _archives(request: Request) -> Archives:
     return archives
 
 
+def _concepts(request: Request) -> Concepts:
+    concepts: Concepts = request.app.state.concepts
+    return concepts
+
+
+def _comparisons(request: Request) -> Comparisons:
+    comparisons: Comparisons = request.app.state.comparisons
+    return comparisons
+
+
+def _search(request: Request) -> Search:
+    search: Search = request.app.state.search
+    return search
+
+
 PlatformOf = Annotated[Platform, Depends(_platform)]
 SamplesOf = Annotated[Samples, Depends(_samples)]
 ArchivesOf = Annotated[Archives, Depends(_archives)]
+ConceptsOf = Annotated[Concepts, Depends(_concepts)]
+ComparisonsOf = Annotated[Comparisons, Depends(_comparisons)]
+SearchOf = Annotated[Search, Depends(_search)]
 Tenant = Annotated[str, Depends(tenant)]
 
 

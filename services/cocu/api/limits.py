@@ -21,6 +21,7 @@ class BodyLimits:
     vocabulary: int
     labels: int
     upload: int
+    search: int
 
     def of(self, path: str) -> int:
         """The limit for requests to this path."""
@@ -31,6 +32,8 @@ class BodyLimits:
             return self.labels
         if parts[-1] == "vocabularies":
             return self.vocabulary
+        if path == "/v1/search":
+            return self.search
         return self.json
 
 

@@ -7,9 +7,11 @@ from types import TracebackType
 import httpx
 
 from cocu.client.batches import Batches
+from cocu.client.concepts import Comparisons, Concepts
 from cocu.client.curations import Archives, Curations, Evaluations
 from cocu.client.datasets import Datasets
 from cocu.client.models import Health
+from cocu.client.search import Search
 from cocu.client.transport import Transport
 from cocu.client.vocabularies import Encoders, Vocabularies
 
@@ -46,6 +48,9 @@ class CocuClient:
         self.encoders = Encoders(self._transport)
         self.curations = Curations(self._transport)
         self.archives = Archives(self._transport)
+        self.concepts = Concepts(self._transport)
+        self.comparisons = Comparisons(self._transport)
+        self.search = Search(self._transport)
         self.batches = Batches(self._transport)
         self.evaluations = Evaluations(self._transport)
 

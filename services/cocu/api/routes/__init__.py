@@ -3,6 +3,8 @@
 from cocu.api.routes import (
     archives,
     batches,
+    comparisons,
+    concepts,
     curations,
     datasets,
     encoders,
@@ -10,6 +12,7 @@ from cocu.api.routes import (
     health,
     resumables,
     samples,
+    search,
     uploads,
     vocabularies,
 )
@@ -24,6 +27,9 @@ ROUTERS = (
     curations.router,
     archives.router,
     batches.router,
+    concepts.router,
+    comparisons.router,
+    search.router,
     evaluations.router,
     health.router,
 )

@@ -2,6 +2,14 @@
 
 from cocu.client.models.archives import Archive, ArchiveConcept, Neighbour, Origin
 from cocu.client.models.base import Answer, FieldProblem, Health, Page, Problem, Request
+from cocu.client.models.comparisons import Comparison, ConceptChange, SampleChange
+from cocu.client.models.concepts import (
+    ConceptDetail,
+    ConceptFrequency,
+    ConceptOrder,
+    ConceptSample,
+    CoOccurrence,
+)
 from cocu.client.models.curations import (
     COMPLETED,
     FINISHED,
@@ -32,6 +40,14 @@ from cocu.client.models.evaluations import (
     EvaluationCreate,
     Measurement,
 )
+from cocu.client.models.search import (
+    Facet,
+    HitConcept,
+    SearchFilters,
+    SearchHit,
+    SearchPage,
+    SearchRequest,
+)
 from cocu.client.models.vocabularies import (
     Concept,
     Encoder,
@@ -48,11 +64,18 @@ __all__ = [
     "Answer",
     "Archive",
     "ArchiveConcept",
+    "CoOccurrence",
     "CocoAnnotation",
     "CocoCategory",
     "CocoImage",
     "CocoInstances",
+    "Comparison",
     "Concept",
+    "ConceptChange",
+    "ConceptDetail",
+    "ConceptFrequency",
+    "ConceptOrder",
+    "ConceptSample",
     "Curation",
     "CurationCreate",
     "CurationEvent",
@@ -62,8 +85,10 @@ __all__ = [
     "Encoder",
     "Evaluation",
     "EvaluationCreate",
+    "Facet",
     "FieldProblem",
     "Health",
+    "HitConcept",
     "Measurement",
     "Neighbour",
     "Origin",
@@ -76,6 +101,11 @@ __all__ = [
     "Report",
     "Request",
     "Sample",
+    "SampleChange",
+    "SearchFilters",
+    "SearchHit",
+    "SearchPage",
+    "SearchRequest",
     "StageProgress",
     "Upload",
     "UploadFormat",
