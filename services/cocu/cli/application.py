@@ -14,7 +14,20 @@ import typer
 from rich.markup import escape
 
 import cocu
-from cocu.cli import archive, batches, curate, dataset, demo, encoder, evaluate, scenes, serve, vocabulary
+from cocu.cli import (
+    archive,
+    batches,
+    concepts,
+    curate,
+    dataset,
+    demo,
+    encoder,
+    evaluate,
+    scenes,
+    search,
+    serve,
+    vocabulary,
+)
 from cocu.cli.failures import FORESEEN, explained
 from cocu.cli.output import errors
 
@@ -47,6 +60,9 @@ app.command("serve")(serve.serve)
 app.command("curate")(curate.curate)
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
+app.command("search")(search.search)
+app.command("concepts")(concepts.concepts)
+app.command("compare")(concepts.compare)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(archive.app, name="archive")
 app.add_typer(batches.app, name="batches")

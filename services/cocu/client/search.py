@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +31,19 @@ class Search:
         self, dataset: str, text: str, *, filters: SearchFilters | None = None, **options: Any
     ) -> Iterator[SearchHit]:
         """The samples of a dataset by how well they fit a text."""
-        return self.hits(_request(filters, dataset=dataset, text=text, **options))
+        return self.hits(search_request(filters=filters, dataset=dataset, text=text, **options))
 
     def by_image(
         self, dataset: str, image: bytes | str | Path, *, filters: SearchFilters | None = None, **options: Any
     ) -> Iterator[SearchHit]:
         """The samples most similar to an image: its bytes, or the file that holds it."""
-        return self.hits(_request(filters, dataset=dataset, image=encoded(image), **options))
+        return self.hits(search_request(filters=filters, dataset=dataset, image=encoded(image), **options))
 
     def by_sample(
         self, dataset: str, key: str, *, filters: SearchFilters | None = None, **options: Any
     ) -> Iterator[SearchHit]:
         """The samples most similar to one of the dataset, itself left out."""
-        return self.hits(_request(filters, dataset=dataset, sample=key, **options))
+        return self.hits(search_request(filters=filters, dataset=dataset, sample=key, **options))
 
     def hits(self, request: SearchRequest) -> Iterator[SearchHit]:
         """Every hit of a request."""
@@ -69,7 +69,10 @@ def encoded(image: bytes | str | Path) -> str:
         raise ClientError(f"cannot read the image {image}: {error.strerror or error}") from error
 
 
-def _request(filters: SearchFilters | None, **fields: Any) -> SearchRequest:
+def search_request(
+    *, filters: SearchFilters | Mapping[str, Any] | None = None, **fields: Any
+) -> SearchRequest:
+    """A request of these fields; raises ClientError for what cannot be searched for."""
     given = {name: value for name, value in fields.items() if value is not None}
     if filters is not None:
         given["filters"] = filters
