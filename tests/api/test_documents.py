@@ -11,7 +11,7 @@ OPERATIONS = {
     "put_upload", "list_uploads", "get_upload", "describe_resumable_uploads", "create_resumable_upload",
     "get_resumable_offset", "append_to_upload", "terminate_upload", "list_samples", "get_sample", "get_image",
     "create_vocabulary", "list_vocabularies", "get_vocabulary", "list_concepts", "get_overlap",
-    "list_encoders",
+    "list_encoders", "retry_uploads",
     "create_curation", "list_curations", "get_curation", "cancel_curation", "stream_batches",
     "stream_events",
     "search", "list_curation_concepts", "get_curation_concept",

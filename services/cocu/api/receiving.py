@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from cocu.datasets.options import DEFAULT_OPTIONS, ReadOptions
 from cocu.errors import CocuError, LimitExceededError
 from cocu.platform import Platform
 from cocu.storage import paths
@@ -35,12 +36,13 @@ async def receive(
     chunks: AsyncIterable[bytes],
     sha256: str | None,
     length: int | None = None,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> Received:
     """Store a stream, of `length` bytes where that is known, as an upload and plan its ingest.
 
     Nothing stays of a stream that breaks off, is too large or does not have this SHA-256 (hex). Raises
-    BadRequestError for the first and last, LimitExceededError, ConflictError where other content has this
-    name.
+    BadRequestError for the first and last, LimitExceededError, ConflictError where other content, or
+    the same to be read otherwise, has this name.
     """
     await run_in_threadpool(
         quotas.check_room,
@@ -50,7 +52,12 @@ async def receive(
         limit=platform.settings.max_tenant_bytes,
     )
     announced = await run_in_threadpool(
-        uploads.register, platform.catalog, tenant=tenant, dataset_id=dataset, name=name
+        uploads.register,
+        platform.catalog,
+        tenant=tenant,
+        dataset_id=dataset,
+        name=name,
+        options=options.to_json(),
     )
     # Every attempt has an object of its own, so that a second writer never touches what was received.
     path = paths.upload(dataset, new_id())

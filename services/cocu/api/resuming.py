@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from cocu.api import receiving
 from cocu.api.tus import Checksum
+from cocu.datasets.options import DEFAULT_OPTIONS, ReadOptions
 from cocu.errors import ConflictError, LimitExceededError, NotFoundError
 from cocu.platform import Platform
 from cocu.storage import paths
@@ -41,6 +42,7 @@ def create(
     length: int,
     sha256: str | None,
     description: str,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> ResumableRecord:
     """Announce an upload that will come in pieces.
 
@@ -52,7 +54,9 @@ def create(
         raise LimitExceededError(
             f"an upload may have {settings.max_upload_bytes:,} bytes (max_upload_bytes), not {length:,}"
         )
-    upload = uploads.register(platform.catalog, tenant=tenant, dataset_id=dataset, name=name)
+    upload = uploads.register(
+        platform.catalog, tenant=tenant, dataset_id=dataset, name=name, options=options.to_json()
+    )
     if upload.state in (UploadState.RECEIVED, UploadState.INGESTED) and (
         upload.bytes != length or sha256 not in (None, upload.sha256)
     ):

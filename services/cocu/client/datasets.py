@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cocu.client import sources
-from cocu.client.models import Dataset, DatasetCreate, Rejection, Report, Sample, Upload
+from cocu.client.models import (
+    Dataset,
+    DatasetCreate,
+    Rejection,
+    Report,
+    Retries,
+    Sample,
+    Upload,
+    UploadOptions,
+)
 from cocu.client.transport import Call, Transport, segment
 
 Progress = Callable[[int, int], None]
@@ -41,9 +50,14 @@ class Datasets:
         self._transport.send(Call(method="DELETE", path=self._path(dataset)))
 
     def upload(
-        self, dataset: str, path: str | Path, *, progress: Progress | None = None
+        self,
+        dataset: str,
+        path: str | Path,
+        *,
+        options: UploadOptions | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Upload, ...]:
-        """Put a file in, or everything a folder holds (see `sources`).
+        """Put a file in, or everything a folder holds (see `sources`), to be read with these options.
 
         The same content again changes nothing. Each file goes with its SHA-256, so that what arrives damaged
         is not stored.
@@ -53,16 +67,18 @@ class Datasets:
         uploads, before = [], 0
         for part in parts:
             with part.opened() as file:
-                uploads.append(self._put(dataset, part.name, file, _shifted(progress, before, total)))
+                shown = _shifted(progress, before, total)
+                uploads.append(self._put(dataset, part.name, file, options or UploadOptions(), shown))
             before += part.size
         return tuple(uploads)
 
-    def _put(self, dataset: str, name: str, file: Path, progress: Progress) -> Upload:
+    def _put(self, dataset: str, name: str, file: Path, options: UploadOptions, progress: Progress) -> Upload:
         size = file.stat().st_size
         digest = base64.b64encode(_sha256(file)).decode()
         call = Call(
             method="PUT",
             path=f"{self._path(dataset)}/uploads/{segment(name)}",
+            params=options.model_dump(exclude_defaults=True),
             content=lambda: _chunks(file, progress),
             headers={"Content-Digest": f"sha-256=:{digest}:", "Content-Type": "application/octet-stream"},
             size=size,
@@ -98,6 +114,17 @@ class Datasets:
     def report(self, dataset: str) -> Report:
         """What became of every sample so far."""
         return self._transport.get(Report, f"{self._path(dataset)}/report")
+
+    def report_csv(self, dataset: str) -> Iterator[bytes]:
+        """What became of every sample so far, as CSV in pieces: a line for each that was not accepted."""
+        call = Call(path=f"{self._path(dataset)}/report", params={"format": "csv"})
+        with self._transport.stream(call) as answer:
+            yield from answer.iter_bytes()
+
+    def retry(self, dataset: str) -> Retries:
+        """Let the failed uploads be read once more."""
+        path = f"{self._path(dataset)}/retries"
+        return self._transport.parse(Retries, self._transport.send(Call(method="POST", path=path)))
 
     def rejections(self, dataset: str, *, reason: str | None = None) -> Iterator[Rejection]:
         """Every skipped sample, or those skipped for one reason."""

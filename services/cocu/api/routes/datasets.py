@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
 
 from cocu.api import views
 from cocu.api.dependencies import DatasetId, PlatformOf, Tenant
 from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, page, position
+from cocu.api.reports import report_lines
 from cocu.client import models
 from cocu.platform import Platform
 from cocu.storage.catalog import datasets, rejections, uploads
@@ -52,10 +54,27 @@ def delete_dataset(dataset: DatasetId, platform: PlatformOf, tenant: Tenant) -> 
     platform.enqueue(datasets.begin_deletion(platform.catalog, tenant=tenant, dataset_id=dataset))
 
 
-@router.get("/{dataset}/report")
-def get_report(dataset: DatasetId, platform: PlatformOf, tenant: Tenant) -> models.Report:
-    """Count accepted, skipped and failed samples by reason code."""
+@router.get(
+    "/{dataset}/report",
+    response_model=models.Report,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+def get_report(
+    *,
+    dataset: DatasetId,
+    platform: PlatformOf,
+    tenant: Tenant,
+    format: Annotated[
+        Literal["json", "csv"], Query(description="csv: a line for every sample that was not accepted.")
+    ] = "json",
+) -> models.Report | Response:
+    """Count accepted, skipped and failed samples by reason code, or list them as CSV."""
     record = datasets.get(platform.catalog, tenant=tenant, dataset_id=dataset)
+    if format == "csv":
+        listed = _uploads_of(platform, tenant, dataset)
+        lines = report_lines(platform, tenant=tenant, dataset=dataset, uploads=listed)
+        disposition = f'attachment; filename="report-{dataset}.csv"'
+        return StreamingResponse(lines, media_type="text/csv", headers={"Content-Disposition": disposition})
     found = rejections.report(platform.catalog, tenant=tenant, dataset_id=dataset)
     failed = [each for each in _uploads_of(platform, tenant, dataset) if each.state == UploadState.FAILED]
     return models.Report(
@@ -69,6 +88,20 @@ def get_report(dataset: DatasetId, platform: PlatformOf, tenant: Tenant) -> mode
         reasons=found.skipped,
         failures=found.failed,
     )
+
+
+@router.post("/{dataset}/retries", status_code=202)
+def retry_uploads(
+    *, dataset: DatasetId, platform: PlatformOf, tenant: Tenant, response: Response
+) -> models.Retries:
+    """Read the failed uploads of a dataset once more; nothing else is touched."""
+    retried, planned = uploads.retry_failed(platform.catalog, tenant=tenant, dataset_id=dataset)
+    platform.enqueue(planned)
+    response.headers["Location"] = f"/v1/datasets/{dataset}/report"
+    response.headers["Retry-After"] = "1"
+    listed = _uploads_of(platform, tenant, dataset)
+    unsent = [each.name for each in listed if each.state == UploadState.FAILED and each.sha256 is None]
+    return models.Retries(uploads=[each.name for each in retried], unsent=unsent)
 
 
 @router.get("/{dataset}/rejections")

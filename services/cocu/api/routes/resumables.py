@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from cocu.api import resuming, tus
+from cocu.api import resuming, tus, views
 from cocu.api.dependencies import DatasetId, PlatformOf, ResumableId, Tenant
+from cocu.client import models
 from cocu.client.transport import segment
 from cocu.errors import InvalidInputError
 
@@ -40,6 +41,7 @@ def create_resumable_upload(
     dataset: DatasetId,
     platform: PlatformOf,
     tenant: Tenant,
+    options: Annotated[models.UploadOptions, Query()],
     upload_length: Annotated[str | None, Header(description="Bytes of the whole file.")] = None,
     upload_metadata: Annotated[
         str | None,
@@ -62,6 +64,7 @@ def create_resumable_upload(
         length=length,
         sha256=tus.whole_sha256(said),
         description=upload_metadata or "",
+        options=views.read_options(options),
     )
     location = f"/v1/datasets/{segment(dataset)}/uploads/resumable/{record.id}"
     return Response(status_code=201, headers={"Location": location, **tus.state(record)})

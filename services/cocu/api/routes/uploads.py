@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from cocu.api import receiving, views
 from cocu.api.dependencies import DatasetId, PlatformOf, Tenant
@@ -41,14 +41,15 @@ async def put_upload(
     response: Response,
     platform: PlatformOf,
     tenant: Tenant,
+    options: Annotated[models.UploadOptions, Query()],
     content_digest: Annotated[
         str | None, Header(description="sha-256=:<base64>: of the body; what does not match is not stored.")
     ] = None,
 ) -> models.Upload:
-    """Stream a file in: a tar (also gzipped) or a zip of images with captions.
+    """Stream a file in: a tar (also .gz or .zst) or a zip of images with captions, Parquet, CSV or TSV.
 
     201: it arrived and will be read. 200: the same content had arrived under this name before. 409: other
-    content had.
+    content had, or the same to be read with other options.
     """
     expected = expected_sha256(content_digest)
     length = request.headers.get("content-length", "")
@@ -60,6 +61,7 @@ async def put_upload(
         chunks=request.stream(),
         sha256=expected,
         length=int(length) if length.isdigit() else None,
+        options=views.read_options(options),
     )
     response.status_code = 201 if received.new else 200
     return views.upload(received.upload)

@@ -99,6 +99,16 @@ class Report(Answer):
     failures: dict[str, int]
 
 
+class Retries(Answer):
+    """What is tried again: the names of failed uploads whose files had arrived.
+
+    unsent: failed uploads whose files did not arrive; send them again.
+    """
+
+    uploads: list[str]
+    unsent: list[str]
+
+
 class Rejection(Answer):
     """One sample, or one member of an upload, that was skipped or failed, and why."""
 

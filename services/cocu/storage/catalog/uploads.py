@@ -114,11 +114,9 @@ def receive(
                 f"upload {record.name!r} has other content already; send this under another name"
             )
         quotas.require_room(connection, tenant=tenant, size=size, limit=max_tenant_bytes)
-        last = select(func.max(models.Upload.ordinal)).where(models.Upload.dataset_id == record.dataset_id)
-        ordinal = connection.execute(last).scalar_one()
         values = {
             "state": UploadState.RECEIVED,
-            "ordinal": 0 if ordinal is None else ordinal + 1,
+            "ordinal": _next_ordinal(connection, record.dataset_id),
             "object_path": object_path,
             "bytes": size,
             "received": size,
@@ -150,6 +148,42 @@ def fail(catalog: Catalog, *, tenant: str, upload_id: str, error: str) -> None:
             )
             .values(state=UploadState.FAILED, error=storable(error), finished_at=database_seconds())
         )
+
+
+def retry_failed(
+    catalog: Catalog, *, tenant: str, dataset_id: str
+) -> tuple[list[UploadRecord], list[chunks.Planned]]:
+    """Lets the failed uploads whose files arrived be read again; returns these and what to enqueue.
+
+    Each gets a new ordinal, as if it had been sent again: keys that others have by now stay theirs. Raises
+    NotFoundError when the tenant has no such dataset.
+    """
+    with catalog.write() as connection:
+        _require_dataset(connection, tenant=tenant, dataset_id=dataset_id)
+        datasets.lock(connection, dataset_id=dataset_id)
+        failed = fetch_all(
+            connection,
+            UploadRecord,
+            select_record(UploadRecord, models.Upload)
+            .where(
+                models.Upload.dataset_id == dataset_id,
+                models.Upload.state == UploadState.FAILED,
+                models.Upload.sha256.is_not(None),
+                models.Upload.object_path.is_not(None),
+            )
+            .order_by(models.Upload.ordinal),
+        )
+        planned: list[chunks.Planned] = []
+        for record in failed:
+            values = {"state": UploadState.RECEIVED, "ordinal": _next_ordinal(connection, dataset_id)}
+            where = models.Upload.id == record.id
+            connection.execute(
+                update(models.Upload).where(where).values(**values, error=None, finished_at=None)
+            )
+            planned += chunks.plan(
+                connection, tenant=tenant, dataset_id=dataset_id, stage=Stage.INGEST, subject=record.id
+            )
+    return failed, planned
 
 
 def get(catalog: Catalog, *, tenant: str, dataset_id: str, name: str) -> UploadRecord:
@@ -225,6 +259,12 @@ def forget_object(catalog: Catalog, *, upload_id: str) -> None:
 def _find(connection: Connection, *, dataset_id: str, name: str) -> UploadRecord | None:
     where = (models.Upload.dataset_id == dataset_id, models.Upload.name == name)
     return fetch_one(connection, UploadRecord, select_record(UploadRecord, models.Upload).where(*where))
+
+
+def _next_ordinal(connection: Connection, dataset_id: str) -> int:
+    last = select(func.max(models.Upload.ordinal)).where(models.Upload.dataset_id == dataset_id)
+    ordinal = connection.execute(last).scalar_one()
+    return 0 if ordinal is None else ordinal + 1
 
 
 def _change_options(connection: Connection, found: UploadRecord, options: dict[str, Any]) -> None:
