@@ -95,7 +95,7 @@ def _enter(
         lowest = np.float32(exact_QL[query, last] - bound)
         for start in range(0, len(rows_TD), _STRIDE):
             stop = min(start + _STRIDE, len(rows_TD))
-            if _largest(products_T, start, stop) < lowest:
+            if not _reaches(products_T[start:stop], lowest):
                 continue
             for row in range(start, stop):
                 if products_T[row] < lowest or groups_N[first_id + row] == own_Q[query]:
@@ -106,12 +106,15 @@ def _enter(
                     lowest = np.float32(exact_QL[query, last] - bound)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True, inline="never")
-def _largest(products_T: Float32s, start: int, stop: int) -> np.float32:
-    largest = np.float32(-np.inf)
-    for row in range(start, stop):
-        largest = max(largest, products_T[row])
-    return largest
+@numba.njit(nogil=True, cache=True, inline="never")
+def _reaches(products_T: Float32s, lowest: np.float32) -> bool:
+    """Whether any product is that large."""
+    # Counting all of them compiles to vector instructions; a maximum, or stopping early, does not.
+    reaching = 0
+    for row in range(len(products_T)):
+        if products_T[row] >= lowest:
+            reaching += 1
+    return reaching > 0
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True, inline="never")
