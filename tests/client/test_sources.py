@@ -26,6 +26,31 @@ def test_parts__of_a_folder_are_its_archives_and_its_images_packed(tmp_path: Pat
     assert not file.exists()
 
 
+def test_parts__tables_of_captions_travel_with_all_the_images_they_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "SAMPLES_PER_PART", 2)
+    make(tmp_path / "coco", "annotations/captions_val2017.json", "val/1.jpg", "val/2.jpg", "val/3.jpg")
+    (part,) = sources.parts(tmp_path / "coco")
+    with part.opened() as file, tarfile.open(file) as tar:
+        assert tar.getnames() == [
+            "annotations/captions_val2017.json",
+            "val/1.jpg",
+            "val/2.jpg",
+            "val/3.jpg",
+        ]
+    assert part.size == sum(len(f"val/{n}.jpg") for n in range(3)) + len("annotations/captions_val2017.json")
+
+
+def test_parts__tables_are_uploads_where_they_are_not_about_other_files(tmp_path: Path) -> None:
+    make(tmp_path / "downloaded", "00000.tar", "00000.parquet", "00000_stats.json", "00001.parquet")
+    assert [part.name for part in sources.parts(tmp_path / "downloaded")] == ["00000.tar", "00001.parquet"]
+    make(tmp_path / "tables", "b.tsv", "a.csv")
+    assert [part.name for part in sources.parts(tmp_path / "tables")] == ["a.csv", "b.tsv"]
+    make(tmp_path / "images", "1.jpg", "1.txt", "sizes.csv")
+    assert [part.name for part in sources.parts(tmp_path / "images")] == ["images-00000.tar"]
+
+
 def test_pack__is_the_same_bytes_every_time(tmp_path: Path) -> None:
     contents = []
     for name in ("first", "second"):

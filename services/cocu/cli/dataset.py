@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from cocu.cli import summary, workflow
 from cocu.cli.options import DEFAULT_SERVER, ApiKey, Json, Server
 from cocu.cli.output import console, print_json, table
 from cocu.client import CocuClient
+from cocu.client.models import UploadFormat, UploadOptions
 
 app = typer.Typer(help="Datasets: create, fill, look, delete.", no_args_is_help=True)
 
@@ -42,22 +43,73 @@ def create(name: str, server: Server = DEFAULT_SERVER, api_key: ApiKey = None, j
 @app.command()
 def upload(
     name: Annotated[str, typer.Argument(help="Name of the dataset; made if there is none.")],
-    path: Annotated[Path, typer.Argument(exists=True, help="A tar, a zip, a folder of them, or of images.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, help="A tar, zip, Parquet, CSV or TSV file, a folder of them, or of images."
+        ),
+    ],
+    format: Annotated[UploadFormat | None, typer.Option(help="Instead of detecting it.")] = None,
+    captions: Annotated[
+        Literal["first", "random", "all"], typer.Option(help="Which captions of an image with several.")
+    ] = "first",
+    short_side: Annotated[
+        int | None, typer.Option(min=16, max=8192, help="Make larger pictures this small, as JPEG.")
+    ] = None,
+    key_column: Annotated[str | None, typer.Option(help="Of a table: name, or number from 0 on.")] = None,
+    image_column: Annotated[str | None, typer.Option(help="Likewise, of Parquet.")] = None,
+    url_column: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    caption_column: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch images that are given by URL.")] = False,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
     """Put files into a dataset and print its id."""
+    options = UploadOptions(
+        format=format,
+        captions=captions,
+        short_side=short_side,
+        key_column=key_column,
+        image_column=image_column,
+        url_column=url_column,
+        caption_column=caption_column,
+        fetch=fetch,
+    )
     with CocuClient(server, api_key) as client:
-        dataset = workflow.upload(client, path, name=name)
+        dataset = workflow.upload(client, path, name=name, options=options)
     print_json(dataset) if json else print(dataset.id)
 
 
 @app.command()
-def report(dataset: Id, server: Server = DEFAULT_SERVER, api_key: ApiKey = None, json: Json = False) -> None:
+def retry(dataset: Id, server: Server = DEFAULT_SERVER, api_key: ApiKey = None, json: Json = False) -> None:
+    """Read the failed uploads of a dataset once more."""
+    with CocuClient(server, api_key) as client:
+        retried = client.datasets.retry(dataset)
+    if json:
+        print_json(retried)
+        return
+    console.print(f"{len(retried.uploads)} uploads are read again")
+    for name in retried.unsent:
+        console.print(f"{name} did not arrive; send it again", markup=False)
+
+
+@app.command()
+def report(
+    dataset: Id,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write every sample that was not accepted to this file.")
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    json: Json = False,
+) -> None:
     """Say what became of the samples: accepted, skipped and why."""
     with CocuClient(server, api_key) as client:
         found = client.datasets.report(dataset)
+        if csv is not None:
+            with csv.open("wb") as target:
+                target.writelines(client.datasets.report_csv(dataset))
     if json:
         print_json(found)
         return

@@ -21,6 +21,7 @@ from cocu.client.models import (
     Evaluation,
     Parameters,
     Report,
+    UploadOptions,
     Vocabulary,
 )
 
@@ -95,14 +96,17 @@ def dataset_named(client: CocuClient, name: str) -> Dataset:
     return client.datasets.create(name)
 
 
-def upload(client: CocuClient, path: Path, *, name: str) -> Dataset:
+def upload(client: CocuClient, path: Path, *, name: str, options: UploadOptions | None = None) -> Dataset:
     """Put what a path holds into the dataset with this name, showing a bar."""
     dataset = dataset_named(client, name)
     with upload_bar() as bar:
         task = bar.add_task("upload", total=None)
         try:
             client.datasets.upload(
-                dataset.id, path, progress=lambda done, total: bar.update(task, completed=done, total=total)
+                dataset.id,
+                path,
+                options=options,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
         except ConflictError as error:
             raise CommandFailedError(

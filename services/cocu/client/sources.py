@@ -1,8 +1,10 @@
 """What a path holds that can be uploaded: archives as they are, loose images packed into tars on the way.
 
-    photos.tar, photos.zip      one upload
-    folder/*.tar, *.zip         an upload each
-    folder/**/*.jpg + *.txt     tars of at most 10,000 samples, packed one at a time into a temporary file
+    photos.tar, pairs.parquet, …    one upload
+    folder/*.tar, *.zip, *.parquet  an upload each; not the tables that img2dataset leaves beside its tars
+    folder/*.tsv, *.csv             an upload each where the folder holds nothing else
+    folder/**/*.jpg + *.txt         tars of at most 10,000 samples, packed one at a time into a temporary file
+    folder with metadata.jsonl, metadata.csv or captions*.json: one tar, since these name every image
 
 Packing is deterministic (sorted by name, no times, no owners), so that the same folder makes the same uploads
 and putting it in again changes nothing.
@@ -20,7 +22,9 @@ from pathlib import Path
 
 from cocu.client.exceptions import NothingToUploadError
 
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".zip", ".parquet")
+TABLES = (".csv", ".tsv")
+CAPTION_TABLES = re.compile(r"metadata\.(jsonl|csv)|captions.*\.json", re.IGNORECASE)
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 SIDECARS = (".txt", ".json")
 SAMPLES_PER_PART = 10_000
@@ -35,13 +39,14 @@ class Part:
     file: Path | None = None
     folder: Path | None = None
     images: tuple[Path, ...] = ()
+    tables: tuple[Path, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes to read for it; of a packed part, without the few the tar adds."""
         if self.file is not None:
             return self.file.stat().st_size
-        return sum(image.stat().st_size for image in self.images)
+        return sum(member.stat().st_size for member in (*self.tables, *self.images))
 
     @contextmanager
     def opened(self) -> Iterator[Path]:
@@ -52,7 +57,7 @@ class Part:
         assert self.folder is not None
         with tempfile.TemporaryDirectory(prefix="cocu-upload-") as scratch:
             packed = Path(scratch) / "part.tar"
-            _pack(self.folder, self.images, packed)
+            _pack(self.folder, self.tables, self.images, packed)
             yield packed
 
 
@@ -62,15 +67,17 @@ def parts(path: Path) -> list[Part]:
         return [Part(name=upload_name(path.name), file=path)]
     if not path.is_dir():
         raise NothingToUploadError(f"there is no file or folder {path}")
-    archives = sorted(member for member in path.iterdir() if member.name.lower().endswith(ARCHIVES))
-    images = sorted(
-        member for member in path.rglob("*") if member.suffix.lower() in IMAGES and member.is_file()
-    )
-    found = [Part(name=upload_name(archive.name), file=archive) for archive in archives if archive.is_file()]
-    found += _packed_parts(path, images)
+    files = sorted(member for member in path.rglob("*") if member.is_file())
+    top = [member for member in files if member.parent == path]
+    images = [member for member in files if member.suffix.lower() in IMAGES]
+    tables = [member for member in files if CAPTION_TABLES.fullmatch(member.name)]
+    found = [_whole(member) for member in top if _is_archive(member)]
+    found += _packed_parts(path, images, tables)
+    found = found or [_whole(member) for member in top if member.suffix.lower() in TABLES]
     if not found:
         raise NothingToUploadError(
-            f"{path} holds neither archives ({', '.join(ARCHIVES)}) nor images ({', '.join(IMAGES)})"
+            f"{path} holds neither archives ({', '.join(ARCHIVES)}) nor images ({', '.join(IMAGES)}) "
+            f"nor tables ({', '.join(TABLES)})"
         )
     return found
 
@@ -84,7 +91,20 @@ def upload_name(name: str) -> str:
     return re.sub(r"^\W|[^\w .()+,=@-]", "_", name[-200:]) or "images"
 
 
-def _packed_parts(folder: Path, images: list[Path]) -> list[Part]:
+def _whole(file: Path) -> Part:
+    return Part(name=upload_name(file.name), file=file)
+
+
+def _is_archive(file: Path) -> bool:
+    beside_tar = file.suffix.lower() == ".parquet" and file.with_suffix(".tar").is_file()
+    return file.name.lower().endswith(ARCHIVES) and not beside_tar
+
+
+def _packed_parts(folder: Path, images: list[Path], tables: list[Path]) -> list[Part]:
+    base = upload_name(folder.resolve().name)
+    if images and tables:
+        everything = tuple(images)
+        return [Part(name=f"{base}-00000.tar", folder=folder, images=everything, tables=tuple(tables))]
     groups: list[list[Path]] = []
     size = BYTES_PER_PART
     for image in images:
@@ -93,15 +113,16 @@ def _packed_parts(folder: Path, images: list[Path]) -> list[Part]:
             size = 0
         groups[-1].append(image)
         size += image.stat().st_size
-    base = upload_name(folder.resolve().name)
     return [
         Part(name=f"{base}-{number:05d}.tar", folder=folder, images=tuple(group))
         for number, group in enumerate(groups)
     ]
 
 
-def _pack(folder: Path, images: tuple[Path, ...], target: Path) -> None:
+def _pack(folder: Path, tables: tuple[Path, ...], images: tuple[Path, ...], target: Path) -> None:
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        for table in tables:
+            _add(tar, table, table.relative_to(folder).as_posix())
         for image in images:
             for member in (image, *(image.with_suffix(ending) for ending in SIDECARS)):
                 if member.is_file():
