@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.responses import RedirectResponse
 
 from cocu.client.models import Problem
 
 METHODS = ("get", "put", "post", "patch", "head", "options", "delete")
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color:
-#1b1f24; } nav a { margin-right: 1rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d0d7de;
-text-transform: capitalize; } article { margin: 1.5rem 0; } code { font-family: ui-monospace, monospace;
-font-size: 0.9em; } .method { display: inline-block; min-width: 4.2em; font-weight: 700; color: #0550ae; }
-.put, .post { color: #116329; } .delete { color: #a40e26; } table { border-collapse: collapse; margin: 0.5rem
-0; } td { padding: 0.15rem 1rem 0.15rem 0; vertical-align: top; } p { margin: 0.4rem 0; } summary { cursor:
-pointer; } @media (prefers-color-scheme: dark) {
-  body { background: #0d1117; color: #e6edf3; } a, .method { color: #79c0ff; } h2 { border-color: #30363d; }
-  .put, .post { color: #7ee787; } .delete { color: #ffa198; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
+body { color: #1b1f24; overflow-wrap: break-word; }
+nav { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; margin: 1rem 0; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid #d0d7de; text-transform: capitalize; }
+article { margin: 1.5rem 0; }
+code { font-family: ui-monospace, monospace; font-size: 0.9em; }
+.method { display: inline-block; min-width: 4.2em; font-weight: 700; color: #0550ae; }
+.put, .post { color: #116329; }
+.delete { color: #a40e26; }
+table { border-collapse: collapse; margin: 0.5rem 0; }
+td { padding: 0.15rem 1rem 0.15rem 0; vertical-align: top; }
+p { margin: 0.4rem 0; }
+summary { cursor: pointer; }
+@media (prefers-color-scheme: dark) {
+  body { background: #0d1117; color: #e6edf3; }
+  a, .method { color: #79c0ff; }
+  h2 { border-color: #30363d; }
+  .put, .post { color: #7ee787; }
+  .delete { color: #ffa198; }
 }
 """
 
@@ -47,7 +59,11 @@ def describe(app: FastAPI) -> None:
 
 
 def add_page(app: FastAPI) -> None:
-    """Serve the page at /docs."""
+    """Serve the page at /docs, and lead there from the root."""
+
+    @app.get("/", include_in_schema=False)
+    def front_door() -> RedirectResponse:
+        return RedirectResponse("/docs")
 
     @app.get("/docs", include_in_schema=False)
     def documentation() -> Response:
@@ -139,4 +155,6 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _prose(text: str) -> str:
-    return "<br>".join(escape(part) for part in text.strip().split("\n\n"))
+    """Paragraphs as lines, and what stands in backticks as code."""
+    lines = "<br>".join(escape(part) for part in text.strip().split("\n\n"))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", lines)
