@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocu.datasets.columns import Columns
+from cocu.datasets.fetching import FetchFailedError, FetchReason
 from cocu.datasets.formats import Format
 from cocu.datasets.limits import Limits
 from cocu.datasets.options import CaptionChoice, ReadOptions
-from cocu.datasets.reading import FetchFailedError, RawSample, open_reading, read_samples
+from cocu.datasets.reading import RawSample, open_reading, read_samples
 from cocu.datasets.rejections import Reason, Rejection
 from cocu.errors import InvalidInputError
 
@@ -89,7 +90,7 @@ def test_img2dataset__the_table_beside_its_tars_is_read_by_fetching_and_only_whe
 
     def fetch(url: str) -> bytes:
         if url.endswith("/1.jpg"):
-            raise FetchFailedError("404")
+            raise FetchFailedError(FetchReason.STATUS, "404")
         return picture(5)
 
     samples, rejections = read(file, options=ReadOptions(fetch=True), fetch=fetch)

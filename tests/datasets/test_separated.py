@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cocu.datasets.columns import Columns
+from cocu.datasets.fetching import FetchFailedError, FetchReason, FetchRefusedError
 from cocu.datasets.formats import Format
 from cocu.datasets.limits import Limits
 from cocu.datasets.options import ReadOptions
-from cocu.datasets.reading import FetchFailedError, RawSample, open_reading, read_samples
+from cocu.datasets.reading import RawSample, open_reading, read_samples
 from cocu.datasets.rejections import Reason, Rejection
 from cocu.errors import InvalidInputError
 
@@ -28,7 +29,9 @@ FETCH = ReadOptions(fetch=True)
 
 def fetch(url: str) -> bytes:
     if "missing" in url:
-        raise FetchFailedError("404 Not Found")
+        raise FetchFailedError(FetchReason.STATUS, "404 Not Found")
+    if "inside" in url:
+        raise FetchRefusedError(FetchReason.ADDRESS, "not public")
     return picture(len(url))
 
 
@@ -101,6 +104,7 @@ def test_bad_rows_are_reported_and_the_rest_is_read() -> None:
         f"{URL}",
         "",
         "https://example.org/missing.jpg\tgone",
+        "https://inside.example.org/secret.jpg\tnot public",
         f"{URL}?2\t{'x' * 70_000}",
         f"{URL}?3\t{'x' * 300_000}",
         f"{URL}?4\tlast",
@@ -111,6 +115,7 @@ def test_bad_rows_are_reported_and_the_rest_is_read() -> None:
         Reason.BAD_ROW,
         Reason.EMPTY_CAPTION,
         Reason.EMPTY_CAPTION,
+        Reason.FETCH_FAILED,
         Reason.FETCH_FAILED,
         Reason.CAPTION_TOO_LONG,
         Reason.BAD_ROW,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cocu.datasets.columns import Columns
+from cocu.datasets.fetching import FetchFailedError, FetchRefusedError
 from cocu.datasets.folders import folder_members
 from cocu.datasets.formats import HEAD_BYTES, Format, detect_format
 from cocu.datasets.images import BadImage, inspect_image, shrink_image
@@ -32,17 +33,13 @@ from cocu.datasets.tars import Compression, tar_members
 from cocu.datasets.zips import zip_members
 
 Fetch = Callable[[str], bytes]
-"""The bytes behind a URL. Raises FetchFailedError, and nothing else, for one that cannot be had."""
+"""The bytes behind a URL, as `Fetcher.read`: raises FetchRefusedError or FetchFailedError."""
 
 _COMPRESSIONS = {
     Format.TAR: Compression.NONE,
     Format.TAR_GZIP: Compression.GZIP,
     Format.TAR_ZSTANDARD: Compression.ZSTANDARD,
 }
-
-
-class FetchFailedError(Exception):
-    """A URL did not give an image; says why."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +155,8 @@ def _fetched(link: Link, fetch: Fetch | None) -> Pair | Rejection:
         return Rejection(link.key, link.url, Reason.FETCH_NOT_ASKED, "the image is given by URL alone")
     try:
         return Pair(link.key, link.url, fetch(link.url), link.caption, link.metadata)
-    except FetchFailedError as error:
-        return Rejection(link.key, link.url, Reason.FETCH_FAILED, str(error))
+    except (FetchRefusedError, FetchFailedError) as error:
+        return Rejection(link.key, link.url, Reason.FETCH_FAILED, f"{error.reason}: {error}")
 
 
 _Found = Pair | Link | Rejection
