@@ -24,7 +24,7 @@ from tests.workers.tiny_encoder import write_tiny_encoder
 from cocu.api.application import create_app
 from cocu.api.server import LocalServer
 from cocu.client import BatchRequest, CocuClient
-from cocu.storage.objects import Buffer, ObjectStore
+from cocu.storage.objects import ObjectStore
 
 SAMPLES = 48
 SIDE = 512
@@ -97,9 +97,9 @@ class CountingObjects:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objects, name)
 
-    def get_ranges(self, path: str, ranges: list[tuple[int, int]]) -> list[Buffer]:
+    def read_into(self, path: str, ranges: list[tuple[int, memoryview]]) -> None:
         self.reads += 1
-        return self._objects.get_ranges(path, ranges)
+        self._objects.read_into(path, ranges)
 
 
 @pytest.fixture

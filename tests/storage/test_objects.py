@@ -255,23 +255,29 @@ def test_the_folder_of_a_file_store_may_hold_spaces(tmp_path: Path) -> None:
     assert ObjectStore.open(str(folder)).get("a") == b"1"
 
 
-def test_get_ranges__gives_every_range_in_the_order_asked(objects: ObjectStore) -> None:
+def read_into(objects: ObjectStore, path: str, ranges: list[tuple[int, int]]) -> list[bytes]:
+    targets = [bytearray(size) for _, size in ranges]
+    objects.read_into(
+        path, [(offset, memoryview(target)) for (offset, _), target in zip(ranges, targets, strict=True)]
+    )
+    return [bytes(target) for target in targets]
+
+
+def test_read_into__fills_every_view(objects: ObjectStore) -> None:
     data = bytes(range(256)) * 4000
     objects.put("a/b", data)
     ranges = [(900_000, 1000), (0, 1), (5, 300), (100, 300), (1_023_999, 1)]
-    assert [bytes(part) for part in objects.get_ranges("a/b", ranges)] == [
-        data[offset : offset + size] for offset, size in ranges
-    ]
-    assert objects.get_ranges("a/b", []) == []
+    assert read_into(objects, "a/b", ranges) == [data[offset : offset + size] for offset, size in ranges]
+    assert read_into(objects, "a/b", []) == []
 
 
-def test_get_ranges__beyond_the_end_is_an_integrity_error(objects: ObjectStore) -> None:
+def test_read_into__beyond_the_end_is_an_integrity_error(objects: ObjectStore) -> None:
     objects.put("a/b", b"0123456789")
     for ranges in ([(8, 3)], [(0, 1), (20, 1)], [(10, 1)]):
         with pytest.raises(IntegrityError):
-            objects.get_ranges("a/b", ranges)
+            read_into(objects, "a/b", ranges)
     with pytest.raises(NotFoundError):
-        objects.get_ranges("a/c", [(0, 1)])
+        read_into(objects, "a/c", [(0, 1)])
     for ranges in ([(0, 0)], [(-1, 1)]):
         with pytest.raises(ValueError, match="negative"):
-            objects.get_ranges("a/b", ranges)
+            read_into(objects, "a/b", ranges)

@@ -26,7 +26,6 @@ from cocu.storage import paths
 from cocu.storage.catalog import curations
 from cocu.storage.catalog.curations import CurationRecord, CurationShardRecord
 from cocu.storage.catalog.states import COMPLETED_CURATIONS
-from cocu.storage.objects import Buffer
 
 _LIST_OF_TEXTS = pa.list_(pa.string())
 
@@ -149,7 +148,7 @@ class Epoch:
         )
         columns = {name: column.take(back) for name, column in drawn.items()}
         if self.parameters.images:
-            columns |= self._images(parts, np.asarray(back))
+            columns |= self._images(parts, ascending_B)
         return pa.RecordBatch.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
 
     def _by_shard(self, rows_B: Ids) -> dict[str, Chosen]:
@@ -162,20 +161,21 @@ class Epoch:
             for ordinal in np.unique(shards_B).tolist()
         }
 
-    def _images(self, parts: dict[str, Chosen], back: Ids) -> dict[str, pa.Array]:
-        objects = self.platform.objects
-        found: list[Buffer | bytes] = []
+    def _images(self, parts: dict[str, Chosen], ascending_B: Ids) -> dict[str, pa.Array]:
+        """The images of samples that come by shard and row, each put where its sample is in the batch."""
+        sizes_B = np.empty(len(ascending_B), np.int64)
+        sizes_B[ascending_B] = np.concatenate(
+            [part.columns.image_sizes_N[part.rows_B] for part in parts.values()] or [np.empty(0, np.int64)]
+        )
+        found = images.Images(sizes_B)
+        place = 0
         for shard, part in parts.items():
-            offsets, sizes = (
-                part.columns.image_offsets_N[part.rows_B],
-                part.columns.image_sizes_N[part.rows_B],
-            )
-            ranges = list(zip(offsets.tolist(), sizes.tolist(), strict=True))
-            found += objects.get_ranges(paths.shard(self.record.dataset_id, shard), ranges)
-        ordered = [found[place] for place in back.tolist()]
+            offsets = part.columns.image_offsets_N[part.rows_B].tolist()
+            places = ascending_B[place : place + len(offsets)].tolist()
+            targets = [found.target(each) for each in places]
+            path = paths.shard(self.record.dataset_id, shard)
+            self.platform.objects.read_into(path, list(zip(offsets, targets, strict=True)))
+            place += len(offsets)
         if self.parameters.size is not None:
-            ordered = images.resized(ordered, side=self.parameters.size, limits=self.platform.limits)
-        return {
-            "image": images.column(ordered),
-            "format": pa.array([images.extension(data) for data in ordered], pa.string()),
-        }
+            found = images.resized(found, side=self.parameters.size, limits=self.platform.limits)
+        return {"image": found.column(), "format": pa.array(found.extensions(), pa.string())}

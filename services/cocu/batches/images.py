@@ -1,9 +1,8 @@
-"""The images of a batch: as stored, or smaller; and as one column of memory."""
+"""The images of a batch: as stored, or smaller; one after the other in one piece of memory."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -11,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from cocu.curation.archives import Ids
+from cocu.curation.lists import offsets_of
 from cocu.datasets.images import load_image, media_type
 from cocu.datasets.limits import Limits
-from cocu.storage.objects import Buffer
 
 THREADS = 4
 QUALITY = 90
@@ -21,22 +21,44 @@ QUALITY = 90
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 
-def extension(data: Buffer | bytes) -> str:
-    """jpg, png or webp, by content."""
-    return _EXTENSIONS.get(media_type(bytes(memoryview(data)[:16])), "")
+class Images:
+    """Room for B images of these sizes, to be filled one by one.
+
+    The memory is Arrow's, which keeps what is freed: touching new memory for every batch would take longer
+    than reading does.
+    """
+
+    def __init__(self, sizes_B: Ids) -> None:
+        self._offsets_B1 = offsets_of(sizes_B)
+        self._buffer = pa.allocate_buffer(int(self._offsets_B1[-1]))
+        self._bytes = memoryview(self._buffer).cast("B")
+
+    def __len__(self) -> int:
+        return len(self._offsets_B1) - 1
+
+    def target(self, place: int) -> memoryview:
+        """The memory of one image."""
+        return self._bytes[int(self._offsets_B1[place]) : int(self._offsets_B1[place + 1])]
+
+    def column(self) -> pa.Array:
+        """All of them as large_binary, not copied."""
+        buffers = [None, pa.py_buffer(self._offsets_B1), self._buffer]
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(self), buffers)
+
+    def extensions(self) -> list[str]:
+        """jpg, png or webp for each, by content."""
+        kinds = (media_type(bytes(self.target(place)[:16])) for place in range(len(self)))
+        return [_EXTENSIONS.get(kind, "") for kind in kinds]
 
 
-def column(images: Sequence[Buffer | bytes]) -> pa.Array:
-    """Images as one array of large_binary, copied once."""
-    sizes = np.fromiter((len(image) for image in images), np.int64, len(images))
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(images))]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(images), buffers)
-
-
-def resized(images: Sequence[Buffer | bytes], *, side: int, limits: Limits) -> list[Buffer | bytes]:
-    """Images whose shorter side is longer than `side` pixels as JPEG of that size; others as they are."""
-    return list(_threads().map(lambda image: _resized(image, side, limits), images))
+def resized(images: Images, *, side: int, limits: Limits) -> Images:
+    """Those whose shorter side is longer than `side` pixels as JPEG of that size; the others as they are."""
+    stored = (images.target(place) for place in range(len(images)))
+    smaller = list(_threads().map(lambda image: _resized(image, side, limits), stored))
+    made = Images(np.array([len(image) for image in smaller], dtype=np.int64))
+    for place, image in enumerate(smaller):
+        made.target(place)[:] = image
+    return made
 
 
 @cache
@@ -44,7 +66,7 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="batch-images")
 
 
-def _resized(image: Buffer | bytes, side: int, limits: Limits) -> Buffer | bytes:
+def _resized(image: memoryview, side: int, limits: Limits) -> bytes | memoryview:
     picture = load_image(bytes(image), limits=limits)
     shorter = min(picture.size)
     if shorter <= side:

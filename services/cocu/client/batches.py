@@ -236,21 +236,22 @@ class _Body:
     def close(self) -> None:
         self.closed = True
 
-    def read(self, count: int) -> bytearray:
-        """`count` bytes, fewer only at the end."""
-        data = bytearray(count)
+    def read(self, count: int) -> Any:
+        """`count` bytes, fewer only at the end, in memory of Arrow, which keeps what is freed: touching new
+        memory for every batch would take longer than receiving does."""
+        buffer = _pyarrow().allocate_buffer(count)
+        target = memoryview(buffer).cast("B")
         filled = 0
         while filled < count:
             if not self._left:
                 self._left = memoryview(next(self._pieces, b""))
                 if not self._left:
-                    del data[filled:]
-                    break
+                    return buffer.slice(0, filled)
             part = self._left[: count - filled]
-            data[filled : filled + len(part)] = part
+            target[filled : filled + len(part)] = part
             self._left = self._left[len(part) :]
             filled += len(part)
-        return data
+        return buffer
 
 
 def _pyarrow() -> Any:
