@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from cocu.curation.vocabulary import Vocabulary
+from cocu.datasets.fetching import Fetcher, FetchPolicy
 from cocu.datasets.limits import Limits
 from cocu.encoders.bundle import DESCRIPTION, Bundle
 from cocu.encoders.encoder import Encoder
@@ -74,6 +75,16 @@ class Platform:
             max_image_bytes=self.settings.max_image_bytes,
             max_samples_per_shard=self.settings.samples_per_shard,
         )
+
+    def fetcher(self, *, max_bytes: int) -> Fetcher:
+        """What fetches URLs that tenants name, under the limits of the settings."""
+        policy = FetchPolicy.of(
+            max_bytes=max_bytes,
+            max_seconds=self.settings.fetch_seconds,
+            ports=self.settings.fetch_ports,
+            networks=self.settings.fetch_networks,
+        )
+        return Fetcher(policy)
 
     def send_with(self, send: Callable[[Iterable[Planned]], None]) -> None:
         """Tells how chunks of work reach the workers' queues; `workers` does this when it starts."""

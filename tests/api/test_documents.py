@@ -9,7 +9,8 @@ import httpx
 OPERATIONS = {
     "create_dataset", "list_datasets", "get_dataset", "delete_dataset", "get_report", "list_rejections",
     "put_upload", "list_uploads", "get_upload", "describe_resumable_uploads", "create_resumable_upload",
-    "get_resumable_offset", "append_to_upload", "terminate_upload", "list_samples", "get_sample", "get_image",
+    "get_resumable_offset", "append_to_upload", "terminate_upload", "create_import",
+    "list_samples", "get_sample", "get_image",
     "create_vocabulary", "list_vocabularies", "get_vocabulary", "list_concepts", "get_overlap",
     "list_encoders", "retry_uploads",
     "create_curation", "list_curations", "get_curation", "cancel_curation", "stream_batches",

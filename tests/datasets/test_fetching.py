@@ -279,7 +279,8 @@ def test_an_answer_that_falls_silent__is_left(site: Site) -> None:
     ("tag", "kept"),
     [
         ("noai", True), ("NoAI, nofollow", True), ("noimageai", True), ("cocu: noai", True),
-        ("*: noai", True),        ("otherbot: noai", False), ("otherbot: nofollow, noai", False), ("nofollow", False), ("all", False),
+        ("*: noai", True), ("otherbot: noai", False), ("otherbot: nofollow, noai", False),
+        ("nofollow", False), ("all", False),
         ("unavailable_after: 25 Jun 2030 15:00:00 PST, noai", True),
     ],
 )  # fmt: skip

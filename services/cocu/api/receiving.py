@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -15,16 +14,8 @@ from cocu.platform import Platform
 from cocu.storage import paths
 from cocu.storage.catalog import quotas, uploads
 from cocu.storage.catalog.records import new_id
-from cocu.storage.catalog.uploads import UploadRecord
-from cocu.storage.objects import StoredObject
-
-
-@dataclass(frozen=True)
-class Received:
-    """An upload that has arrived; `new` unless the same content had arrived before."""
-
-    upload: UploadRecord
-    new: bool
+from cocu.workers import arrivals
+from cocu.workers.arrivals import Received
 
 
 async def receive(
@@ -73,7 +64,7 @@ async def receive(
         raise
     try:
         return await run_in_threadpool(
-            register,
+            arrivals.register,
             platform,
             tenant=tenant,
             upload_id=announced.id,
@@ -85,37 +76,3 @@ async def receive(
             uploads.fail, platform.catalog, tenant=tenant, upload_id=announced.id, error=str(error)
         )
         raise
-
-
-def register(
-    platform: Platform,
-    *,
-    tenant: str,
-    upload_id: str,
-    stored: StoredObject,
-    max_tenant_bytes: int | None = None,
-) -> Received:
-    """Make a stored object the file of an upload, and plan its ingest; deletes one that is not needed.
-
-    Raises ConflictError where other content has the upload's name, LimitExceededError.
-    """
-    try:
-        upload, planned = uploads.receive(
-            platform.catalog,
-            tenant=tenant,
-            upload_id=upload_id,
-            object_path=stored.path,
-            size=stored.size,
-            sha256=stored.sha256,
-            max_tenant_bytes=max_tenant_bytes,
-        )
-    except CocuError:
-        platform.objects.delete(stored.path)
-        raise
-    if not planned:
-        if upload.object_path == stored.path:  # the very same object, told of twice
-            return Received(upload=upload, new=False)
-        platform.objects.delete(stored.path)
-        return Received(upload=upload, new=False)
-    platform.enqueue(planned)
-    return Received(upload=upload, new=True)

@@ -16,7 +16,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from cocu.api import receiving
 from cocu.api.tus import Checksum
 from cocu.datasets.options import DEFAULT_OPTIONS, ReadOptions
 from cocu.errors import ConflictError, LimitExceededError, NotFoundError
@@ -27,6 +26,7 @@ from cocu.storage.catalog.resumables import ResumableRecord
 from cocu.storage.catalog.states import ResumableState, UploadState
 from cocu.storage.growing import BusyError, GrowingFile
 from cocu.storage.objects import StoredObject
+from cocu.workers import arrivals
 
 WRITE_BYTES = 4 << 20
 NOTE_BYTES = 64 << 20
@@ -251,7 +251,7 @@ def _complete(platform: Platform, record: ResumableRecord) -> ResumableRecord:
     if stored is not None:
         try:
             _check(record, stored)
-            receiving.register(platform, tenant=record.tenant, upload_id=record.upload_id, stored=stored)
+            arrivals.register(platform, tenant=record.tenant, upload_id=record.upload_id, stored=stored)
         except (ConflictError, NotFoundError, HTTPException) as error:
             platform.objects.delete(path)
             resumables.remove(platform.catalog, resumable_id=record.id)

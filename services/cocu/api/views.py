@@ -47,6 +47,8 @@ def upload(record: UploadRecord) -> models.Upload:
             "ordinal": record.ordinal,
             "bytes": record.bytes,
             "sha256": record.sha256,
+            "received": record.received,
+            "source": record.source,
             "accepted": record.accepted,
             **(record.reading or {}),
             "detail": record.error,

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 
 from cocu.platform import Platform
 from cocu.storage.catalog.states import Stage
-from cocu.workers import curate, delete, embed, group, index, ingest, neighbours, publish
+from cocu.workers import curate, delete, embed, fetch, group, index, ingest, neighbours, publish
 from cocu.workers.leases import Lease, take
 
 STAGES: Mapping[str, Callable[[Lease], None]] = {
+    Stage.FETCH: fetch.run,
     Stage.INGEST: ingest.run,
     Stage.EMBED: embed.run,
     Stage.INDEX: index.run,

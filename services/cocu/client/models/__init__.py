@@ -23,6 +23,8 @@ from cocu.client.models.curations import (
 from cocu.client.models.datasets import (
     Dataset,
     DatasetCreate,
+    Import,
+    ImportCreate,
     Rejection,
     Report,
     Retries,
@@ -90,6 +92,8 @@ __all__ = [
     "FieldProblem",
     "Health",
     "HitConcept",
+    "Import",
+    "ImportCreate",
     "Measurement",
     "Neighbour",
     "Origin",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cocu.client.models.base import Answer, Request
 
@@ -22,7 +22,7 @@ class DatasetCreate(Request):
 class Dataset(Answer):
     """Image–caption pairs; append-only. Counts grow as uploads are ingested.
 
-    `ingesting` counts the uploads that have arrived and are not yet read.
+    `ingesting` counts the uploads that have arrived, or are being fetched, and are not yet read.
     """
 
     id: str
@@ -64,7 +64,8 @@ class Upload(Answer):
 
     `ordinal` orders the uploads of a dataset: of two samples with one key, that of the earlier upload stays.
     `format` and, of a table, `columns` (by role: key, image, url, caption) are what the file turned out to
-    be, once it is read.
+    be, once it is read. `received` counts the bytes that have come so far; `source` is where the platform
+    fetches it from.
     """
 
     name: str
@@ -73,11 +74,44 @@ class Upload(Answer):
     ordinal: int | None = None
     bytes: int | None = None
     sha256: str | None = None
+    received: int = 0
+    source: str | None = None
     accepted: int = 0
     format: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     detail: str | None = None
     created_at: datetime
+
+
+class ImportCreate(Request):
+    """Files that the platform is to fetch: one URL, several, or what lies under an s3:// prefix.
+
+    name: of the upload, where one URL is given; without it the last part of the URL. options: how to read
+    the files.
+    """
+
+    url: str | None = Field(default=None, max_length=8192, examples=["https://example.org/photos.tar"])
+    urls: list[Annotated[str, Field(max_length=8192)]] | None = Field(
+        default=None, min_length=1, max_length=1000
+    )
+    s3: str | None = Field(default=None, max_length=1024)
+    name: str | None = Field(default=None, max_length=200, pattern=r"^[\w][\w .()+,=@-]*$")
+    options: UploadOptions = UploadOptions()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(each is not None for each in (self.url, self.urls, self.s3)) != 1:
+            raise ValueError("give one of url, urls and s3")
+        if self.name is not None and self.url is None:
+            raise ValueError("name is for one url")
+        return self
+
+
+class Import(Answer):
+    """Uploads that are being fetched; the list of uploads shows how far each is."""
+
+    dataset: str
+    uploads: list[Upload]
 
 
 class Report(Answer):

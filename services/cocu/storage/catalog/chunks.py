@@ -157,7 +157,7 @@ def wanted(connection: Connection, chunk: ChunkRecord) -> bool:
     """Whether anybody still needs the result: a curation in progress, or the dataset itself."""
     if chunk.stage == Stage.DELETE:
         return True
-    if chunk.stage == Stage.INGEST:
+    if chunk.stage in (Stage.FETCH, Stage.INGEST):
         statement = select(models.Dataset.id).where(
             models.Dataset.id == chunk.dataset_id, models.Dataset.state == DatasetState.ACTIVE
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from cocu.errors import ConflictError, NotFoundError
@@ -18,7 +18,9 @@ from cocu.storage.catalog.states import ACTIVE_CURATIONS, CurationState, Dataset
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """A dataset and how much is in it. `ingesting` counts uploads that are received but not yet shards."""
+    """A dataset and how much is in it. `ingesting` counts uploads that are received, or being fetched, and
+    not yet shards.
+    """
 
     id: str
     tenant: str
@@ -47,11 +49,16 @@ def _select() -> Select[Any]:
         models.Dataset.state,
         models.Dataset.created_at,
         uploads.scalar_subquery().label("uploads"),
-        uploads.where(models.Upload.state == UploadState.RECEIVED).scalar_subquery().label("ingesting"),
+        uploads.where(_pending()).scalar_subquery().label("ingesting"),
         select(func.count()).select_from(models.Shard).where(of_shards).scalar_subquery().label("shards"),
         total(models.Shard.samples).label("samples"),
         total(models.Shard.bytes).label("bytes"),
     )
+
+
+def _pending() -> ColumnElement[bool]:
+    fetched = (models.Upload.state == UploadState.RECEIVING) & models.Upload.source.is_not(None)
+    return (models.Upload.state == UploadState.RECEIVED) | fetched
 
 
 def _visible(tenant: str) -> tuple[Any, ...]:

@@ -232,10 +232,12 @@ def _tell(connection: Connection, chunk: chunks.ChunkRecord, runs: list[Any]) ->
 
 def _fail(connection: Connection, chunk: chunks.ChunkRecord, runs: list[Any], error: str) -> Planned:
     _set_chunk(connection, chunk.id, state=ChunkState.FAILED, lease_owner=None, error=storable(error))
-    if chunk.stage == Stage.INGEST:
+    if chunk.stage in (Stage.FETCH, Stage.INGEST):
+        # What was fetched in vain may have been sent in meanwhile.
+        unfinished = UploadState.RECEIVING if chunk.stage == Stage.FETCH else UploadState.RECEIVED
         connection.execute(
             update(models.Upload)
-            .where(models.Upload.id == chunk.subject)
+            .where(models.Upload.id == chunk.subject, models.Upload.state == unfinished)
             .values(state=UploadState.FAILED, error=storable(error), finished_at=database_seconds())
         )
     return _tell(connection, chunk, runs)

@@ -60,6 +60,7 @@ UNFINISHED_CHUNKS = (ChunkState.PENDING, ChunkState.RUNNING)
 class Stage(StrEnum):
     """What a chunk of work does; each is a queue of its own."""
 
+    FETCH = "fetch"
     INGEST = "ingest"
     EMBED = "embed"
     INDEX = "index"

@@ -1,0 +1,260 @@
+"""Imports: files that the platform fetches itself, and nothing that it must not reach."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from obstore.store import from_url
+from tests.running import running, tar_of_samples
+from tests.workers.tiny_encoder import write_tiny_encoder
+
+from cocu.api.server import LocalServer
+from cocu.client import CocuClient
+from cocu.client.models import Dataset, Upload
+
+S3 = os.environ.get("COCU_TEST_S3_URL")
+"""Address of an S3 server for tests, with the AWS_* variables set to reach it."""
+PAGES: dict[str, bytes] = {}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves PAGES; the path /away sends elsewhere, /noai keeps machines from learning."""
+
+    def do_GET(self) -> None:
+        if self.path == "/away":
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/latest/meta-data/")
+        else:
+            self.send_response(200 if self.path in PAGES else 404)
+        if self.path == "/noai":
+            self.send_header("X-Robots-Tag", "noai")
+        self.end_headers()
+        self.wfile.write(PAGES.get(self.path, b""))
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def importing(site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A platform that may reach the site, small limits, and one bucket of others."""
+    folder = tmp_path_factory.mktemp("platform")
+    encoder = write_tiny_encoder(folder / "encoder")
+    with running(
+        folder / "data",
+        encoder,
+        fetch_networks=["127.0.0.1/32"],
+        fetch_ports=[80, 443, int(site.rpartition(":")[2])],
+        max_upload_bytes=100_000,
+        max_tenant_bytes=400_000,
+        import_buckets=["s3://open/shared"],
+        retry_seconds=0.01,
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def here(importing: LocalServer) -> Iterator[CocuClient]:
+    with CocuClient(importing.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def dataset(here: CocuClient, request: pytest.FixtureRequest) -> Iterator[Dataset]:
+    made = here.datasets.create(f"imports {request.node.name}"[:200])
+    yield made
+    here.datasets.delete(made.id)
+
+
+def ask(server: LocalServer, dataset: Dataset, **body: object) -> httpx.Response:
+    return httpx.post(f"{server.url}/v1/datasets/{dataset.id}/imports", json=body, timeout=30)
+
+
+def uploads(client: CocuClient, dataset: Dataset) -> dict[str, Upload]:
+    client.datasets.wait(dataset.id, timeout=60)
+    return {each.name: each for each in client.datasets.uploads(dataset.id)}
+
+
+def test_import__becomes_an_upload_as_if_it_had_been_sent(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str
+) -> None:
+    PAGES["/sets/dogs.tar?x=1"] = tar_of_samples({"a": "a dog", "b": "a dog on a bench"})
+    url = f"{site}/sets/dogs.tar?x=1"
+    answer = ask(importing, dataset, url=url)
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/v1/datasets/{dataset.id}/uploads/dogs.tar"
+    assert answer.headers["Retry-After"]
+    (announced,) = answer.json()["uploads"]
+    assert (announced["name"], announced["source"]) == ("dogs.tar", url)
+    upload = uploads(here, dataset)["dogs.tar"]
+    content = PAGES["/sets/dogs.tar?x=1"]
+    assert (upload.state, upload.accepted, upload.received) == ("ingested", 2, len(content))
+    assert upload.sha256 == hashlib.sha256(content).hexdigest()
+    assert ask(importing, dataset, url=url).status_code == 202
+    assert here.datasets.get(dataset.id).uploads == 1
+
+
+def test_imports__of_several_files_have_names_of_their_own(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str
+) -> None:
+    for number in range(3):
+        PAGES[f"/{number}/part.tar"] = tar_of_samples({f"key {number}": "a dog"}, first_seed=number)
+    answer = ask(importing, dataset, urls=[f"{site}/{number}/part.tar" for number in range(3)])
+    assert answer.headers["Location"] == f"/v1/datasets/{dataset.id}/uploads"
+    found = uploads(here, dataset)
+    assert set(found) == {"part.tar", "part-2.tar", "part-3.tar"}
+    assert {each.state for each in found.values()} == {"ingested"}
+    assert here.datasets.get(dataset.id).samples == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://2130706433/",
+        "http://user@example.org/",
+        "http://example.org:22/",
+        "s3://open/shared/a.tar",
+        "nonsense",
+        "",
+    ],
+)
+def test_import__of_what_is_never_fetched_is_refused_at_once(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, url: str
+) -> None:
+    for answer, field in (
+        (ask(importing, dataset, url=url), "body.url"),
+        (ask(importing, dataset, urls=["http://example.org/", url]), "body.urls.1"),
+    ):
+        assert answer.status_code == 422
+        assert field in {each["field"] for each in answer.json()["errors"]}
+    assert here.datasets.get(dataset.id).uploads == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/away", "do not reach"),
+        ("/nowhere.tar", "404"),
+        ("/noai", "machine learning"),
+        ("/large.tar", "limit of 100,000 bytes"),
+    ],
+)
+def test_import__that_fails_says_why(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str, path: str, told: str
+) -> None:
+    PAGES["/noai"] = tar_of_samples({"a": "a dog"})
+    PAGES["/large.tar"] = b"\0" * 100_001
+    assert ask(importing, dataset, url=site + path, name="one.tar").status_code == 202
+    upload = uploads(here, dataset)["one.tar"]
+    assert upload.state == "failed"
+    assert told in (upload.detail or "")
+    assert importing.platform.objects.list(f"datasets/{dataset.id}/uploads") == []
+
+
+def test_import__that_failed_starts_over_when_it_is_asked_for_again(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str
+) -> None:
+    ask(importing, dataset, url=f"{site}/late.tar")
+    assert uploads(here, dataset)["late.tar"].state == "failed"
+    PAGES["/late.tar"] = tar_of_samples({"a": "a dog"})
+    ask(importing, dataset, url=f"{site}/late.tar")
+    assert uploads(here, dataset)["late.tar"].state == "ingested"
+
+
+def test_import__under_a_name_that_is_taken_is_a_conflict(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str, tmp_path: Path
+) -> None:
+    (tmp_path / "taken.tar").write_bytes(tar_of_samples({"a": "a dog"}))
+    here.datasets.upload(dataset.id, tmp_path / "taken.tar")
+    answer = ask(importing, dataset, url=f"{site}/taken.tar")
+    assert answer.status_code == 409
+    assert "name of its own" in answer.json()["detail"]
+
+
+def test_import__of_nothing_or_everything_is_refused(importing: LocalServer, dataset: Dataset) -> None:
+    for body in (
+        {},
+        {"url": "http://example.org/", "urls": ["http://example.org/"]},
+        {"urls": []},
+        {"urls": ["http://example.org/"] * 1001},
+        {"urls": ["http://example.org/"], "name": "a.tar"},
+        {"url": "http://example.org/", "name": "../a.tar"},
+        {"s3": "s3://secret/bucket"},
+        {"s3": "s3://open/shared2"},
+        {"s3": "s3://open/shared/../other"},
+        {"s3": "http://open/shared"},
+        {"s3": "s3:///shared"},
+    ):
+        assert ask(importing, dataset, **body).status_code == 422, body
+    answer = httpx.post(f"{importing.url}/v1/datasets/nowhere/imports", json={"url": "http://example.org/"})
+    assert answer.status_code == 404
+
+
+def test_uploads_of_a_tenant__have_a_limit_together(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str
+) -> None:
+    path = f"{importing.url}/v1/datasets/{dataset.id}/uploads"
+    tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "100000"}
+    kept = []
+    with httpx.Client(timeout=30) as http:
+        for name in ("YQ==", "Yg==", "Yw==", "ZA==", "ZQ=="):
+            answer = http.post(path, headers={**tus, "Upload-Metadata": f"filename {name}"})
+            if answer.status_code == 201:
+                kept.append(answer.headers["Location"])
+        assert 0 < len(kept) < 5
+        assert answer.status_code == 413
+        assert "400,000 bytes" in answer.json()["detail"]
+        assert "max_tenant_bytes" in answer.json()["detail"]
+
+        def chunked() -> Iterator[bytes]:
+            yield b"\0" * 100_000
+
+        for content in (b"\0" * 100_000, chunked()):
+            refused = http.put(f"{path}/more.tar", content=content)
+            assert refused.status_code == 413
+            assert "max_tenant_bytes" in refused.json()["detail"]
+        PAGES["/more.tar"] = b"\0" * 100_000
+        ask(importing, dataset, url=f"{site}/more.tar", name="imported.tar")
+        assert "max_tenant_bytes" in (uploads(here, dataset)["imported.tar"].detail or "")
+        assert importing.platform.objects.list(f"datasets/{dataset.id}/uploads") == []
+        for location in kept:
+            assert http.delete(importing.url + location, headers=tus).status_code == 204
+        content = tar_of_samples({"a": "a dog"})
+        assert http.put(f"{path}/more.tar", content=content).status_code == 201
+
+
+@pytest.mark.skipif(S3 is None, reason="COCU_TEST_S3_URL names no S3 server for tests")
+def test_import__from_a_bucket_takes_what_lies_under_the_prefix(
+    importing: LocalServer, here: CocuClient, dataset: Dataset
+) -> None:
+    httpx.put(f"{S3}/open")
+    bucket = from_url("s3://open")
+    for number in range(2):
+        content = tar_of_samples({f"{number}": "a dog"}, first_seed=number)
+        bucket.put(f"shared/sets/{number} é.tar", content)
+    bucket.put("shared2/other.tar", b"secret")
+    answer = ask(importing, dataset, s3="s3://open/shared/sets")
+    assert answer.status_code == 202, answer.text
+    assert {each.state for each in uploads(here, dataset).values()} == {"ingested"}
+    assert here.datasets.get(dataset.id).samples == 2
+    assert ask(importing, dataset, s3="s3://open/shared/nothing").status_code == 404
