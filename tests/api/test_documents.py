@@ -17,6 +17,7 @@ OPERATIONS = {
     "stream_events",
     "search", "list_curation_concepts", "get_curation_concept",
     "compare_curations", "list_changed_concepts", "list_changed_samples",
+    "stream_export", "get_export_manifest", "get_export_file",
     "list_archives", "get_archive", "create_evaluation", "list_evaluations", "get_evaluation",
     "get_health", "get_readiness",
 }  # fmt: skip

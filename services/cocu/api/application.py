@@ -16,6 +16,7 @@ from cocu.api.problems import PROBLEM_RESPONSES, add_problem_handlers
 from cocu.api.reading import Archives, Comparisons, Concepts, Samples, Search
 from cocu.api.routes import ROUTERS
 from cocu.batches.columns import ColumnsCache
+from cocu.exports.keys import KeysCache
 from cocu.platform import Platform
 
 DESCRIPTION = """
@@ -59,6 +60,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.state.comparisons = Comparisons(platform, app.state.samples, app.state.concepts)
     app.state.search = Search(platform, app.state.samples, app.state.concepts, app.state.archives.completed)
     app.state.batch_columns = ColumnsCache(platform)
+    app.state.export_keys = KeysCache(platform.objects)
     app.state.stopping = threading.Event()
     add_problem_handlers(app)
     for router in ROUTERS:

@@ -23,6 +23,7 @@ from cocu.cli import (
     demo,
     encoder,
     evaluate,
+    export,
     scenes,
     search,
     serve,
@@ -63,6 +64,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)
 app.command("concepts")(concepts.concepts)
 app.command("compare")(concepts.compare)
+app.command("export")(export.export)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(archive.app, name="archive")
 app.add_typer(batches.app, name="batches")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from cocu.client import exports
 from cocu.client.exceptions import ClientError, ConnectionFailedError, CurationFailedError
 from cocu.client.models import (
     Archive,
@@ -18,6 +19,8 @@ from cocu.client.models import (
     CurationEvent,
     Evaluation,
     EvaluationCreate,
+    ExportFormat,
+    ExportManifest,
     Parameters,
 )
 from cocu.client.server_sent_events import data_of_events
@@ -79,6 +82,24 @@ class Curations:
             if end is not None and time.monotonic() >= end:
                 raise TimeoutError(f"curation {curation} is still {seen.state} after {timeout:g} s")
             time.sleep(every)
+
+    def export(
+        self,
+        curation: str,
+        folder: str | Path,
+        format: ExportFormat = "webdataset",
+        *,
+        images: bool = True,
+        max_concepts: int | None = None,
+        clusters: bool = False,
+        progress: exports.Progress | None = None,
+    ) -> ExportManifest:
+        """Write a completed curation to a folder, shard by shard; files that are there already stay.
+
+        See `exports.export`.
+        """
+        asked = exports.Asked(format, images=images, max_concepts=max_concepts, clusters=clusters)
+        return exports.export(self._transport, _path(curation), Path(folder), asked, progress=progress)
 
     def events(self, curation: str, *, after: int = 0, reconnects: int = 5) -> Iterator[CurationEvent]:
         """Every event after this id until the curation ends; a lost connection is taken up again."""

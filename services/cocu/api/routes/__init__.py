@@ -9,6 +9,7 @@ from cocu.api.routes import (
     datasets,
     encoders,
     evaluations,
+    exports,
     health,
     imports,
     resumables,
@@ -32,6 +33,7 @@ ROUTERS = (
     concepts.router,
     comparisons.router,
     search.router,
+    exports.router,
     evaluations.router,
     health.router,
 )

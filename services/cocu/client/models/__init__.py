@@ -43,6 +43,7 @@ from cocu.client.models.evaluations import (
     EvaluationCreate,
     Measurement,
 )
+from cocu.client.models.exports import ExportFile, ExportFormat, ExportManifest
 from cocu.client.models.search import (
     Facet,
     HitConcept,
@@ -88,6 +89,9 @@ __all__ = [
     "Encoder",
     "Evaluation",
     "EvaluationCreate",
+    "ExportFile",
+    "ExportFormat",
+    "ExportManifest",
     "Facet",
     "FieldProblem",
     "Health",

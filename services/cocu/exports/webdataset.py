@@ -1,0 +1,74 @@
+"""Shards as WebDataset tars: with the archive as JSON, or with the text that the released trainer reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from cocu.exports import tars
+from cocu.exports.export import Export, ShardExport
+
+Piece = bytes | memoryview
+
+
+def samples(export: Export, shard: ShardExport) -> Iterator[Piece]:
+    """Of each sample key.jpg (.png, .webp), key.txt and key.json: its metadata, and the archive as "cocu".
+
+    Putting it in again gives the same samples with the same captions.
+    """
+    metadata = shard.metadata()
+    for row, image, extension in shard.samples():
+        document = next(metadata) | {"cocu": _archive(export, row)}
+        yield from _image(row["key"], image, extension)
+        yield from tars.member(f"{row['key']}.txt", row["caption"].encode())
+        yield from tars.member(
+            f"{row['key']}.json", json.dumps(document, ensure_ascii=False, sort_keys=True).encode()
+        )
+
+
+def released(export: Export, shard: ShardExport) -> Iterator[Piece]:
+    """Of each sample its image and, as key.txt, the three lines of `released_text`."""
+    for row, image, extension in shard.samples():
+        text = released_text(row["caption"], row["concepts"], clusters=export.parameters.clusters)
+        yield from _image(row["key"], image, extension)
+        yield from tars.member(f"{row['key']}.txt", text.encode())
+
+
+def released_text(caption: str, concepts: list[dict[str, Any]], *, clusters: bool) -> str:
+    """Caption, JSON object concept → score by descending score, JSON object cluster → its concepts.
+
+    Line breaks inside the caption become spaces, since lines are what the trainer splits at; so this is the
+    one format whose captions may differ. The trainer takes the first concepts and wants no clusters, so they
+    are left out ({}) unless asked for.
+
+    >>> print(released_text("a\\nb", [{"concept": "dog", "score": 1.5, "cluster": 0}], clusters=True))
+    a b
+    {"dog": 1.5}
+    {"0": ["dog"]}
+    """
+    members: dict[str, list[str]] = {}
+    if clusters:
+        for each in concepts:
+            if each["cluster"] is not None:
+                members.setdefault(str(each["cluster"]), []).append(each["concept"])
+    scores = {each["concept"]: each["score"] for each in concepts}
+    lines = (
+        " ".join(caption.splitlines()),
+        json.dumps(scores, ensure_ascii=False),
+        json.dumps(dict(sorted(members.items(), key=lambda item: int(item[0]))), ensure_ascii=False),
+    )
+    return "\n".join(lines)
+
+
+def _image(key: str, image: Piece | None, extension: str) -> Iterator[Piece]:
+    if image is not None:
+        yield from tars.member(f"{key}.{extension}", image)
+
+
+def _archive(export: Export, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "content_hash": export.content_hash,
+        "concepts": row["concepts"],
+        "neighbours": row["neighbours"],
+    }
