@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +19,9 @@ from cocu.datasets.columns import Columns
 from cocu.datasets.fetching import FetchFailedError, FetchReason
 from cocu.datasets.formats import Format
 from cocu.datasets.limits import Limits
+from cocu.datasets.members import ArchiveEndsError
 from cocu.datasets.options import CaptionChoice, ReadOptions
+from cocu.datasets.parquet_pages import check_pages
 from cocu.datasets.reading import RawSample, open_reading, read_samples
 from cocu.datasets.rejections import Reason, Rejection
 from cocu.errors import InvalidInputError
@@ -227,11 +232,56 @@ def test_a_dictionary_that_repeats_one_image_a_million_times_ends_at_the_ratio()
     assert peak < 64 << 20
 
 
-def test_a_page_that_unpacks_to_too_much_is_never_unpacked() -> None:
-    file = parquet_of([{"jpg": bytes(64 << 20), "caption": "a dog"}], compression="zstd")
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_a_page_that_unpacks_to_too_much_is_never_unpacked(version: str, dictionary: bool) -> None:
+    rows = [{"jpg": bytes(64 << 20), "caption": "a dog"}]
+    file = parquet_of(
+        rows, compression="zstd", use_dictionary=dictionary, data_page_version=version, write_statistics=True
+    )
     before = pa.total_allocated_bytes()
     assert reasons(read(file)[1]) == [(None, Reason.COMPRESSION_RATIO)]
     assert pa.total_allocated_bytes() - before < 1 << 20
+
+
+def test_pages_are_measured_by_their_own_headers_in_files_of_any_kind() -> None:
+    rows = [downloaded(n, error_message="x" * n) for n in range(300)]
+    for version, codec, dictionary in itertools.product(
+        ("1.0", "2.0"), ("none", "snappy", "zstd"), (True, False)
+    ):
+        file = parquet_of(
+            rows,
+            IMG2DATASET,
+            data_page_version=version,
+            compression=codec,
+            use_dictionary=dictionary,
+            row_group_size=70,
+            data_page_size=1000,
+            write_page_checksum=True,
+            write_page_index=True,
+            write_batch_size=10,
+        )
+        samples, rejections = read(file)
+        assert (len(samples), rejections) == (300, [])
+        assert reasons(read(file, Limits(max_page_bytes=1500))[1]) == [(None, Reason.DECOMPRESSED_TOO_LARGE)]
+
+
+@given(st.binary(max_size=200))
+def test_no_header_of_a_page_raises_anything_else(header: bytes) -> None:
+    column = SimpleNamespace(
+        data_page_offset=0, has_dictionary_page=False, total_compressed_size=200, num_values=10
+    )
+    with suppress(ArchiveEndsError):
+        check_pages(io.BytesIO(header), column, Limits())
+
+
+def test_a_list_that_claims_very_many_values_is_refused() -> None:
+    table = pa.table(
+        {"jpg": [picture()], "captions": pa.array([[None] * ((1 << 24) + 1)], pa.list_(pa.string()))}
+    )
+    file = parquet_of(table, compression="zstd", data_page_size=1 << 30, write_batch_size=1 << 25)
+    assert file.getbuffer().nbytes < 10_000
+    assert reasons(read(file)[1]) == [(None, Reason.DECOMPRESSED_TOO_LARGE)]
 
 
 def test_a_large_row_group_is_read_row_by_row() -> None:

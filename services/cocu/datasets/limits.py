@@ -15,7 +15,8 @@ class Limits:
     not cut: what is that long is not a caption, and half of it is not what the uploader wrote. Larger
     metadata is dropped. max_text_bytes: captions and metadata of one archive together, which are held in
     memory while it is read. max_table_bytes: of one file with the captions of many images.
-    max_captions: of one image. max_entries: members of one archive, of any kind. max_rows: of one table.
+    max_page_bytes: of one page of Parquet, unpacked. max_captions: of one image. max_entries: members of one
+    archive, of any kind. max_rows: of one table.
     max_decompressed_bytes: of one archive, counted as they flow. max_compression_ratio: decompressed over
     compressed bytes, of zip members, compressed tars and Parquet. max_name_bytes: of a member's name.
     max_samples_per_shard: where `write_shard` stops.
@@ -28,6 +29,7 @@ class Limits:
     max_metadata_bytes: int = 64 * 1024
     max_text_bytes: int = 512 * 1024 * 1024
     max_table_bytes: int = 256 * 1024 * 1024
+    max_page_bytes: int = 1024**3
     max_captions: int = 32
     max_entries: int = 300_000
     max_rows: int = 20_000_000

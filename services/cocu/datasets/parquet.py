@@ -21,6 +21,7 @@ from cocu.datasets.members import ArchiveEndsError
 from cocu.datasets.metadata import row_metadata
 from cocu.datasets.options import ReadOptions
 from cocu.datasets.pairs import Link, Pair, choose_captions, clean_captions, content_key, row_key
+from cocu.datasets.parquet_pages import check_pages
 from cocu.datasets.rejections import Reason, Rejection, printable
 from cocu.datasets.tars import UNSUSPICIOUS
 from cocu.errors import InvalidInputError
@@ -38,6 +39,7 @@ Item = Pair | Link | Rejection
 class Table:
     """An opened Parquet file. columns: those used. path: the column of pictures' names, "" without one."""
 
+    source: BinaryIO
     file: pq.ParquetFile
     columns: Columns
     path: str
@@ -60,7 +62,7 @@ def open_parquet(file: BinaryIO, options: ReadOptions) -> Table:
         raise InvalidInputError(f"this Parquet file cannot be opened: {printable(str(error))}") from error
     if len(schema) > _MOST_COLUMNS:
         raise InvalidInputError(f"{len(schema)} columns; at most {_MOST_COLUMNS} are read")
-    return _with_roles(opened, schema, options.columns)
+    return _with_roles(file, opened, schema, options.columns)
 
 
 def parquet_items(table: Table, size: int, limits: Limits, options: ReadOptions) -> Iterator[Item]:
@@ -88,7 +90,7 @@ def parquet_items(table: Table, size: int, limits: Limits, options: ReadOptions)
             yield Rejection(None, "", Reason.NO_SAMPLES, "the table has no rows")
 
 
-def _with_roles(file: pq.ParquetFile, schema: pa.Schema, asked: Columns) -> Table:
+def _with_roles(source: BinaryIO, file: pq.ParquetFile, schema: pa.Schema, asked: Columns) -> Table:
     texts = [field.name for field in schema if _is_text(field.type)]
     pictures = [field.name for field in schema if _is_picture(field.type)]
     structs = [name for name in pictures if pa.types.is_struct(schema.field(name).type)]
@@ -110,6 +112,7 @@ def _with_roles(file: pq.ParquetFile, schema: pa.Schema, asked: Columns) -> Tabl
     plain = [field.name for field in schema if _is_plain(field.type) and schema.names.count(field.name) == 1]
     others = [name for name in plain if name not in used and "." not in name]
     return Table(
+        source,
         file,
         columns,
         path=f"{columns.image}.path" if has_path else "",
@@ -138,12 +141,10 @@ class _Rows:
     def check_group(self, group: int) -> None:
         """Refuses a row group whose pages would unpack to too much. Raises ArchiveEndsError."""
         metadata = self._table.file.metadata.row_group(group)
-        ratio = self._limits.max_compression_ratio
         for index in range(metadata.num_columns):
             column = metadata.column(index)
-            if column.total_uncompressed_size > max(UNSUSPICIOUS, ratio * column.total_compressed_size):
-                detail = f"column {column.path_in_schema} unpacks to more than {ratio:g} times its size"
-                raise ArchiveEndsError(Reason.COMPRESSION_RATIO, detail)
+            if any(f"{column.path_in_schema}.".startswith(f"{leaf}.") for leaf in self.leaves):
+                check_pages(self._table.source, column, self._limits)
 
     def items(self, batch: pa.RecordBatch) -> Iterator[Item]:
         """What the next row comes to. Raises ArchiveEndsError beyond a limit."""
