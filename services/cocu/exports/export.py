@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Self
 
 import pyarrow as pa
@@ -80,10 +81,9 @@ class ShardExport:
         for block in blocks(self.table):
             images: list[memoryview] = []
             if self.export.parameters.with_images:
-                ranges = zip(block["offset"].to_pylist(), block["size"].to_pylist(), strict=True)
-                images = [
-                    memoryview(each) for each in self.export.platform.objects.get_ranges(path, list(ranges))
-                ]
+                images = _room(block["size"].to_pylist())
+                ranges = zip(block["offset"].to_pylist(), images, strict=True)
+                self.export.platform.objects.read_into(path, list(ranges))
             yield block, images, [_EXTENSIONS.get(media_type(bytes(each[:16])), "bin") for each in images]
 
     def samples(self) -> Iterator[tuple[dict[str, Any], memoryview | None, str]]:
@@ -100,3 +100,10 @@ class ShardExport:
             self.shard.shard_id,
             samples=self.shard.samples,
         )
+
+
+def _room(sizes: list[int]) -> list[memoryview]:
+    """Memory for things of these sizes, in one piece."""
+    whole = memoryview(bytearray(sum(sizes)))
+    ends = list(accumulate(sizes))
+    return [whole[end - size : end] for end, size in zip(ends, sizes, strict=True)]
