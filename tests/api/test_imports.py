@@ -12,12 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 from obstore.store import from_url
-from tests.running import running, tar_of_samples
+from tests.running import picture, running, tar_of_samples
 from tests.workers.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
-from cocu.client.models import Dataset, Upload
+from cocu.client.models import Dataset, Upload, UploadOptions
 
 S3 = os.environ.get("COCU_TEST_S3_URL")
 """Address of an S3 server for tests, with the AWS_* variables set to reach it."""
@@ -258,3 +258,35 @@ def test_import__from_a_bucket_takes_what_lies_under_the_prefix(
     assert {each.state for each in uploads(here, dataset).values()} == {"ingested"}
     assert here.datasets.get(dataset.id).samples == 2
     assert ask(importing, dataset, s3="s3://open/shared/nothing").status_code == 404
+
+
+def test_a_table_of_urls__is_read_by_fetching_its_images(
+    here: CocuClient, dataset: Dataset, site: str, tmp_path: Path
+) -> None:
+    PAGES["/one.jpg"] = picture(1)
+    PAGES["/two.jpg"] = b"<html>not found</html>"
+    rows = [f"{site}/one.jpg\ta dog", f"{site}/two.jpg\ta cat", f"{site}/three.jpg\ta car"]
+    rows += ["http://169.254.169.254/latest\tsecrets", "http://10.0.0.1/x.jpg\tinside"]
+    (tmp_path / "cc12m.tsv").write_text("\n".join(rows))
+    here.datasets.upload(dataset.id, tmp_path / "cc12m.tsv", options=UploadOptions(fetch=True))
+    here.datasets.wait(dataset.id, timeout=60)
+    (sample,) = here.datasets.samples(dataset.id)
+    assert sample.caption == "a dog"
+    assert here.datasets.image(dataset.id, sample.key) == picture(1)
+    rejections = list(here.datasets.rejections(dataset.id))
+    assert [each.reason for each in rejections] == ["not_an_image"] + 3 * ["fetch_failed"]
+    details = [each.detail.partition(":")[0] for each in rejections]
+    assert details[1:] == ["status", "address", "address"]
+
+
+def test_retry__fetches_what_could_not_be_had(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str
+) -> None:
+    PAGES.pop("/late.tar", None)
+    assert ask(importing, dataset, url=f"{site}/late.tar").status_code == 202
+    here.datasets.wait(dataset.id, timeout=60)
+    assert uploads(here, dataset)["late.tar"].state == "failed"
+    PAGES["/late.tar"] = tar_of_samples({"a": "a dog"})
+    assert here.datasets.retry(dataset.id).uploads == ["late.tar"]
+    here.datasets.wait(dataset.id, timeout=60)
+    assert uploads(here, dataset)["late.tar"].state == "ingested"

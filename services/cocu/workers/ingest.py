@@ -6,11 +6,13 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import IO
 
+from cocu.datasets.fetching import Fetcher
 from cocu.datasets.options import ReadOptions
-from cocu.datasets.reading import RawSample, open_reading
+from cocu.datasets.reading import RawSample, Reading, open_reading
 from cocu.datasets.rejections import Reason, Rejection
 from cocu.datasets.shards import write_shard
 from cocu.errors import NotFoundError
@@ -24,6 +26,11 @@ from cocu.storage.catalog.uploads import UploadRecord
 from cocu.workers.leases import Lease
 
 PIECE = 1 << 20
+
+IMAGE_SECONDS = 30.0
+"""How long the download of one image may take."""
+FETCHES = 16
+"""Images that are downloaded at the same time."""
 
 BATCH = 256
 """Samples whose keys are looked up at once."""
@@ -53,7 +60,7 @@ def _ingest(lease: Lease, upload: UploadRecord) -> None:
     file = platform.objects.local_path(upload.object_path)
     options = ReadOptions.from_json(upload.options)
     with open_reading(file, options=options, limits=platform.limits) as reading:
-        accepted = _accepted(lease, upload, reading.samples(), rejected)
+        accepted = _accepted(lease, upload, _samples(platform, reading, options), rejected)
         while (shard := _write_shard(platform, upload, accepted, number=len(shards))) is not None:
             shards.append(shard)
     planned = samples.ingested(
@@ -66,6 +73,14 @@ def _ingest(lease: Lease, upload: UploadRecord) -> None:
         reading={"format": str(reading.format), "columns": reading.columns.stated()},
     )
     platform.enqueue(planned)
+
+
+def _samples(platform: Platform, reading: Reading, options: ReadOptions) -> Iterator[RawSample | Rejection]:
+    if not options.fetch:
+        return reading.samples()
+    policy = platform.fetcher(max_bytes=platform.limits.max_image_bytes).policy
+    fetcher = Fetcher(replace(policy, max_seconds=IMAGE_SECONDS, pause_seconds=IMAGE_SECONDS))
+    return reading.samples(threads=FETCHES, fetch=fetcher.read)
 
 
 def _accepted(

@@ -94,13 +94,13 @@ def get_report(
 def retry_uploads(
     *, dataset: DatasetId, platform: PlatformOf, tenant: Tenant, response: Response
 ) -> models.Retries:
-    """Read the failed uploads of a dataset once more; nothing else is touched."""
+    """Read, or fetch, the failed uploads of a dataset once more; nothing else is touched."""
     retried, planned = uploads.retry_failed(platform.catalog, tenant=tenant, dataset_id=dataset)
     platform.enqueue(planned)
     response.headers["Location"] = f"/v1/datasets/{dataset}/report"
     response.headers["Retry-After"] = "1"
     listed = _uploads_of(platform, tenant, dataset)
-    unsent = [each.name for each in listed if each.state == UploadState.FAILED and each.sha256 is None]
+    unsent = [each.name for each in listed if each.state == UploadState.FAILED]
     return models.Retries(uploads=[each.name for each in retried], unsent=unsent)
 
 

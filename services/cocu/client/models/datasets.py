@@ -134,7 +134,7 @@ class Report(Answer):
 
 
 class Retries(Answer):
-    """What is tried again: the names of failed uploads whose files had arrived.
+    """What is tried again: failed uploads whose files had arrived, or that the platform fetches, by name.
 
     unsent: failed uploads whose files did not arrive; send them again.
     """

@@ -89,6 +89,18 @@ def plan(
     return [] if state in (ChunkState.RUNNING, ChunkState.DONE) else [(chunk_id, stage)]
 
 
+def plan_again(
+    connection: Connection, *, tenant: str, dataset_id: str, stage: Stage, subject: str
+) -> list[Planned]:
+    """As `plan`, also for what was done before."""
+    planned = plan(connection, tenant=tenant, dataset_id=dataset_id, stage=stage, subject=subject)
+    if planned:
+        return planned
+    chunk_id = identity(dataset_id=dataset_id, scope="", stage=stage, subject=subject)
+    restart(connection, chunk_id=chunk_id)
+    return [(chunk_id, stage)]
+
+
 def restart(connection: Connection, *, chunk_id: str) -> None:
     """Makes the chunk pending as if it had never been tried."""
     values = {"state": ChunkState.PENDING, "attempts": 0, "failures": 0, "units_done": 0, "error": None}

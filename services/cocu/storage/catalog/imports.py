@@ -48,7 +48,9 @@ def announce(
             upload_id, new = _upload(connection, tenant, dataset_id, source, dict(options))
             ids.append(upload_id)
             if new:
-                planned += _plan(connection, tenant, dataset_id, upload_id)
+                planned += chunks.plan_again(
+                    connection, tenant=tenant, dataset_id=dataset_id, stage=Stage.FETCH, subject=upload_id
+                )
         found = fetch_all(
             connection,
             UploadRecord,
@@ -97,15 +99,3 @@ def _upload(
         f"there is an upload named {source.name!r} already, of another source or to be read otherwise; "
         "give this one a name of its own"
     )
-
-
-def _plan(connection: Connection, tenant: str, dataset_id: str, upload_id: str) -> list[chunks.Planned]:
-    planned = chunks.plan(
-        connection, tenant=tenant, dataset_id=dataset_id, stage=Stage.FETCH, subject=upload_id
-    )
-    if planned:
-        return planned
-    # It was fetched before, and failed afterwards.
-    chunk_id = chunks.identity(dataset_id=dataset_id, scope="", stage=Stage.FETCH, subject=upload_id)
-    chunks.restart(connection, chunk_id=chunk_id)
-    return [(chunk_id, Stage.FETCH)]

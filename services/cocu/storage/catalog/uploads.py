@@ -153,10 +153,10 @@ def fail(catalog: Catalog, *, tenant: str, upload_id: str, error: str) -> None:
 def retry_failed(
     catalog: Catalog, *, tenant: str, dataset_id: str
 ) -> tuple[list[UploadRecord], list[chunks.Planned]]:
-    """Lets the failed uploads whose files arrived be read again; returns these and what to enqueue.
+    """Lets the failed uploads be read again whose files arrived, or fetched again those with a source.
 
-    Each gets a new ordinal, as if it had been sent again: keys that others have by now stay theirs. Raises
-    NotFoundError when the tenant has no such dataset.
+    Returns these and what to enqueue. Each gets a new ordinal, as if it had been sent again: keys that others
+    have by now stay theirs. Raises NotFoundError when the tenant has no such dataset.
     """
     with catalog.write() as connection:
         _require_dataset(connection, tenant=tenant, dataset_id=dataset_id)
@@ -165,25 +165,12 @@ def retry_failed(
             connection,
             UploadRecord,
             select_record(UploadRecord, models.Upload)
-            .where(
-                models.Upload.dataset_id == dataset_id,
-                models.Upload.state == UploadState.FAILED,
-                models.Upload.sha256.is_not(None),
-                models.Upload.object_path.is_not(None),
-            )
-            .order_by(models.Upload.ordinal),
+            .where(models.Upload.dataset_id == dataset_id, models.Upload.state == UploadState.FAILED)
+            .order_by(models.Upload.ordinal, models.Upload.id),
         )
-        planned: list[chunks.Planned] = []
-        for record in failed:
-            values = {"state": UploadState.RECEIVED, "ordinal": _next_ordinal(connection, dataset_id)}
-            where = models.Upload.id == record.id
-            connection.execute(
-                update(models.Upload).where(where).values(**values, error=None, finished_at=None)
-            )
-            planned += chunks.plan(
-                connection, tenant=tenant, dataset_id=dataset_id, stage=Stage.INGEST, subject=record.id
-            )
-    return failed, planned
+        retried = [record for record in failed if _arrived(record) or record.source is not None]
+        planned = [each for record in retried for each in _retry(connection, record)]
+    return retried, planned
 
 
 def get(catalog: Catalog, *, tenant: str, dataset_id: str, name: str) -> UploadRecord:
@@ -259,6 +246,25 @@ def forget_object(catalog: Catalog, *, upload_id: str) -> None:
 def _find(connection: Connection, *, dataset_id: str, name: str) -> UploadRecord | None:
     where = (models.Upload.dataset_id == dataset_id, models.Upload.name == name)
     return fetch_one(connection, UploadRecord, select_record(UploadRecord, models.Upload).where(*where))
+
+
+def _arrived(record: UploadRecord) -> bool:
+    return record.sha256 is not None and record.object_path is not None
+
+
+def _retry(connection: Connection, record: UploadRecord) -> list[chunks.Planned]:
+    again: dict[str, Any] = {"error": None, "finished_at": None}
+    if _arrived(record):
+        stage = Stage.INGEST
+        ordinal = _next_ordinal(connection, record.dataset_id)
+        again |= {"state": UploadState.RECEIVED, "ordinal": ordinal}
+    else:
+        stage = Stage.FETCH
+        again |= {"state": UploadState.RECEIVING, "ordinal": None, "sha256": None, "received": 0}
+    connection.execute(update(models.Upload).where(models.Upload.id == record.id).values(again))
+    return chunks.plan_again(
+        connection, tenant=record.tenant, dataset_id=record.dataset_id, stage=stage, subject=record.id
+    )
 
 
 def _next_ordinal(connection: Connection, dataset_id: str) -> int:
