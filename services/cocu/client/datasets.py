@@ -12,6 +12,8 @@ from cocu.client import sources
 from cocu.client.models import (
     Dataset,
     DatasetCreate,
+    Import,
+    ImportCreate,
     Rejection,
     Report,
     Retries,
@@ -19,12 +21,14 @@ from cocu.client.models import (
     Upload,
     UploadOptions,
 )
+from cocu.client.resumable import ResumableUpload
 from cocu.client.transport import Call, Transport, segment
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all; may count backwards when an attempt is repeated."""
 
 CHUNK = 1 << 20
+RESUMABLE_BYTES = 16 << 20
 
 
 class Datasets:
@@ -55,12 +59,16 @@ class Datasets:
         path: str | Path,
         *,
         options: UploadOptions | None = None,
+        resumable: bool | None = None,
         progress: Progress | None = None,
     ) -> tuple[Upload, ...]:
         """Put a file in, or everything a folder holds (see `sources`), to be read with these options.
 
         The same content again changes nothing. Each file goes with its SHA-256, so that what arrives damaged
         is not stored.
+
+        resumable: whether a file whose connection drops goes on where it stopped, also when this is called
+        again later; by default where it is larger than RESUMABLE_BYTES.
         """
         parts = sources.parts(Path(path))
         total = sum(part.size for part in parts)
@@ -68,7 +76,9 @@ class Datasets:
         for part in parts:
             with part.opened() as file:
                 shown = _shifted(progress, before, total)
-                uploads.append(self._put(dataset, part.name, file, options or UploadOptions(), shown))
+                resume = file.stat().st_size > RESUMABLE_BYTES if resumable is None else resumable
+                send = self._resume if resume else self._put
+                uploads.append(send(dataset, part.name, file, options or UploadOptions(), shown))
             before += part.size
         return tuple(uploads)
 
@@ -84,6 +94,37 @@ class Datasets:
             size=size,
         )
         return self._transport.parse(Upload, self._transport.send(call))
+
+    def _resume(
+        self, dataset: str, name: str, file: Path, options: UploadOptions, progress: Progress
+    ) -> Upload:
+        return ResumableUpload(
+            transport=self._transport,
+            path=self._path(dataset),
+            name=name,
+            file=file,
+            sha256=_sha256(file),
+            options=options,
+            progress=progress,
+        ).send()
+
+    def fetch(
+        self,
+        dataset: str,
+        *urls: str,
+        s3: str | None = None,
+        name: str | None = None,
+        options: UploadOptions | None = None,
+    ) -> Import:
+        """Let the platform fetch files from URLs, or what lies under an s3:// prefix; `wait` waits for it.
+
+        name: of the upload, where there is one URL.
+        """
+        given = {"s3": s3} if s3 is not None else {}
+        given |= {"name": name} if name is not None else {}
+        one = {"url": urls[0]} if len(urls) == 1 else {"urls": urls} if urls else {}
+        body = ImportCreate.model_validate({**given, **one, "options": options or UploadOptions()})
+        return self._transport.post(Import, f"{self._path(dataset)}/imports", body)
 
     def uploads(self, dataset: str) -> Iterator[Upload]:
         """The uploads of a dataset, oldest first."""
