@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 
@@ -39,3 +40,10 @@ def test_stop__ends_event_streams_and_a_new_start_finishes_the_work(tmp_path: Pa
     with running(data, encoder) as server, CocuClient(server.url) as client:
         finished = client.curations.wait(curation.id, timeout=120)
         assert len(list(client.archives.list(finished.id))) == len(CAPTIONS)
+
+
+def test_connections__do_not_hold_small_answers_back(tmp_path: Path) -> None:
+    """They inherit it from the socket that listens, which asyncio leaves as it is."""
+    with running(tmp_path, tmp_path) as server:
+        for listening in server._server.servers[0].sockets:
+            assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

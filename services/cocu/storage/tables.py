@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -172,17 +172,38 @@ def iterate_table(
             first += rows
 
 
-def read_row(
-    objects: ObjectStore, path: str, row: int, *, columns: Sequence[str] | None = None
-) -> Mapping[str, Any]:
-    """One row as Python values, reading no more than its row group. Raises NotFoundError beyond the table."""
+Layout: TypeAlias = pq.FileMetaData
+"""What a table's file says about itself; for who reads rows of it again and again."""
+
+
+def read_layout(objects: ObjectStore, path: str) -> Layout:
+    """The layout of a table's file. Raises NotFoundError, IntegrityError."""
     with _opened(objects, path) as file:
+        return file.metadata
+
+
+def read_row(
+    objects: ObjectStore,
+    path: str,
+    row: int,
+    *,
+    columns: Sequence[str] | None = None,
+    layout: Layout | None = None,
+) -> Mapping[str, Any]:
+    """One row as Python values, reading no more than its row group. Raises NotFoundError beyond the table.
+
+    layout: of this very file, which then need not be read again.
+    """
+    with _opened(objects, path, layout) as file:
         if not 0 <= row < file.metadata.num_rows:
             raise NotFoundError(f"{path} has {file.metadata.num_rows} rows; there is no row {row}")
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if row < rows:
-                piece = file.read_row_group(group, columns=None if columns is None else list(columns))
+                # A few kilobytes: handing them to other threads takes longer than decoding them.
+                piece = file.read_row_group(
+                    group, columns=None if columns is None else list(columns), use_threads=False
+                )
                 values: dict[str, Any] = piece.slice(row, 1).to_pylist()[0]
                 return values
             row -= rows
@@ -190,10 +211,10 @@ def read_row(
 
 
 @contextmanager
-def _opened(objects: ObjectStore, path: str) -> Iterator[pq.ParquetFile]:
+def _opened(objects: ObjectStore, path: str, layout: Layout | None = None) -> Iterator[pq.ParquetFile]:
     local = objects.local_path(path)
     try:
-        with pq.ParquetFile(str(local), memory_map=True) as file:
+        with pq.ParquetFile(str(local), metadata=layout, memory_map=True) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(f"object {path} is not a readable table ({error})") from error

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cocu.api import views
 from cocu.api.reading.changed import changed_lists
+from cocu.api.reading.recent import Recent
 from cocu.api.reading.samples import Samples
 from cocu.api.reading.tables import TableCache
 from cocu.client import models
@@ -27,6 +28,8 @@ from cocu.storage.catalog.records import Page
 from cocu.storage.catalog.states import COMPLETED_CURATIONS
 
 TABLES = 8
+LAYOUTS = 64
+SNAPSHOTS = 32
 MOST_SHARDS_OF_A_PAGE = 20
 """How many shards one request looks through; a page that finds little then ends early, with a cursor."""
 
@@ -56,6 +59,8 @@ class Archives:
         self._platform = platform
         self._samples = samples_
         self._tables = TableCache(platform.objects, room=TABLES)
+        self._layouts: Recent[tuple[str, str], tables.Layout] = Recent(LAYOUTS)
+        self._snapshots: Recent[tuple[str, str | None], Sequence[CurationShardRecord]] = Recent(SNAPSHOTS)
 
     def completed(self, *, tenant: str, curation: str) -> CurationRecord:
         """The curation, once there are archives. Raises NotFoundError, ConflictError while there are none."""
@@ -66,29 +71,40 @@ class Archives:
             )
         return record
 
-    def get(self, *, tenant: str, curation: str, key: str) -> models.Archive:
-        """The archive of one sample. Raises NotFoundError, ConflictError."""
-        record = self.completed(tenant=tenant, curation=curation)
-        found = samples.find(self._platform.catalog, tenant=tenant, dataset_id=record.dataset_id, key=key)
-        snapshot = curations.shards(self._platform.catalog, curation_id=curation)
+    def get(self, record: CurationRecord, key: str) -> models.Archive:
+        """The archive of one sample of a completed curation. Raises NotFoundError."""
+        found = samples.find(
+            self._platform.catalog, tenant=record.tenant, dataset_id=record.dataset_id, key=key
+        )
+        snapshot = self._snapshot(record)
         shard = next((each for each in snapshot if each.shard_id == found.shard_id), None)
         if shard is None or shard.content_hash is None:
             raise NotFoundError(
-                f"curation {curation} has no archive of {key!r}: it was uploaded later, or failed"
+                f"curation {record.id} has no archive of {key!r}: it was uploaded later, or failed"
             )
-        row = tables.read_row(self._platform.objects, paths.archives(curation, shard.shard_id), found.row)
+        path = paths.archives(record.id, shard.shard_id)
+        layout = self._layouts.get(
+            (path, shard.content_hash), lambda: tables.read_layout(self._platform.objects, path)
+        )
+        row = tables.read_row(self._platform.objects, path, found.row, layout=layout)
         return self._archive(record, snapshot, shard, found.row, row)
 
+    def _snapshot(self, record: CurationRecord) -> Sequence[CurationShardRecord]:
+        """The shards of a completed curation, in order."""
+        return self._snapshots.get(
+            (record.id, record.content_hash),
+            lambda: curations.shards(self._platform.catalog, curation_id=record.id),
+        )
+
     def list_page(
-        self, *, tenant: str, curation: str, wanted: ArchiveFilter, limit: int, after: str | None
+        self, record: CurationRecord, *, wanted: ArchiveFilter, limit: int, after: str | None
     ) -> Page[models.Archive]:
         """The wanted archives in sample order; `after` is the global row to begin with.
 
         Raises InvalidInputError for a concept that the vocabulary does not have.
         """
-        record = self.completed(tenant=tenant, curation=curation)
         wanted = self._resolved(record, wanted)
-        snapshot = curations.shards(self._platform.catalog, curation_id=curation)
+        snapshot = self._snapshot(record)
         begin = 0 if after is None else int(after)
         items: list[models.Archive] = []
         for shard in _from_row(snapshot, begin):

@@ -7,14 +7,13 @@ files of which a request touches the few parts it asks about, so that nothing is
 from __future__ import annotations
 
 import heapq
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cocu.api import views
+from cocu.api.reading.recent import Recent
 from cocu.api.reading.samples import Samples
 from cocu.client import models
 from cocu.curation.archives import Ids
@@ -44,8 +43,7 @@ class Concepts:
     def __init__(self, platform: Platform, samples: Samples) -> None:
         self._platform = platform
         self._samples = samples
-        self._lock = threading.Lock()
-        self._indexes: OrderedDict[tuple[str, str, str], ConceptIndex] = OrderedDict()
+        self._indexes: Recent[tuple[str, str, str], ConceptIndex] = Recent(INDEXES)
 
     def archived_shards(self, record: CurationRecord) -> list[CurationShardRecord]:
         """The shards of a curation that have archives, in order."""
@@ -58,23 +56,17 @@ class Concepts:
 
     def index(self, record: CurationRecord, shard: CurationShardRecord) -> ConceptIndex:
         """The concept index of a shard that has archives. Raises NotFoundError, IntegrityError."""
-        key = (record.id, shard.shard_id, shard.content_hash or "")
-        with self._lock:
-            if key in self._indexes:
-                self._indexes.move_to_end(key)
-                return self._indexes[key]
-        index = concept_indexes.read(
-            self._platform.objects,
-            curation_id=record.id,
-            shard_id=shard.shard_id,
-            content_hash=shard.content_hash or "",
-            names=self.names(record),
+        content_hash = shard.content_hash or ""
+        return self._indexes.get(
+            (record.id, shard.shard_id, content_hash),
+            lambda: concept_indexes.read(
+                self._platform.objects,
+                curation_id=record.id,
+                shard_id=shard.shard_id,
+                content_hash=content_hash,
+                names=self.names(record),
+            ),
         )
-        with self._lock:
-            self._indexes[key] = index
-            while len(self._indexes) > INDEXES:
-                self._indexes.popitem(last=False)
-        return index
 
     def find(self, record: CurationRecord, concept: str, *, field: str) -> int:
         """The id of a concept by its name or another form; raises InvalidInputError about this field."""

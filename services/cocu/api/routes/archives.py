@@ -59,7 +59,7 @@ def list_archives(
     tag = caching.tag_of(record.content_hash, listing, limit, cursor)
     if caching.not_modified(request, tag):
         return caching.unchanged(tag)
-    found = archives.list_page(tenant=tenant, curation=curation, wanted=wanted, limit=limit, after=after)
+    found = archives.list_page(record, wanted=wanted, limit=limit, after=after)
     caching.mark_immutable(response, tag)
     return page(listing, found, lambda archive: archive, models.Archive)
 
@@ -77,7 +77,7 @@ def get_archive(
     """The archive of one sample: each concept with its score, its cluster, and the captions naming it."""
     record = archives.completed(tenant=tenant, curation=curation)
     tag = caching.tag_of(record.content_hash, key)
-    found = archives.get(tenant=tenant, curation=curation, key=key)
+    found = archives.get(record, key)
     if caching.not_modified(request, tag):
         return caching.unchanged(tag)
     caching.mark_immutable(response, tag)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from cocu.errors import ConflictError, InvalidInputError, NotFoundError
 from cocu.storage.catalog import chunks, datasets, events, models, planning
@@ -251,9 +251,12 @@ def _select_visible() -> Any:
     )
 
 
+_FIND = select_record(CurationRecord, models.Curation).where(models.Curation.id == bindparam("id"))
+_FIND_VISIBLE = _select_visible().where(models.Curation.id == bindparam("id"))
+
+
 def _find(connection: Connection, curation_id: str, visible: bool = False) -> CurationRecord | None:
-    statement = _select_visible() if visible else select_record(CurationRecord, models.Curation)
-    return fetch_one(connection, CurationRecord, statement.where(models.Curation.id == curation_id))
+    return fetch_one(connection, CurationRecord, _FIND_VISIBLE if visible else _FIND, {"id": curation_id})
 
 
 def _require_dataset(connection: Connection, *, tenant: str, dataset_id: str) -> None:

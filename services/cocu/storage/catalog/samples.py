@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from cocu.errors import NotFoundError
 from cocu.storage.catalog import chunks, datasets, models, rejections
@@ -53,13 +53,18 @@ class NewShard:
     sha256: str
 
 
+_FIND = select_record(SampleRecord, models.Sample).where(
+    models.Sample.tenant == bindparam("tenant"),
+    models.Sample.dataset_id == bindparam("dataset_id"),
+    models.Sample.key == bindparam("key"),
+)
+
+
 def find(catalog: Catalog, *, tenant: str, dataset_id: str, key: str) -> SampleRecord:
     """Where the sample of this key lies. Raises NotFoundError without one."""
-    statement = select_record(SampleRecord, models.Sample).where(
-        models.Sample.tenant == tenant, models.Sample.dataset_id == dataset_id, models.Sample.key == key
-    )
+    where = {"tenant": tenant, "dataset_id": dataset_id, "key": key}
     with catalog.read() as connection:
-        record = fetch_one(connection, SampleRecord, statement)
+        record = fetch_one(connection, SampleRecord, _FIND, where)
     if record is None:
         raise NotFoundError(f"no sample {key!r} in dataset {dataset_id!r}")
     return record
