@@ -41,7 +41,14 @@ GETS = (
     "/v1/curations/{0}/evaluations/{1}",
     "/{0}/{1}",
 )
-POSTS = ("/v1/datasets", "/v1/vocabularies", "/v1/datasets/{d}/curations", "/v1/curations/{c}/evaluations")
+POSTS = (
+    "/v1/datasets",
+    "/v1/vocabularies",
+    "/v1/datasets/{d}/curations",
+    "/v1/datasets/{d}/imports",
+    "/v1/datasets/{d}/uploads",
+    "/v1/curations/{c}/evaluations",
+)
 
 
 def well_answered(answer: httpx.Response) -> bool:

@@ -18,7 +18,9 @@ from tests.running import tar_of_samples
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
 from cocu.client.models import Dataset
+from cocu.storage import paths
 from cocu.storage.catalog import resumables
+from cocu.workers import arrivals
 
 LIMIT = 2_000_000
 VERSION = {"Tus-Resumable": "1.0.0"}
@@ -368,3 +370,33 @@ def test_idempotency_key__lets_another_process_find_the_upload(http: httpx.Clien
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.headers["Location"] == again.headers["Location"]
     assert is_problem(create(http, dataset, len(CONTENT) - 1, **key), 422)
+
+
+def test_a_process_that_died_before_it_registered_the_whole_file__is_made_good(
+    http: httpx.Client, client: CocuClient, server: LocalServer, dataset: Dataset
+) -> None:
+    platform = server.platform
+    for died_after in ("last byte", "object", "registration"):
+        content = CONTENT + died_after.encode()
+        location = created(http, dataset, len(content), name=f"{died_after}.tar")
+        token = location.rpartition("/")[2]
+        with platform.growing.writing(token) as file:
+            file.begin(0)
+            file.write(content)
+            file.sync()
+        record = resumables.get(platform.catalog, tenant="default", dataset_id=dataset.id, resumable_id=token)
+        resumables.advance(platform.catalog, record, offset=len(content), seconds=60)
+        if died_after != "last byte":
+            stored = platform.growing.finish(token, paths.upload(dataset.id, token))
+        if died_after == "registration":
+            arrivals.register(platform, tenant="default", upload_id=record.upload_id, stored=stored)
+        # Asking twice, and sending nothing more, are what a client does that missed the answer.
+        assert offset_of(http, location) == offset_of(http, location) == len(content)
+        assert patch(http, location, len(content), b"").status_code == 204
+        found = {each.name: each for each in client.datasets.uploads(dataset.id)}
+        assert found[f"{died_after}.tar"].sha256 == hashlib.sha256(content).hexdigest()
+        assert client.datasets.wait(dataset.id, timeout=60)
+        (ingested,) = [
+            each for each in client.datasets.uploads(dataset.id) if each.name.startswith(died_after)
+        ]
+        assert ingested.state == "ingested"
