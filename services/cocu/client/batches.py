@@ -18,8 +18,6 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from cocu.client.exceptions import (
     ClientError,
     ConnectionFailedError,
@@ -27,7 +25,8 @@ from cocu.client.exceptions import (
     UnexpectedAnswerError,
 )
 from cocu.client.reading_ahead import read_ahead
-from cocu.client.transport import Call, Transport, segment
+from cocu.client.receiving import Receiver
+from cocu.client.transport import RECEIVING_FAILED, Call, Transport, segment
 
 if TYPE_CHECKING:
     import pyarrow
@@ -204,14 +203,14 @@ class Batches:
             params={**asked.query, "start": start},
             headers={"Accept": MEDIA_TYPE},
         )
-        with self._transport.stream(call) as answer:
+        with self._transport.receive(call) as receiver:
             try:
-                with arrow.ipc.open_stream(_Body(answer)) as reader:
+                with arrow.ipc.open_stream(_Body(receiver)) as reader:
                     metadata = reader.schema.metadata
                     yield metadata[b"content_hash"].decode(), int(metadata[b"batches"])
                     for number, table in enumerate(reader, start):
                         yield Batch(number, table)
-            except (httpx.TransportError, arrow.ArrowException, OSError, EOFError) as error:
+            except (*RECEIVING_FAILED, arrow.ArrowException, EOFError) as error:
                 raise ConnectionFailedError(
                     f"the batches of curation {curation} broke off: {error or type(error).__name__}"
                 ) from error
@@ -226,9 +225,8 @@ class _Body:
 
     closed = False
 
-    def __init__(self, answer: httpx.Response) -> None:
-        self._pieces = answer.iter_bytes()
-        self._left = memoryview(b"")
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
 
     def readable(self) -> bool:
         return True
@@ -237,20 +235,16 @@ class _Body:
         self.closed = True
 
     def read(self, count: int) -> Any:
-        """`count` bytes, fewer only at the end, in memory of Arrow, which keeps what is freed: touching new
-        memory for every batch would take longer than receiving does."""
+        """`count` bytes, fewer only at the end, in memory of Arrow, which keeps what is freed for a while:
+        the first touch of new memory takes longer than filling it."""
         buffer = _pyarrow().allocate_buffer(count)
         target = memoryview(buffer).cast("B")
         filled = 0
         while filled < count:
-            if not self._left:
-                self._left = memoryview(next(self._pieces, b""))
-                if not self._left:
-                    return buffer.slice(0, filled)
-            part = self._left[: count - filled]
-            target[filled : filled + len(part)] = part
-            self._left = self._left[len(part) :]
-            filled += len(part)
+            received = self._receiver.readinto(target[filled:])
+            if not received:
+                return buffer.slice(0, filled)
+            filled += received
         return buffer
 
 

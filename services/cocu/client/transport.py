@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import quote
@@ -21,9 +22,12 @@ from cocu.client.exceptions import (
     problem_error,
 )
 from cocu.client.models import Page, Problem
+from cocu.client.receiving import Pieces, Receiver, direct, is_direct
 
 Model = TypeVar("Model", bound=BaseModel)
 Params = Mapping[str, str | int | float | bool | None]
+RECEIVING_FAILED = (httpx.TransportError, http.client.HTTPException, OSError)
+"""How a connection breaks off, whoever speaks HTTP on it."""
 LONGEST_PAUSE = 60.0
 """Seconds: a server that asks for a longer pause is treated as down."""
 
@@ -88,6 +92,7 @@ class Transport:
             transport=transport,
         )
         self.base_url = base_url.rstrip("/")
+        self._own_transport = transport is not None
         self._retries = retries
         self._pause = pause
 
@@ -153,13 +158,47 @@ class Transport:
     @contextmanager
     def stream(self, call: Call) -> Iterator[httpx.Response]:
         """Send a request once; the answer's body is for the caller to read while the context lasts."""
-        request = self._http.build_request(
+        with self._answer(self._request(call)) as answer:
+            yield answer
+
+    @contextmanager
+    def receive(self, call: Call) -> Iterator[Receiver]:
+        """Send a request without a body once; its answer is received into memory of the caller's.
+
+        What goes wrong while receiving is one of RECEIVING_FAILED.
+        """
+        request = self._request(call)
+        if self._own_transport or not is_direct(request.url):
+            with self._answer(request) as answer:
+                yield Pieces(answer)
+            return
+        timeout = self._http.timeout
+        with ExitStack() as stack:
+            try:
+                received = stack.enter_context(direct(request, connect=timeout.connect, read=timeout.read))
+                if received.status >= 400:
+                    read = httpx.Response(
+                        received.status,
+                        headers=received.getheaders(),
+                        content=received.read(),
+                        request=request,
+                    )
+                    raise self._problem(read)
+            except RECEIVING_FAILED as error:
+                raise self._not_reached(error) from error
+            yield received
+
+    def _request(self, call: Call) -> httpx.Request:
+        return self._http.build_request(
             call.method,
             call.path,
             params={name: value for name, value in call.params.items() if value is not None},
             content=call.content() if call.content is not None else None,
             headers=call.headers if call.size is None else {**call.headers, "Content-Length": str(call.size)},
         )
+
+    @contextmanager
+    def _answer(self, request: httpx.Request) -> Iterator[httpx.Response]:
         try:
             answer = self._http.send(request, stream=True)
         except httpx.TransportError as error:
@@ -171,7 +210,7 @@ class Transport:
         finally:
             answer.close()
 
-    def _not_reached(self, error: httpx.TransportError) -> ConnectionFailedError:
+    def _not_reached(self, error: Exception) -> ConnectionFailedError:
         reason = str(error) or type(error).__name__
         return ConnectionFailedError(
             f"no answer from {self.base_url} ({reason}); is the platform running there?"
