@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cocu.client import NothingToUploadError, sources
+from cocu.client import NothingToUploadError, sources, tables
 
 
 def make(folder: Path, *names: str) -> None:
@@ -49,6 +49,44 @@ def test_parts__tables_are_uploads_where_they_are_not_about_other_files(tmp_path
     assert [part.name for part in sources.parts(tmp_path / "tables")] == ["a.csv", "b.tsv"]
     make(tmp_path / "images", "1.jpg", "1.txt", "sizes.csv")
     assert [part.name for part in sources.parts(tmp_path / "images")] == ["images-00000.tar"]
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "rows"),
+    [
+        ("cc3m.tsv", "", ['a "dog\thttps://example.org/1'] * 7),
+        ("cc12m.tsv", "url\tcaption\n", [f"https://example.org/{n}\ta dog" for n in range(7)]),
+        (
+            "pairs.csv",
+            "url,caption\n",
+            [f'https://example.org/{n},"a big\n""dog"", sitting"' for n in range(7)],
+        ),
+        ("odd.csv", "url,caption\n", [f'https://example.org/{n},"' + "x" * 200_000 for n in range(1)]),
+    ],
+)
+def test_parts__of_a_long_table_are_cut_between_rows_and_begin_with_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, header: str, rows: list[str]
+) -> None:
+    monkeypatch.setattr(tables, "ROWS_PER_PART", 3)
+    file = tmp_path / name
+    for end in ("", "\n"):
+        file.write_text(header + "\n".join(rows) + end)
+        texts = []
+        for part in sources.parts(file):
+            with part.opened() as opened:
+                assert part.size == opened.stat().st_size
+                texts.append(opened.read_text())
+        assert all(text.startswith(header) for text in texts)
+        assert header + "".join(text.removeprefix(header) for text in texts) == file.read_text()
+        assert len(texts) == -(-len(rows) // 3)
+        assert texts[0].count("https://") == min(len(rows), 3)
+
+
+def test_parts__of_a_table_without_rows_are_itself(tmp_path: Path) -> None:
+    for content in ("", "url,caption\n"):
+        (tmp_path / "a.csv").write_text(content)
+        (part,) = sources.parts(tmp_path / "a.csv")
+        assert (part.name, part.size) == ("a.csv", len(content))
 
 
 def test_pack__is_the_same_bytes_every_time(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """What a path holds that can be uploaded: archives as they are, loose images packed into tars on the way.
 
     photos.tar, pairs.parquet, …    one upload
+    cc3m.tsv, pairs.csv             one upload for every 100,000 rows
     folder/*.tar, *.zip, *.parquet  an upload each; not the tables that img2dataset leaves beside its tars
-    folder/*.tsv, *.csv             an upload each where the folder holds nothing else
+    folder/*.tsv, *.csv             likewise, where the folder holds nothing else
     folder/**/*.jpg + *.txt         tars of at most 10,000 samples, packed one at a time into a temporary file
     folder with metadata.jsonl, metadata.csv or captions*.json: one tar, since these name every image
 
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cocu.client.exceptions import NothingToUploadError
+from cocu.client.tables import Span, spans
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".zip", ".parquet")
 TABLES = (".csv", ".tsv")
@@ -40,10 +42,13 @@ class Part:
     folder: Path | None = None
     images: tuple[Path, ...] = ()
     tables: tuple[Path, ...] = ()
+    span: Span | None = None
 
     @property
     def size(self) -> int:
         """Bytes to read for it; of a packed part, without the few the tar adds."""
+        if self.span is not None:
+            return self.span.size
         if self.file is not None:
             return self.file.stat().st_size
         return sum(member.stat().st_size for member in (*self.tables, *self.images))
@@ -51,20 +56,24 @@ class Part:
     @contextmanager
     def opened(self) -> Iterator[Path]:
         """The file to send; a packed one is removed afterwards."""
-        if self.file is not None:
+        if self.file is not None and self.span is None:
             yield self.file
             return
-        assert self.folder is not None
         with tempfile.TemporaryDirectory(prefix="cocu-upload-") as scratch:
-            packed = Path(scratch) / "part.tar"
-            _pack(self.folder, self.tables, self.images, packed)
-            yield packed
+            made = Path(scratch) / "part"
+            if self.span is not None:
+                assert self.file is not None
+                self.span.copy(self.file, made)
+            else:
+                assert self.folder is not None
+                _pack(self.folder, self.tables, self.images, made)
+            yield made
 
 
 def parts(path: Path) -> list[Part]:
     """The uploads that a file or folder comes to, in a fixed order; raises NothingToUploadError."""
     if path.is_file():
-        return [Part(name=upload_name(path.name), file=path)]
+        return _of_table(path) if path.suffix.lower() in TABLES else [_whole(path)]
     if not path.is_dir():
         raise NothingToUploadError(f"there is no file or folder {path}")
     files = sorted(member for member in path.rglob("*") if member.is_file())
@@ -73,7 +82,7 @@ def parts(path: Path) -> list[Part]:
     tables = [member for member in files if CAPTION_TABLES.fullmatch(member.name)]
     found = [_whole(member) for member in top if _is_archive(member)]
     found += _packed_parts(path, images, tables)
-    found = found or [_whole(member) for member in top if member.suffix.lower() in TABLES]
+    found = found or [part for member in top if member.suffix.lower() in TABLES for part in _of_table(member)]
     if not found:
         raise NothingToUploadError(
             f"{path} holds neither archives ({', '.join(ARCHIVES)}) nor images ({', '.join(IMAGES)}) "
@@ -93,6 +102,16 @@ def upload_name(name: str) -> str:
 
 def _whole(file: Path) -> Part:
     return Part(name=upload_name(file.name), file=file)
+
+
+def _of_table(file: Path) -> list[Part]:
+    parts = spans(file)
+    if len(parts) == 1:
+        return [_whole(file)]
+    return [
+        Part(name=upload_name(f"{file.stem}-{number:05d}{file.suffix}"), file=file, span=span)
+        for number, span in enumerate(parts)
+    ]
 
 
 def _is_archive(file: Path) -> bool:

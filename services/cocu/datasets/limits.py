@@ -32,7 +32,7 @@ class Limits:
     max_page_bytes: int = 1024**3
     max_captions: int = 32
     max_entries: int = 300_000
-    max_rows: int = 20_000_000
+    max_rows: int = 1_000_000
     max_decompressed_bytes: int = 256 * 1024**3
     max_compression_ratio: float = 100.0
     max_name_bytes: int = 512

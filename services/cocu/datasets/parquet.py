@@ -175,7 +175,9 @@ class _Rows:
         self.number += 1
         self._used += sum(_size(batch.column(index)[0]) for index in range(batch.num_columns))
         if self.number > self._limits.max_rows:
-            raise ArchiveEndsError(Reason.TOO_MANY_ROWS, f"more than {self._limits.max_rows} rows")
+            raise ArchiveEndsError(
+                Reason.TOO_MANY_ROWS, f"more than {self._limits.max_rows} rows; send the rest in other files"
+            )
         if self._used > self._limits.max_decompressed_bytes:
             detail = f"more than {self._limits.max_decompressed_bytes} bytes"
             raise ArchiveEndsError(Reason.DECOMPRESSED_TOO_LARGE, detail)

@@ -71,7 +71,12 @@ def separated_links(
             continue
         number += 1
         if number > limits.max_rows:
-            yield Rejection(None, "", Reason.TOO_MANY_ROWS, f"more than {limits.max_rows} rows")
+            yield Rejection(
+                None,
+                "",
+                Reason.TOO_MANY_ROWS,
+                f"more than {limits.max_rows} rows; send the rest in other files",
+            )
             return
         member = f"row {number - 1}"
         if isinstance(cells, str):
