@@ -13,6 +13,17 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.api.tus_requests import (
+    VERSION,
+    break_off,
+    create,
+    created,
+    encoded,
+    is_problem,
+    offset_of,
+    patch,
+    resume,
+)
 from tests.running import tar_of_samples
 
 from cocu.api.server import LocalServer
@@ -23,7 +34,6 @@ from cocu.storage.catalog import resumables
 from cocu.workers import arrivals
 
 LIMIT = 2_000_000
-VERSION = {"Tus-Resumable": "1.0.0"}
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CONTENT = tar_of_samples({f"sample {number}": "a dog" for number in range(4)})
 
@@ -33,67 +43,6 @@ def dataset(client: CocuClient, request: pytest.FixtureRequest) -> Iterator[Data
     made = client.datasets.create(f"resumable {request.node.name}"[:200])
     yield made
     client.datasets.delete(made.id)
-
-
-def encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def create(
-    http: httpx.Client, dataset: Dataset, length: int, *, name: str = "one.tar", **headers: str
-) -> httpx.Response:
-    sent = {"Upload-Length": str(length), "Upload-Metadata": f"filename {encoded(name)}"}
-    return http.post(f"/v1/datasets/{dataset.id}/uploads", headers={**VERSION, **sent, **headers})
-
-
-def created(http: httpx.Client, dataset: Dataset, length: int, *, name: str = "one.tar") -> str:
-    answer = create(http, dataset, length, name=name)
-    assert answer.status_code == 201, answer.text
-    return answer.headers["Location"]
-
-
-def patch(
-    http: httpx.Client, location: str, offset: int, content: bytes | Iterator[bytes], **headers: str
-) -> httpx.Response:
-    sent = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
-    return http.patch(location, content=content, headers={**VERSION, **sent, **headers})
-
-
-def offset_of(http: httpx.Client, location: str) -> int:
-    return int(http.head(location, headers=VERSION).headers["Upload-Offset"])
-
-
-def break_off(http: httpx.Client, location: str, offset: int, content: bytes) -> None:
-    """Sends a part of what was promised, and closes the connection."""
-
-    def parts() -> Iterator[bytes]:
-        yield content
-        time.sleep(0.02)  # mostly enough for the server to read it; what it has not read is simply not there
-        raise ConnectionAbortedError
-
-    with pytest.raises(ConnectionAbortedError):
-        patch(http, location, offset, parts())
-
-
-def resume(http: httpx.Client, location: str, content: bytes) -> httpx.Response:
-    """Sends what is missing, once the server has noticed what became of the connection before."""
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        offset = offset_of(http, location)
-        answer = patch(http, location, offset, content[offset:])
-        if answer.status_code not in {409, 423}:
-            break
-        time.sleep(0.01)
-    return answer
-
-
-def is_problem(answer: httpx.Response, status: int) -> bool:
-    return (
-        answer.status_code == status
-        and answer.headers["Tus-Resumable"] == "1.0.0"
-        and answer.headers["content-type"] == "application/problem+json"
-        and answer.json()["status"] == status
-    )
 
 
 def test_options__say_what_is_spoken(http: httpx.Client, dataset: Dataset) -> None:
