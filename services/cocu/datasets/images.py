@@ -152,13 +152,18 @@ def shrink_image(data: bytes, *, short_side: int) -> tuple[bytes, ImageFacts]:
     data: bytes that `inspect_image` accepted. Colours as `decode_image` has them: transparency over white,
     ICC profiles ignored. The bytes are a function of `data`, `short_side` and the version of Pillow.
     """
-    picture = load_image(data)
-    scale = short_side / min(picture.size)
-    size = (max(short_side, round(picture.width * scale)), max(short_side, round(picture.height * scale)))
-    small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    with quiet_pillow:
+        image = Image.open(BytesIO(data), formats=_FORMATS)
+        turn = _UPRIGHT.get(_orientation(image))
+        scale = short_side / min(image.size)
+        width, height = (max(short_side, round(side * scale)) for side in image.size)
+        # JPEG is decoded at an eighth, a quarter or half the size where that is still large enough.
+        image.draft(None, (2 * width, 2 * height))
+        small = _to_rgb(image).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        upright = small if turn is None else small.transpose(turn)
     target = BytesIO()
-    small.save(target, "JPEG", quality=90)
-    return target.getvalue(), ImageFacts("jpg", *size)
+    upright.save(target, "JPEG", quality=90)
+    return target.getvalue(), ImageFacts("jpg", *upright.size)
 
 
 class _UnusableError(Exception):
