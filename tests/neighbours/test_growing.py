@@ -12,7 +12,7 @@ from tests.neighbours.test_search import shards_of, stored_embeddings
 
 from cocu.curation.archives import NO_NEIGHBOUR
 from cocu.neighbours.growing import grown_neighbours
-from cocu.neighbours.search import Neighbours, top_neighbours
+from cocu.neighbours.search import Neighbours, available_engine, top_neighbours
 
 
 def grown(
@@ -24,7 +24,10 @@ def grown(
     old_ids = np.concatenate([ids[number] for number in old])
     before = top_neighbours([shards[number] for number in old], range(len(old_ids)), count=count + wider)
     known_QK = np.where(before.ids_QL == NO_NEIGHBOUR, NO_NEIGHBOUR, old_ids[before.ids_QL])
-    found = grown_neighbours(shards, old_ids, known_QK=known_QK, added=added, count=count, memory=memory)
+    engine = available_engine()
+    found = grown_neighbours(
+        shards, old_ids, known_QK=known_QK, added=added, count=count, engine=engine, memory=memory
+    )
     return found, top_neighbours(shards, old_ids, count=count)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import pytest
 from tests.workers.driving import (
     archives_of,
@@ -185,6 +184,28 @@ def test_changed_lists_are_marked(platform: Platform) -> None:
     assert second.statistics["changed_neighbours"] == sum(differ) + 20
 
 
+@pytest.mark.parametrize("damage", ["deleted", "damaged"])
+def test_lists_that_cannot_be_read_any_more_are_searched_for(
+    platform: Platform, tmp_path: Path, encoders: Path, damage: str
+) -> None:
+    dataset_id = new_dataset(platform, OLD, some_samples(5, first=50))
+    first = curated(platform, dataset_id)
+    last = curations.shards(platform.catalog, curation_id=first.id)[-1]
+    for path in (paths.neighbours(first.id, last.shard_id), paths.archives(first.id, last.shard_id)):
+        platform.objects.delete(path)
+        if damage == "damaged":
+            platform.objects.put(path, b"something else")
+    send(platform, dataset_id, "more.tar", tar_of(NEW))
+    drain(platform)
+    with counted() as counts:
+        second = curated(platform, dataset_id)
+
+    assert sorted(counts.searched) == [(5, (0, 1, 2)), (len(NEW), (0, 1, 2)), (len(OLD), (2,))]
+    expected = fresh(tmp_path / "fresh", encoders, OLD, some_samples(5, first=50), NEW)
+    assert second.content_hash == expected.content_hash
+    assert last.shard_id not in changed_in(platform, second)
+
+
 def test_lists_made_by_other_rules_are_not_compared(platform: Platform) -> None:
     dataset_id = new_dataset(platform, OLD)
     curated(platform, dataset_id)
@@ -193,26 +214,3 @@ def test_lists_made_by_other_rules_are_not_compared(platform: Platform) -> None:
 
     assert changed_in(platform, second) == {}
     assert "compared_with" not in (second.statistics or {})
-
-
-def test_rows_of_shards_that_come_in_between_are_told_apart(platform: Platform) -> None:
-    """An upload that failed at first and is sent again stands before what was curated meanwhile."""
-    dataset_id = new_dataset(platform)
-    send(platform, dataset_id, "a.tar", b"this is not an archive of any kind")
-    send(platform, dataset_id, "b.tar", tar_of(OLD))
-    first = curated(platform, dataset_id)
-    send(platform, dataset_id, "a.tar", tar_of(NEW))
-    with counted() as counts:
-        second = curated(platform, dataset_id)
-    shards = curations.shards(platform.catalog, curation_id=second.id)
-    with counted() as counts_of_third:
-        third = curated(platform, dataset_id, neighbours=9)
-
-    old = curations.shards(platform.catalog, curation_id=first.id)[0]
-    where = next(shard.ordinal for shard in shards if shard.shard_id == old.shard_id)
-    assert (len(OLD), (1 - where,)) in counts.searched
-    assert len(counts_of_third.searched) == 2
-    wide, narrow = archives_of(platform, third), archives_of(platform, second)
-    for key, row in narrow.items():
-        assert wide[key]["neighbours"][: len(row["neighbours"])] == row["neighbours"]
-    assert np.all([len(row["neighbours"]) == 4 for row in narrow.values()])

@@ -6,7 +6,7 @@ shards that are new alone, and its content is that of a run from the beginning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -17,32 +17,33 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cocu.curation.archives import NO_NEIGHBOUR, Ids
+from cocu.errors import IntegrityError, NotFoundError
 from cocu.storage import arrays, paths, tables
-from cocu.storage.catalog import earlier
-from cocu.storage.catalog.curations import CurationShardRecord
-from cocu.storage.catalog.earlier import EarlierRun
+from cocu.storage.catalog import curations, earlier
+from cocu.storage.catalog.curations import CurationRecord, CurationShardRecord
 from cocu.workers.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class EarlierLists:
-    """The neighbour lists of an earlier run, in the row numbers of a snapshot that holds all its shards."""
+    """The neighbour lists of an earlier run whose samples have the same rows in this snapshot."""
 
     snapshot: Snapshot
-    run: EarlierRun
+    run: CurationRecord
+    shards: tuple[CurationShardRecord, ...]
 
     @classmethod
     def for_search(cls, snapshot: Snapshot, *, count: int) -> Self | None:
         """The run that knows lists of at least `count` rows for the most samples, if there is one."""
-        usable = {shard.shard_id for shard in snapshot.shards if shard.usable}
-        runs = [
-            cls(snapshot, run)
-            for run in earlier.completed(snapshot.platform.catalog, curation=snapshot.curation)
-            if usable.issuperset(shard.shard_id for shard in run.shards)
-        ]
+        runs = earlier.completed(snapshot.platform.catalog, curation=snapshot.curation)
         # Stable: of runs that know as much, the latest.
-        runs.sort(key=lambda lists: -lists.run.curation.samples)
-        return next((lists for lists in runs if lists.width >= count), None)
+        for run in sorted(runs, key=lambda run: -run.samples):
+            lists = cls._of(snapshot, run)
+            if lists is not None and lists._width >= count:
+                return lists
+        return None
 
     @classmethod
     def for_comparison(cls, snapshot: Snapshot) -> Self | None:
@@ -52,58 +53,60 @@ class EarlierLists:
         """
         own = snapshot.curation
         for run in earlier.completed(snapshot.platform.catalog, curation=own):
-            other = run.curation
-            if (
-                other.finished_at is not None
-                and other.finished_at <= own.created_at
-                and other.samples < own.samples
-                and all(other.parameters.get(name) == own.parameters.get(name) for name in _RULES)
-            ):
-                return cls(snapshot, run)
+            finished = run.finished_at is not None and run.finished_at <= own.created_at
+            same_rules = all(run.parameters.get(name) == own.parameters.get(name) for name in _RULES)
+            if finished and same_rules and run.samples < own.samples:
+                return cls._of(snapshot, run)
         return None
 
-    @property
-    def width(self) -> int:
-        """K, how many rows its raw lists hold."""
-        return int(self._raw(self.run.shards[0]).shape[1])
+    @classmethod
+    def _of(cls, snapshot: Snapshot, run: CurationRecord) -> Self | None:
+        """None unless the samples of the run have the same rows, and embeddings, in this snapshot."""
+        present = {(shard.shard_id, shard.first_row) for shard in snapshot.shards if shard.usable}
+        shards = tuple(curations.shards(snapshot.platform.catalog, curation_id=run.id))
+        if not present.issuperset((shard.shard_id, shard.first_row) for shard in shards):
+            return None
+        return cls(snapshot, run, shards)
 
     @cached_property
     def added(self) -> list[int]:
         """The shards of the snapshot, by position, that the run did not see."""
-        return [shard.ordinal for shard in self.snapshot.shards if shard.shard_id not in self._by_id]
+        return [shard.ordinal for shard in self.snapshot.shards if shard.shard_id not in self._known]
 
-    def knows(self, shard: CurationShardRecord) -> bool:
-        """Whether the run saw this shard."""
-        return shard.shard_id in self._by_id
-
-    def raw(self, shard: CurationShardRecord) -> Ids:
-        """The raw lists of a shard's samples [n, K]."""
-        return self._present(self._raw(self._by_id[shard.shard_id]))
-
-    def distinct(self, shard: CurationShardRecord, *, count: int) -> Ids:
-        """The lists [n, count] that the archives of a shard's samples were made of."""
-        path = paths.archives(self.run.curation.id, shard.shard_id)
-        table = tables.read_table(self.snapshot.platform.objects, path, columns=["neighbours"])
-        return self._present(_padded(table["neighbours"], count))
-
-    @cached_property
-    def _by_id(self) -> Mapping[str, CurationShardRecord]:
-        return {shard.shard_id: shard for shard in self.run.shards}
-
-    @cached_property
-    def _rows(self) -> Ids:
-        """The present row of every row of the run; the last answers NO_NEIGHBOUR for itself."""
-        present = [self.snapshot.rows(self.snapshot.shard(shard.shard_id)) for shard in self.run.shards]
-        return np.concatenate([*present, np.array([NO_NEIGHBOUR])])
-
-    def _present(self, ids: Ids) -> Ids:
-        return self._rows[ids]
-
-    def _raw(self, shard: CurationShardRecord) -> Ids:
-        found = arrays.read_arrays(
-            self.snapshot.platform.objects, paths.neighbours(self.run.curation.id, shard.shard_id)
-        )
+    def raw(self, shard: CurationShardRecord) -> Ids | None:
+        """The raw lists of a shard's samples [n, K]; None where the run did not see it or lost its file."""
+        if shard.shard_id not in self._known:
+            return None
+        path = paths.neighbours(self.run.id, shard.shard_id)
+        try:
+            found = arrays.read_arrays(self.snapshot.platform.objects, path)
+        except _OF_NO_USE as error:
+            # What it would have saved is computed instead.
+            logger.warning("neighbour lists of an earlier curation are not used: %s", error)
+            return None
         return found["ids_NK"].astype(np.int64, copy=False)
+
+    def distinct(self, shard: CurationShardRecord, *, count: int) -> Ids | None:
+        """The lists [n, count] that the archives of a shard's samples were made of; None as for `raw`."""
+        if shard.shard_id not in self._known:
+            return None
+        path = paths.archives(self.run.id, shard.shard_id)
+        try:
+            table = tables.read_table(self.snapshot.platform.objects, path, columns=["neighbours"])
+        except _OF_NO_USE as error:
+            logger.warning("archives of an earlier curation are not compared: %s", error)
+            return None
+        return _padded(table["neighbours"], count)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(shard.shard_id for shard in self.shards)
+
+    @property
+    def _width(self) -> int:
+        """K, how many rows its raw lists hold."""
+        first = self.raw(self.shards[0])
+        return 0 if first is None else int(first.shape[1])
 
 
 def _padded(lists: pa.ChunkedArray, count: int) -> Ids:
@@ -112,6 +115,8 @@ def _padded(lists: pa.ChunkedArray, count: int) -> Ids:
     ids_NL[np.arange(count) < lengths_N[:, None]] = pc.list_flatten(lists).to_numpy()
     return ids_NL
 
+
+_OF_NO_USE = (NotFoundError, IntegrityError)
 
 _RULES = ("neighbours", "duplicate_similarity")
 
@@ -122,10 +127,11 @@ def note_changes(snapshot: Snapshot, shard: CurationShardRecord, neighbours: pa.
     neighbours: the column of the shard's archives.
     """
     lists = EarlierLists.for_comparison(snapshot)
-    if lists is None or not lists.knows(shard):
-        return
     count = snapshot.parameters.neighbours
-    ids_NL, before_NL = _padded(neighbours, count), lists.distinct(shard, count=count)
+    before_NL = None if lists is None else lists.distinct(shard, count=count)
+    if before_NL is None:
+        return
+    ids_NL = _padded(neighbours, count)
     changed_N: NDArray[np.uint8] = (before_NL != ids_NL).any(axis=1).astype(np.uint8)
     path = paths.changed_lists(snapshot.curation.id, shard.shard_id)
     arrays.write_arrays(snapshot.platform.objects, path, {"changed_N": changed_N})
@@ -140,9 +146,9 @@ def changes(snapshot: Snapshot) -> dict[str, Any]:
     for shard in snapshot.shards:
         if shard.content_hash is None:
             continue
-        if not lists.knows(shard):
-            changed += shard.samples
-            continue
         path = paths.changed_lists(snapshot.curation.id, shard.shard_id)
-        changed += int(arrays.read_arrays(snapshot.platform.objects, path)["changed_N"].sum())
-    return {"compared_with": lists.run.curation.id, "changed_neighbours": changed}
+        if snapshot.platform.objects.exists(path):
+            changed += int(arrays.read_arrays(snapshot.platform.objects, path)["changed_N"].sum())
+        else:
+            changed += shard.samples
+    return {"compared_with": lists.run.id, "changed_neighbours": changed}

@@ -36,7 +36,7 @@ def _search(lease: Lease, snapshot: Snapshot) -> None:
     similarities_NK = np.empty((shard.samples, count), np.float16)
     rows_N = snapshot.rows(shard)
     earlier = EarlierLists.for_search(snapshot, count=count)
-    known_NK = earlier.raw(shard) if earlier is not None and earlier.knows(shard) else None
+    known_NK = None if earlier is None else earlier.raw(shard)
     for start in range(0, shard.samples, BLOCK):
         part = slice(start, start + BLOCK)
         lease.advance(len(rows_N[part]))
