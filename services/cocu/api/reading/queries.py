@@ -14,7 +14,7 @@ from cocu.encoders.encoder import Float32s
 from cocu.errors import ConflictError, InvalidInputError, NotFoundError
 from cocu.platform import EncoderDescription, Platform
 from cocu.storage import arrays, paths
-from cocu.storage.catalog import samples
+from cocu.storage.catalog import progress, samples
 from cocu.storage.catalog.curations import CurationRecord
 from cocu.storage.catalog.datasets import DatasetRecord
 
@@ -26,7 +26,7 @@ def encoder_of(
 
     Of the curation, or of this name or hash, or the default one if the dataset is indexed with it, else
     another. Raises InvalidInputError for one that is not known, ConflictError where the dataset is not
-    indexed, UnavailableError.
+    indexed.
     """
     try:
         if curation is not None:
@@ -39,8 +39,9 @@ def encoder_of(
     except NotFoundError as error:
         field = "body.encoder" if curation is None else "body.curation"
         raise InvalidInputError("The encoder is not on this server.", {field: str(error)}) from error
+    indexed = progress.indexing_encoders(platform.catalog, tenant=dataset.tenant, dataset_id=dataset.id)
     for candidate in candidates:
-        if platform.vectors.count(encoder=candidate.hash, tenant=dataset.tenant, dataset=dataset.id):
+        if candidate.hash in indexed:
             return candidate
     raise ConflictError(
         f"dataset {dataset.id} is not indexed yet; a curation of it embeds and indexes its images"

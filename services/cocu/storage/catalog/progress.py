@@ -79,6 +79,18 @@ def done(catalog: Catalog, *, curation_id: str, stage: Stage) -> set[str]:
         return set(connection.execute(statement).scalars())
 
 
+def indexing_encoders(catalog: Catalog, *, tenant: str, dataset_id: str) -> set[str]:
+    """The hashes of the encoders by which at least one shard of a dataset is in the vector store."""
+    statement = select(models.Chunk.scope).where(
+        models.Chunk.tenant == tenant,
+        models.Chunk.dataset_id == dataset_id,
+        models.Chunk.stage == Stage.INDEX,
+        models.Chunk.state == ChunkState.DONE,
+    )
+    with catalog.read() as connection:
+        return set(connection.execute(statement.distinct()).scalars())
+
+
 def failures(catalog: Catalog, *, curation_id: str) -> list[ChunkFailure]:
     """The chunks that were given up, by stage and shard."""
     with catalog.read() as connection:
