@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,18 @@ def test_opening_at_once_from_many_threads_migrates_once(tmp_path: Path) -> None
     assert {datasets.get(one, tenant=TENANT, dataset_id=dataset_id).name for one in opened} == {"photographs"}
     for one in opened:
         one.close()
+
+
+def test_opening_waits_for_a_writer_in_a_file_that_is_not_write_ahead_yet(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.sqlite"
+    writer = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("CREATE TABLE passing (x)")
+    end = threading.Timer(0.3, writer.execute, ["ROLLBACK"])
+    end.start()
+    Catalog.open(f"sqlite:///{file}").close()
+    end.join()
+    writer.close()
 
 
 def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
