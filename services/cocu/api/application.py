@@ -12,7 +12,7 @@ import cocu
 from cocu.api import documentation
 from cocu.api.limits import MEBIBYTE, BodyLimit, BodyLimits
 from cocu.api.paths import SegmentPaths
-from cocu.api.problems import PROBLEM_RESPONSES, add_problem_handlers
+from cocu.api.problems import add_problem_handlers
 from cocu.api.reading import Archives, Comparisons, Concepts, Samples, Search
 from cocu.api.routes import ROUTERS
 from cocu.batches.columns import ColumnsCache
@@ -47,7 +47,6 @@ def create_app(platform: Platform) -> FastAPI:
         version=cocu.__version__,
         middleware=[Middleware(SegmentPaths), Middleware(BodyLimit, limits=limits)],
         generate_unique_id_function=_operation_id,
-        responses=PROBLEM_RESPONSES,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.responses import RedirectResponse
 
-from cocu.client.models import Problem
+from cocu.api import answers
 
 METHODS = ("get", "put", "post", "patch", "head", "options", "delete")
 STYLE = """
@@ -38,21 +38,12 @@ summary { cursor: pointer; }
 
 
 def describe(app: FastAPI) -> None:
-    """Make the OpenAPI document say what really happens: errors are problems, whatever their status."""
+    """Make the OpenAPI document say what really happens: every status, content type and header."""
     generate = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            made = generate()
-            schemas = made["components"]["schemas"]
-            for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(problem.pop("$defs", {}))
-            schemas["Problem"] = problem
-            for methods in made["paths"].values():
-                for operation in methods.values():
-                    operation["responses"].pop("422", None)
+            answers.complete(generate())
         return generate()
 
     app.openapi = document  # type: ignore[method-assign]

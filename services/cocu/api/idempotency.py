@@ -28,7 +28,8 @@ HEADER: Final = "Idempotency-Key"
 CLAIM_SECONDS: Final = 600.0
 """After how long a request whose process died may be carried out again."""
 LARGEST_ANSWER: Final = 8 << 20
-_KEY = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,200})"|([!#-+\--:<-\[\]-~]{1,200})')
+PATTERN: Final = r'^(?:"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,200})"|([!#-+\--:<-\[\]-~]{1,200}))$'
+_KEY = re.compile(PATTERN)
 _TELLING = ("content-type", "upload-length", "upload-metadata")
 """Headers that belong to what is asked for."""
 _KEPT = ("content-type", "location", "retry-after", "upload-offset", "upload-expires", "cache-control")

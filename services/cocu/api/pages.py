@@ -16,7 +16,12 @@ Item = TypeVar("Item", bound=models.Answer)
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="The most items of one page.")]
 Cursor = Annotated[
-    str | None, Query(max_length=8192, description="`next` of the page before; none for the first page.")
+    str | None,
+    Query(
+        max_length=8192,
+        description="`next` of the page before; none for the first page.",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"},
+    ),
 ]
 
 

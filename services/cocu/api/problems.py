@@ -79,15 +79,6 @@ _TITLES: Final = {
 }
 
 
-PROBLEM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": {
-        "description": "A problem: what is wrong with the request.",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
-"""What every route may answer beside its own, for the OpenAPI document."""
-
-
 class BadRequestError(errors.CocuError):
     """The request contradicts itself or the protocol, whatever it asks for."""
 
@@ -116,6 +107,11 @@ def problem_response(
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
+
+
+def title_of(status: int) -> str:
+    """What problems of this status are called."""
+    return _TITLES[_OF_STATUSES[status]]
 
 
 def shortened(text: str) -> str:

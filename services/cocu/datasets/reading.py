@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from cocu.datasets.columns import Columns
@@ -102,7 +102,7 @@ def open_reading(
             return
         file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
         file.seek(0)
-        name = str(getattr(file, "name", ""))
+        name = PurePath(str(getattr(file, "name", ""))).name
         format = options.format or detect_format(file.read(HEAD_BYTES), name, options.columns)
         if format is Format.PARQUET:
             table = open_parquet(file, options)

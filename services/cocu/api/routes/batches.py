@@ -33,11 +33,11 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     }
 }
 
-Template = Annotated[str, Query(min_length=2, max_length=200)]
+Template = Annotated[str, Query(min_length=2, max_length=200, json_schema_extra={"pattern": r"\{\}"})]
 
 
 def _encoding(
-    accept: Annotated[str, Header(description="The form of the stream.")] = "*/*",
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
     form: Annotated[
         Literal["arrow", "protobuf", "tar"] | None,
         Query(alias="format", description="The same, for those who cannot send headers."),

@@ -115,7 +115,10 @@ def _followed(
     curation: CurationId,
     platform: PlatformOf,
     tenant: Tenant,
-    last_event_id: Annotated[str | None, Header(description="Go on after this event.")] = None,
+    last_event_id: Annotated[
+        str | None,
+        Header(description="Go on after this event.", json_schema_extra={"pattern": "^[0-9]{1,18}$"}),
+    ] = None,
 ) -> Followed:
     """What a stream starts from; checked before the stream begins, while an error can still be a problem."""
     curations.get(platform.catalog, tenant=tenant, curation_id=curation)

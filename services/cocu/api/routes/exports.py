@@ -21,12 +21,9 @@ from cocu.storage.catalog.curations import CurationShardRecord
 
 router = APIRouter(prefix="/v1/curations/{curation}/export", tags=["exports"])
 
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        "description": "The bytes.",
-    }
-}
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+WHOLE = ("application/x-tar", "application/jsonl", "application/octet-stream")
+FILES = (*WHOLE, "application/vnd.apache.parquet", "text/markdown")
 MOST_CONCEPTS = 2**31 - 1
 
 
@@ -55,7 +52,11 @@ def _export(
 Asked = Annotated[Export, Depends(_export)]
 
 
-@router.get("", response_class=StreamingResponse, responses=ANSWERS)
+@router.get(
+    "",
+    response_class=StreamingResponse,
+    responses={200: {"content": dict.fromkeys(WHOLE, BYTES), "description": "The bytes."}},
+)
 def stream_export(*, export: Asked, request: Request) -> Response:
     """The whole export as one stream.
 
@@ -98,7 +99,11 @@ def get_export_manifest(
     )
 
 
-@router.get("/files/{name:path}", response_class=StreamingResponse, responses=ANSWERS)
+@router.get(
+    "/files/{name:path}",
+    response_class=StreamingResponse,
+    responses={200: {"content": dict.fromkeys(FILES, BYTES), "description": "The bytes."}},
+)
 def get_export_file(
     *, name: Annotated[str, Path(description="Of a file of the manifest.")], export: Asked, request: Request
 ) -> Response:

@@ -28,13 +28,13 @@ class Parameters(Request):
     seed: of the k-means seeding.
     """
 
-    neighbours: int | None = None
+    neighbours: int | None = Field(default=None, ge=1, le=256)
     own_caption: bool | None = None
-    scoring: str | None = None
+    scoring: Literal["evidence", "official", "set"] | None = None
     clustering: bool | None = None
     min_score: float | None = Field(default=None, allow_inf_nan=False)
-    max_concepts: int | None = Field(default=None, le=2**31 - 1)
-    duplicate_similarity: float | None = Field(default=None, allow_inf_nan=False)
+    max_concepts: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    duplicate_similarity: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
 
 
