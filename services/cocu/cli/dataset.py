@@ -81,6 +81,25 @@ def upload(
     print_json(dataset) if json else print(dataset.id)
 
 
+@app.command("import")
+def import_(
+    name: Annotated[str, typer.Argument(help="Name of the dataset; made if there is none.")],
+    urls: Annotated[
+        list[str], typer.Argument(help="http(s) URLs of files that `upload` would take, or one s3:// prefix.")
+    ],
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    json: Json = False,
+) -> None:
+    """Let the platform fetch files into a dataset; waits until they are read, and prints the dataset's id."""
+    with CocuClient(server, api_key) as client:
+        dataset = workflow.dataset_named(client, name)
+        s3 = urls[0] if len(urls) == 1 and urls[0].startswith("s3://") else None
+        client.datasets.fetch(dataset.id, *(() if s3 else urls), s3=s3)
+        dataset = workflow.read(client, dataset)
+    print_json(dataset) if json else print(dataset.id)
+
+
 @app.command()
 def retry(dataset: Id, server: Server = DEFAULT_SERVER, api_key: ApiKey = None, json: Json = False) -> None:
     """Read the failed uploads of a dataset once more."""
