@@ -239,9 +239,14 @@ def test_a_page_that_unpacks_to_too_much_is_never_unpacked(version: str, diction
     file = parquet_of(
         rows, compression="zstd", use_dictionary=dictionary, data_page_version=version, write_statistics=True
     )
-    before = pa.total_allocated_bytes()
-    assert reasons(read(file)[1]) == [(None, Reason.COMPRESSION_RATIO)]
-    assert pa.total_allocated_bytes() - before < 1 << 20
+    ordinary = pa.default_memory_pool()
+    watched = pa.proxy_memory_pool(ordinary)
+    pa.set_memory_pool(watched)
+    try:
+        assert reasons(read(file)[1]) == [(None, Reason.COMPRESSION_RATIO)]
+    finally:
+        pa.set_memory_pool(ordinary)
+    assert watched.max_memory() < 16 << 20
 
 
 def test_pages_are_measured_by_their_own_headers_in_files_of_any_kind() -> None:
