@@ -14,7 +14,7 @@ from cocu.cli import summary, workflow
 from cocu.cli.failures import CommandFailedError
 from cocu.cli.options import Data
 from cocu.cli.output import console, count, errors
-from cocu.cli.serve import wait_for_signal
+from cocu.cli.serve import until_signalled
 from cocu.client.models import Evaluation
 
 MUST_IMPROVE = ("recall", "ap judged")
@@ -57,13 +57,14 @@ def demo(
         console.print(verdict(better))
         if once:
             raise typer.Exit(0 if better else 1)
+        wait = stack.enter_context(until_signalled())
         console.print(
             f"\n{count(result.report.accepted, 'archive')} to look at on [bold]{client.base_url}[/]:\n"
             f"  {client.base_url}/docs\n"
             f"  {client.base_url}/v1/curations/{result.curation.id}/archives?added=true\nCtrl-C stops it.",
             soft_wrap=True,
         )
-        wait_for_signal()
+        wait()
 
 
 def examples_folder() -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -23,24 +25,32 @@ def serve(
     """Run a platform in this process: the API, and the workers in a thread of it."""
     from cocu.cli.local import local_server  # noqa: PLC0415 - the server is imported only where one is started
 
-    with local_server(encoder=encoder, data=data, host=host, port=port) as server:
+    with (
+        until_signalled() as wait,
+        local_server(encoder=encoder, data=data, host=host, port=port) as server,
+    ):
         console.print(f"cocu on [bold]{server.url}[/], documentation on {server.url}/docs")
         console.print(
             f"data and log in {server.platform.settings.data_folder}; Ctrl-C stops it", soft_wrap=True
         )
-        wait_for_signal()
+        wait()
         console.print("stopping; work that is not done goes on with the next start")
 
 
-def wait_for_signal() -> None:
-    """Return at the first SIGINT or SIGTERM; the second one interrupts as usual."""
+@contextmanager
+def until_signalled() -> Iterator[Callable[[], None]]:
+    """A function that returns at the first SIGINT or SIGTERM since the block was entered."""
     stop = threading.Event()
     kinds = (signal.SIGINT, signal.SIGTERM)
     before = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in kinds}
-    try:
+
+    def wait() -> None:
         # A wait with a timeout, because one without cannot be interrupted on every system.
         while not stop.wait(timeout=1.0):
             pass
+
+    try:
+        yield wait
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
