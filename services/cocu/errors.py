@@ -2,11 +2,16 @@
 
     CocuError
     ├── InvalidInputError          what the caller gave is wrong; says what, with what, and what to do   (422)
-    │   └── InvalidBundleError     an encoder bundle is incomplete or inconsistent
+    │   ├── InvalidBundleError     an encoder bundle is incomplete or inconsistent
+    │   └── FetchRefusedError      an address that must not be fetched      (datasets/fetching.py)
+    ├── BadRequestError            HTTP that does not add up: lengths, digests  (api/problems.py)        (400)
     ├── NotFoundError              no such dataset, sample, curation … for this tenant                   (404)
     ├── ConflictError              it exists already, or its state does not allow the call               (409)
+    │   ├── BusyError              another writer has the upload            (storage/growing.py)
+    │   └── InFlightError          the first request with this key runs     (storage/catalog/idempotency.py)
     ├── LimitExceededError         larger than a limit allows                                            (413)
     ├── UnavailableError           a part (vectors, objects, encoder) does not answer; try again         (503)
+    │   └── FetchFailedError       an address that does not answer          (datasets/fetching.py)
     └── IntegrityError             stored data is not what its hash, shape or count says                 (500)
 
 `curation/` knows none of these: it raises ValueError, as a library of functions on arrays does.
