@@ -65,7 +65,9 @@ class Settings(BaseSettings):
     upload_expiry_seconds: Seconds = 24 * 3600.0
     """How long a resumable upload is waited for after its last byte."""
     upload_idle_seconds: Seconds = 30.0
-    """How long a connection may send nothing before a resumable upload is taken away from it."""
+    """How long a connection may send nothing in the middle of a body."""
+    request_head_seconds: Seconds = 30.0
+    """How long the head of a request may take to arrive."""
     idempotency_seconds: Seconds = 24 * 3600.0
     """How long the answer to a request with an Idempotency-Key is kept."""
     fetch_seconds: Seconds = 4 * 3600.0

@@ -12,6 +12,7 @@ from typing import Self
 import uvicorn
 
 from cocu.api.application import create_app
+from cocu.api.connections import patient
 from cocu.platform import Platform
 from cocu.settings import Settings
 from cocu.workers.embedded import EmbeddedWorkers
@@ -48,6 +49,11 @@ class LocalServer:
             self._app,
             log_config=None,
             access_log=False,
+            http=patient(
+                head_seconds=platform.settings.request_head_seconds,
+                # A resumable upload loses patience first, and says where to go on.
+                idle_seconds=2 * platform.settings.upload_idle_seconds,
+            ),
             lifespan="off",
             timeout_graceful_shutdown=GRACE_SECONDS,
             h11_max_incomplete_event_size=64 * 1024,
