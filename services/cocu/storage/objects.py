@@ -30,12 +30,12 @@ from obstore.store import ObjectStore as Backend
 
 from cocu.errors import IntegrityError, InvalidInputError, LimitExceededError, NotFoundError, UnavailableError
 from cocu.storage import durable
+from cocu.storage.blocks import write_blocks
 from cocu.storage.ranges import read_file_into
 
 _INCOMING = ".incoming"
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 _COPY_BYTES = 1 << 20
-_ASYNC_WRITE_BYTES = 4 << 20
 _COALESCED_BYTES = 256 << 10
 """A gap that is read over rather than asked around."""
 _SEGMENT = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9_.=@+-]*")
@@ -123,13 +123,7 @@ class ObjectStore:
         """As `put_chunks` for an asynchronous stream, with the disk's work on another thread."""
         incoming = _Incoming(self, path, max_bytes=max_bytes, sha256=sha256)
         with incoming:
-            pending = bytearray()
-            async for chunk in chunks:
-                pending += chunk
-                if len(pending) >= _ASYNC_WRITE_BYTES:
-                    await asyncio.to_thread(incoming.write, bytes(pending))
-                    pending.clear()
-            await asyncio.to_thread(incoming.write, bytes(pending))
+            await write_blocks(chunks, incoming.write)
             return await asyncio.to_thread(incoming.commit)
 
     @contextmanager
@@ -333,7 +327,7 @@ class _Incoming:
         self._file.close()
         self._name.unlink(missing_ok=True)
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         self._size += len(chunk)
         if self._max_bytes is not None and self._size > self._max_bytes:
             raise LimitExceededError(f"{self._path} is larger than the limit of {self._max_bytes} bytes")
