@@ -2,9 +2,10 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+FUZZ_EXAMPLES ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-export lint format bench lock clean
+.PHONY: help demo test test-export lint format fuzz bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +47,9 @@ format: .venv/.installed ## rewrite the code as ruff formats it
 
 test-export: .venv-export/.installed ## the export from open_clip and the CUDA tiles, with torch (several GB)
 	.venv-export/bin/python -m pytest tests/encoders/test_export.py tests/neighbours/test_cuda.py $(PYTEST_ARGS)
+
+fuzz: .venv/.installed ## hold a platform against its OpenAPI document, with FUZZ_EXAMPLES examples of every operation
+	COCU_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) .venv/bin/python -m pytest tests/fuzz $(PYTEST_ARGS)
 
 bench: .venv/.installed ## every benchmark; each ends with one JSON line
 	.venv/bin/python -m benchmarks

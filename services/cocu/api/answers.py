@@ -131,6 +131,8 @@ def _complete_operation(operation: Schema, *, once: bool) -> None:
             "headers": {"ETag": _ETAG},
         }
     success = next(status for status in answers if status.startswith("2"))
+    if answers[success]["description"] == "Successful Response":
+        answers[success]["description"] = "Done." if success == "204" else "What was asked for."
     if name in BODILESS:
         answers[success].pop("content", None)
     for status in sorted({*ALSO.get(name, ()), *_following(operation, once=once)}):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 
-from cocu.api import answers
+from cocu.api import answers, examples
 
 METHODS = ("get", "put", "post", "patch", "head", "options", "delete")
 STYLE = """
@@ -26,11 +27,14 @@ code { font-family: ui-monospace, monospace; font-size: 0.9em; }
 table { border-collapse: collapse; margin: 0.5rem 0; }
 td { padding: 0.15rem 1rem 0.15rem 0; vertical-align: top; }
 p { margin: 0.4rem 0; }
+pre { background: #f6f8fa; border-radius: 6px; padding: 0.6rem 0.8rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
 @media (prefers-color-scheme: dark) {
   body { background: #0d1117; color: #e6edf3; }
   a, .method { color: #79c0ff; }
   h2 { border-color: #30363d; }
+  pre { background: #161b22; }
   .put, .post { color: #7ee787; }
   .delete { color: #ffa198; }
 }
@@ -57,16 +61,16 @@ def add_page(app: FastAPI) -> None:
         return RedirectResponse("/docs")
 
     @app.get("/docs", include_in_schema=False)
-    def documentation() -> Response:
+    def documentation(request: Request) -> Response:
         return Response(
-            page(app.openapi()),
+            page(app.openapi(), url=str(request.base_url).rstrip("/")),
             media_type="text/html; charset=utf-8",
             headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
         )
 
 
-def page(document: dict[str, Any]) -> str:
-    """The whole page for an OpenAPI document."""
+def page(document: dict[str, Any], *, url: str) -> str:
+    """The whole page for an OpenAPI document, with examples that ask the platform at this address."""
     groups: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():
         for method in METHODS:
@@ -75,10 +79,12 @@ def page(document: dict[str, Any]) -> str:
                 tag = (operation.get("tags") or ["other"])[0]
                 groups.setdefault(tag, []).append("\n".join(_operation(method, path, operation)))
     models = document.get("components", {}).get("schemas", {})
-    return "\n".join(_page(document["info"], groups, models))
+    return "\n".join(_page(document["info"], groups, models, url))
 
 
-def _page(information: dict[str, Any], groups: dict[str, list[str]], models: dict[str, Any]) -> Iterator[str]:
+def _page(
+    information: dict[str, Any], groups: dict[str, list[str]], models: dict[str, Any], url: str
+) -> Iterator[str]:
     title = f"{escape(information['title'])} {escape(information['version'])}"
     yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -87,6 +93,9 @@ def _page(information: dict[str, Any], groups: dict[str, list[str]], models: dic
         yield f"<p>{_prose(paragraph)}</p>"
     links = "".join(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in [*groups, "models"])
     yield f'<nav>{links}<a href="/openapi.json">openapi.json</a></nav>'
+    yield "<p>The examples run as they are in a shell where these are set:</p>"
+    settings = (f"{name}={shlex.quote(value)}" for name, value in {"COCU": url, **examples.SET_UP}.items())
+    yield f"<pre><code>{escape(chr(10).join(settings))}</code></pre>"
     for tag, operations in groups.items():
         yield f'<h2 id="{escape(tag)}">{escape(tag)}</h2>'
         yield from operations
@@ -115,7 +124,10 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
             kinds = answer.get("content", {})
             shown = ", ".join(f"{_type(each.get('schema', {}))}" for each in kinds.values())
             yield f"<p>{escape(status)}: {shown or escape(answer.get('description', ''))}</p>"
-    yield "</article>"
+    problems = ", ".join(status for status in operation.get("responses", {}) if status >= "4")
+    if problems:
+        yield f"<p>Problems: {escape(problems)}</p>"
+    yield f"<pre><code>{escape(examples.command(method, path, operation))}</code></pre></article>"
 
 
 def _model(name: str, schema: dict[str, Any]) -> Iterator[str]:
