@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,14 +12,13 @@ import httpx
 import pytest
 from obstore.store import from_url
 from tests.running import picture, running, tar_of_samples
+from tests.s3_server import s3_server
 from tests.workers.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
 from cocu.client.models import Dataset, Upload, UploadOptions
 
-S3 = os.environ.get("COCU_TEST_S3_URL")
-"""Address of an S3 server for tests, with the AWS_* variables set to reach it."""
 PAGES: dict[str, bytes] = {}
 
 
@@ -81,6 +79,20 @@ def dataset(here: CocuClient, request: pytest.FixtureRequest) -> Iterator[Datase
     made = here.datasets.create(f"imports {request.node.name}"[:200])
     yield made
     here.datasets.delete(made.id)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with s3_server() as address:
+        for name, value in {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield address
 
 
 def ask(server: LocalServer, dataset: Dataset, **body: object) -> httpx.Response:
@@ -243,11 +255,10 @@ def test_uploads_of_a_tenant__have_a_limit_together(
         assert http.put(f"{path}/more.tar", content=content).status_code == 201
 
 
-@pytest.mark.skipif(S3 is None, reason="COCU_TEST_S3_URL names no S3 server for tests")
 def test_import__from_a_bucket_takes_what_lies_under_the_prefix(
-    importing: LocalServer, here: CocuClient, dataset: Dataset
+    importing: LocalServer, here: CocuClient, dataset: Dataset, s3: str
 ) -> None:
-    httpx.put(f"{S3}/open")
+    httpx.put(f"{s3}/open")
     bucket = from_url("s3://open")
     for number in range(2):
         content = tar_of_samples({f"{number}": "a dog"}, first_seed=number)
