@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -207,7 +208,7 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-class _Stream:
+class _Stream(ABC):
     """Bytes in order, counted and limited."""
 
     def __init__(self, limits: Limits) -> None:
@@ -244,8 +245,8 @@ class _Stream:
                 Reason.DECOMPRESSED_TOO_LARGE, f"more than {self._limits.max_decompressed_bytes} bytes"
             )
 
-    def _read(self, size: int) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _read(self, size: int) -> bytes: ...
 
 
 class _Plain(_Stream):
