@@ -169,7 +169,7 @@ def _answers(url: str) -> Iterator[str]:
     """How streams of other orders end: those whose first sample is whole have begun when they fail."""
     for seed in range(20):
         try:
-            httpx.get(url, params={"global_batch": 1, "seed": seed})
+            httpx.get(url, timeout=60, params={"global_batch": 1, "seed": seed})
             yield "refused"
         except httpx.RemoteProtocolError:
             yield "broke off"
@@ -183,7 +183,7 @@ def test_damaged_shard__is_a_problem_before_the_stream_and_an_abort_within(
     whole = server.platform.objects.get(path)
     try:
         server.platform.objects.put(path, whole[: len(whole) // 2])
-        answer = httpx.get(url, params={"global_batch": SAMPLES})
+        answer = httpx.get(url, timeout=60, params={"global_batch": SAMPLES})
         assert answer.status_code == 500
         assert answer.headers["content-type"] == "application/problem+json"
         assert set(_answers(url)) == {"refused", "broke off"}

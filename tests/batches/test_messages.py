@@ -32,11 +32,13 @@ KINDS = {
 
 def test_stream__is_the_arrow_stream_in_other_words(curated: Curated) -> None:
     parameters = {"global_batch": 16, "include_scores": "true", "start": 1, "rank": 1, "world_size": 2}
-    stream = io.BytesIO(httpx.get(curated.url, params={**parameters, "format": "protobuf"}).content)
+    stream = io.BytesIO(
+        httpx.get(curated.url, timeout=60, params={**parameters, "format": "protobuf"}).content
+    )
     received = []
     while (batch := parse_length_prefixed(batches_pb2.Batch, stream)) is not None:
         received.append(batch)
-    with pa.ipc.open_stream(httpx.get(curated.url, params=parameters).content) as reader:
+    with pa.ipc.open_stream(httpx.get(curated.url, timeout=60, params=parameters).content) as reader:
         expected = [batch.to_pylist() for batch in reader]
     assert [batch.number for batch in received] == [1, 2, 3]
     assert received[0].epoch.content_hash == curated.curation.content_hash

@@ -39,7 +39,7 @@ from cocu.client import CocuClient
 def test_bad_parameters__are_problems_that_name_the_field(
     curated: Curated, parameters: dict[str, object], fields: set[str]
 ) -> None:
-    answer = httpx.get(curated.url, params=parameters)
+    answer = httpx.get(curated.url, timeout=60, params=parameters)
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert {each["field"] for each in answer.json()["errors"]} == fields
@@ -49,21 +49,21 @@ def test_bad_parameters__are_problems_that_name_the_field(
 @pytest.mark.parametrize("sampler", ["cluster", "uniform", "topk"])
 def test_extreme_temperatures__are_no_error(curated: Curated, temperature: float, sampler: str) -> None:
     parameters = {"temperature": temperature, "sampler": sampler, "include_scores": "true"}
-    assert httpx.get(curated.url, params=parameters).status_code == 200
+    assert httpx.get(curated.url, timeout=60, params=parameters).status_code == 200
 
 
 def test_form__is_negotiated(curated: Curated) -> None:
     def form(**headers: str) -> str:
-        return httpx.get(curated.url, headers=headers).headers["content-type"]
+        return httpx.get(curated.url, timeout=60, headers=headers).headers["content-type"]
 
     assert form(Accept="*/*") == "application/vnd.apache.arrow.stream"
     assert form(Accept="application/x-tar") == "application/x-tar"
     assert form(Accept="application/x-tar;q=0.1, application/x-protobuf;q=0.2") == "application/x-protobuf"
     assert form(Accept="application/vnd.apache.arrow.stream;q=0, */*") == "application/x-protobuf"
-    refused = httpx.get(curated.url, headers={"Accept": "text/html"})
+    refused = httpx.get(curated.url, timeout=60, headers={"Accept": "text/html"})
     assert refused.status_code == 406
     assert refused.json()["type"] == "urn:cocu:problem:not-acceptable"
-    named = httpx.get(curated.url, params={"format": "tar"}, headers={"Accept": "text/html"})
+    named = httpx.get(curated.url, timeout=60, params={"format": "tar"}, headers={"Accept": "text/html"})
     assert named.headers["content-type"] == "application/x-tar"
 
 

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 def read(curated: Curated, **parameters: object) -> list[list[Row]]:
     """Every batch as rows."""
-    answer = httpx.get(curated.url, params={"global_batch": 8, "images": "false", **parameters})
+    answer = httpx.get(curated.url, timeout=60, params={"global_batch": 8, "images": "false", **parameters})
     assert answer.status_code == 200, answer.text
     with pa.ipc.open_stream(answer.content) as reader:
         return [batch.to_pylist() for batch in reader]
@@ -157,7 +157,7 @@ def test_images__are_made_smaller_but_never_larger(curated: Curated) -> None:
 
 
 def test_schema__says_what_the_stream_is_made_of(curated: Curated) -> None:
-    answer = httpx.get(curated.url, params={"global_batch": 8, "start": 2, "seed": 5})
+    answer = httpx.get(curated.url, timeout=60, params={"global_batch": 8, "start": 2, "seed": 5})
     with pa.ipc.open_stream(answer.content) as reader:
         metadata = {name.decode(): value.decode() for name, value in reader.schema.metadata.items()}
     assert metadata["content_hash"] == curated.curation.content_hash == answer.headers["Cocu-Content-Hash"]

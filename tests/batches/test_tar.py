@@ -32,17 +32,17 @@ def test_tar__is_read_by_the_loader_of_webdataset_over_http(curated: Curated) ->
 
 def test_tar__is_the_arrow_stream_in_other_words(curated: Curated) -> None:
     parameters = {"global_batch": 16, "rank": 0, "world_size": 3, "include_scores": "true"}
-    content = httpx.get(curated.url, params={**parameters, "format": "tar"}).content
+    content = httpx.get(curated.url, timeout=60, params={**parameters, "format": "tar"}).content
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         drawn = [json.load(_opened(tar, each)) for each in tar if each.name.endswith(".json")]
-    with pa.ipc.open_stream(httpx.get(curated.url, params=parameters).content) as reader:
+    with pa.ipc.open_stream(httpx.get(curated.url, timeout=60, params=parameters).content) as reader:
         rows = [row for batch in reader for row in batch.to_pylist()]
     for values, row in zip(drawn, rows, strict=True):
         assert values == {name: row[name] for name in row if name not in ("image", "format")}
 
 
 def test_tar__without_images_has_the_texts(curated: Curated) -> None:
-    content = httpx.get(curated.url, params={"format": "tar", "images": "false"}).content
+    content = httpx.get(curated.url, timeout=60, params={"format": "tar", "images": "false"}).content
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         names = tar.getnames()
     assert sorted(names) == sorted(f"{key}.{kind}" for key in curated.captions for kind in ("txt", "json"))
