@@ -29,10 +29,16 @@ help: ## list the targets
 	.venv-export/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The inference server that tests start; apart, because its wheel wants an older numpy.
+.venv-triton/.installed: requirements/triton.txt
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/triton.txt
+	@touch $@
+
 demo: .venv-demo/.installed ## curate the shipped scenes with the shipped encoder, in one process (DEMO_ARGS=--once to exit after the table)
 	.venv-demo/bin/cocu demo $(DEMO_ARGS)
 
-test: .venv/.installed lint ## lint, types, import rules and every test
+test: .venv/.installed .venv-triton/.installed lint ## lint, types, import rules and every test
 	.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: .venv/.installed ## ruff, mypy (strict on the core) and the one-way imports
@@ -58,6 +64,7 @@ lock: ## resolve the lock files anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra server -o requirements/server.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra dev -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra dev --extra export -o requirements/export.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/triton.in -o requirements/triton.txt
 
 clean: ## remove the environments and what tests left
-	rm -rf .venv .venv-demo .venv-export .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .cocu
+	rm -rf .venv .venv-demo .venv-export .venv-triton .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .cocu
