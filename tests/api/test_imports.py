@@ -12,7 +12,7 @@ import httpx
 import pytest
 from obstore.store import from_url
 from tests.running import picture, running, tar_of_samples
-from tests.s3_server import s3_server
+from tests.servers.s3_server import s3_server
 from tests.workers.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
