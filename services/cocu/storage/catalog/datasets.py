@@ -13,6 +13,7 @@ from cocu.errors import ConflictError, NotFoundError
 from cocu.storage.catalog import chunks, models
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import Page, fetch_all, fetch_one, new_id, page_of
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import ACTIVE_CURATIONS, CurationState, DatasetState, Stage, UploadState
 
 
@@ -65,6 +66,7 @@ def _visible(tenant: str) -> tuple[Any, ...]:
     return models.Dataset.tenant == tenant, models.Dataset.state == DatasetState.ACTIVE
 
 
+@repeated
 def create(catalog: Catalog, *, tenant: str, name: str) -> DatasetRecord:
     """A new, empty dataset. Raises ConflictError when the tenant has one of this name."""
     dataset_id = new_id()
@@ -79,6 +81,7 @@ def create(catalog: Catalog, *, tenant: str, name: str) -> DatasetRecord:
     return get(catalog, tenant=tenant, dataset_id=dataset_id)
 
 
+@repeated
 def get(catalog: Catalog, *, tenant: str, dataset_id: str) -> DatasetRecord:
     """The dataset. Raises NotFoundError when the tenant has none of this id."""
     with catalog.read() as connection:
@@ -89,6 +92,7 @@ def get(catalog: Catalog, *, tenant: str, dataset_id: str) -> DatasetRecord:
     return record
 
 
+@repeated
 def find_by_name(catalog: Catalog, *, tenant: str, name: str) -> DatasetRecord | None:
     """The dataset of this name, if there is one."""
     with catalog.read() as connection:
@@ -97,6 +101,7 @@ def find_by_name(catalog: Catalog, *, tenant: str, name: str) -> DatasetRecord |
         )
 
 
+@repeated
 def list_page(catalog: Catalog, *, tenant: str, limit: int, after: str | None = None) -> Page[DatasetRecord]:
     """The tenant's datasets, oldest first."""
     statement = _select().where(*_visible(tenant)).order_by(models.Dataset.id).limit(limit + 1)
@@ -112,10 +117,13 @@ def lock(connection: Connection, *, dataset_id: str) -> str | None:
 
     Every transaction that does either begins with this, so that they happen one after the other.
     """
-    statement = select(models.Dataset.state).where(models.Dataset.id == dataset_id).with_for_update()
+    statement = (
+        select(models.Dataset.state).where(models.Dataset.id == dataset_id).with_for_update(key_share=True)
+    )
     return connection.execute(statement).scalar_one_or_none()
 
 
+@repeated
 def begin_deletion(catalog: Catalog, *, tenant: str, dataset_id: str) -> list[chunks.Planned]:
     """Makes the dataset invisible, cancels its curations, plans its removal; returns that to enqueue.
 
@@ -139,6 +147,7 @@ def begin_deletion(catalog: Catalog, *, tenant: str, dataset_id: str) -> list[ch
         )
 
 
+@repeated
 def curations_of(catalog: Catalog, *, dataset_id: str) -> list[str]:
     """The ids of every curation of the dataset, whatever its state."""
     with catalog.read() as connection:
@@ -146,8 +155,11 @@ def curations_of(catalog: Catalog, *, dataset_id: str) -> list[str]:
         return list(connection.execute(statement).scalars())
 
 
+@repeated
 def finish_deletion(catalog: Catalog, *, dataset_id: str) -> None:
     """Removes every row of the dataset, the deleting chunk included. Doing it twice changes nothing."""
+    for shard_id in _shards(catalog, dataset_id):
+        _forget_samples(catalog, dataset_id, shard_id)
     runs = select(models.Curation.id).where(models.Curation.dataset_id == dataset_id)
     with catalog.write() as connection:
         for model in (models.Event, models.Evaluation, models.CurationShard):
@@ -163,3 +175,17 @@ def finish_deletion(catalog: Catalog, *, dataset_id: str) -> None:
         ):
             connection.execute(delete(owned).where(owned.dataset_id == dataset_id))
         connection.execute(delete(models.Dataset).where(models.Dataset.id == dataset_id))
+
+
+def _shards(catalog: Catalog, dataset_id: str) -> list[str]:
+    with catalog.read() as connection:
+        statement = select(models.Shard.id).where(models.Shard.dataset_id == dataset_id)
+        return list(connection.execute(statement).scalars())
+
+
+@repeated
+def _forget_samples(catalog: Catalog, dataset_id: str, shard_id: str) -> None:
+    """A transaction for each shard: deleting millions of rows in one takes longer than one may."""
+    mine = (models.Sample.dataset_id == dataset_id, models.Sample.shard_id == shard_id)
+    with catalog.write() as connection:
+        connection.execute(delete(models.Sample).where(*mine))

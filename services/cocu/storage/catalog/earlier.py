@@ -6,9 +6,11 @@ from cocu.storage.catalog import models
 from cocu.storage.catalog.curations import CurationRecord
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import fetch_all, select_record
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import CurationState
 
 
+@repeated
 def completed(catalog: Catalog, *, curation: CurationRecord, most: int = 50) -> list[CurationRecord]:
     """Other curations of no more samples that completed without errors.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -9,14 +11,44 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, Transaction, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, NoSuchModuleError
 
 from cocu.errors import InvalidInputError, UnavailableError
 from cocu.storage.catalog import migrations
+from cocu.storage.catalog.repeating import (
+    InterruptedTransactionError,
+    deadline,
+    lost,
+    repeated,
+    translated,
+)
 
 BUSY_SECONDS = 60.0
 """How long a writer of SQLite waits for the writer before it."""
+
+
+CONNECTIONS = 20
+"""Connections to a server that one process opens at most."""
+_IDLE_CONNECTIONS = 5
+_SETTLING_SECONDS = 0.1
+
+# A transaction of the catalog takes milliseconds; these end what hangs, here or in the server.
+_TIMEOUTS = {
+    "statement_timeout": "60s",
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+_CONNECTING = {
+    "application_name": f"cocu@{socket.gethostname()}:{os.getpid()}"[:63],
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "options": " ".join(f"-c {name}={value}" for name, value in _TIMEOUTS.items()),
+}
 
 
 class Catalog:
@@ -29,34 +61,51 @@ class Catalog:
         self._engine = engine
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, *, connections: int = CONNECTIONS) -> Self:
         """Connects, and upgrades the tables under a lock.
 
-        Raises InvalidInputError for a URL that names no database, UnavailableError when the database does not
-        answer.
+        connections: to a server, at most. Raises InvalidInputError for a URL that names no database, or the
+        database of a newer version; UnavailableError when the database does not answer.
         """
         try:
             parsed = make_url(url)
-            engine = _sqlite_engine(url) if parsed.get_backend_name() == "sqlite" else _server_engine(url)
-        except ArgumentError as error:
+            if parsed.get_backend_name() == "sqlite":
+                engine = _sqlite_engine(url)
+            else:
+                engine = _server_engine(url, connections)
+        except (ArgumentError, NoSuchModuleError) as error:
             raise InvalidInputError(f"{url!r} is not the address of a catalog: {error}") from error
         catalog = cls(engine)
         try:
-            with catalog.write() as connection:
-                migrations.upgrade(connection)
-        except DatabaseError as error:
+            catalog._upgrade()
+        except (DatabaseError, UnavailableError) as error:
             engine.dispose()
             raise UnavailableError(
-                f"the catalog at {parsed.render_as_string()} does not open: {error.orig}"
+                f"the catalog at {parsed.render_as_string()} does not open: {_reason(error)}"
+            ) from error
+        except CommandError as error:
+            engine.dispose()
+            raise InvalidInputError(
+                f"the catalog at {parsed.render_as_string()} is not of this version: {error}; "
+                "run the version that made it, or a newer one"
             ) from error
         return catalog
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads: one consistent view."""
+        """A transaction that only reads: one consistent view.
+
+        Raises UnavailableError when the database does not answer.
+        """
         # SQLite's transactions see one moment anyway; PostgreSQL's see a new one with every statement.
-        options = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
-        with self._engine.connect() as connection, connection.execution_options(**options).begin():
+        options: dict[str, Any] = {}
+        if self.dialect == "postgresql":
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with (
+            translated(),
+            self._engine.connect() as connection,
+            connection.execution_options(**options).begin(),
+        ):
             yield connection
 
     @contextmanager
@@ -64,10 +113,62 @@ class Catalog:
         """A transaction that may write; rolled back by an exception.
 
         On SQLite it holds the one write lock from its beginning, so that what it reads stays true until it
-        commits.
+        commits; on PostgreSQL it locks the rows that it decides by. Raises UnavailableError when the database
+        does not answer, and InterruptedTransactionError where it certainly stored nothing: a connection that
+        drops while it commits is no doubt, the server knows how that ended.
         """
-        with self._engine.connect() as connection, connection.execution_options(writes=True).begin():
-            yield connection
+        with translated(), self._engine.connect() as connection:
+            with connection.execution_options(writes=True).begin() as transaction:
+                yield connection
+                settled = self._commit(connection, transaction)
+            if settled is not None:
+                self._settle(settled)
+
+    def _commit(self, connection: Connection, transaction: Transaction) -> str | None:
+        """Commits; the number of the transaction if the connection was lost before the server answered."""
+        if self.dialect == "sqlite":
+            transaction.commit()
+            return None
+        number = connection.execute(text("SELECT CAST(pg_current_xact_id_if_assigned() AS text)"))
+        written: str | None = number.scalar_one()
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if written is None or not lost(error):
+                raise
+            return written
+        return None
+
+    def _settle(self, number: str) -> None:
+        """Returns when the transaction was committed, raises InterruptedTransactionError when it was not.
+
+        Raises UnavailableError while that cannot be told.
+        """
+        end = deadline()
+        while True:
+            status = self._status(number)
+            if status == "committed":
+                return
+            if status == "aborted":
+                raise InterruptedTransactionError("the catalog was interrupted; try again in a moment")
+            if time.monotonic() >= end:
+                raise UnavailableError(
+                    "the catalog does not tell whether this was stored; look before retrying"
+                )
+            time.sleep(_SETTLING_SECONDS)
+
+    def _status(self, number: str) -> str:
+        """What became of a transaction: "committed", "aborted", "in progress", or "unknown" at the moment."""
+        asked = text("SELECT pg_xact_status(CAST(:number AS xid8))")
+        try:
+            with self._engine.connect() as connection:
+                return str(connection.execute(asked, {"number": number}).scalar_one())
+        except DataError:  # the server has never heard of it: a standby took over that had not received it
+            return "aborted"
+        except DBAPIError as error:
+            if not lost(error):
+                raise
+            return "unknown"
 
     @property
     def dialect(self) -> str:
@@ -75,20 +176,43 @@ class Catalog:
         return self._engine.dialect.name
 
     def check(self) -> None:
-        """Raises UnavailableError when the database does not answer."""
-        try:
-            with self.read() as connection:
-                connection.execute(text("SELECT 1"))
-        except DatabaseError as error:
-            raise UnavailableError(f"the catalog does not answer: {error.orig}") from error
+        """Raises UnavailableError when the database does not answer, at once."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
         """Closes every connection that is not in use."""
         self._engine.dispose()
 
+    @repeated
+    def _upgrade(self) -> None:
+        with self.write() as connection:
+            migrations.upgrade(connection)
 
-def _server_engine(url: str) -> Engine:
-    return create_engine(url, pool_pre_ping=True)
+
+def _reason(error: BaseException) -> str:
+    """What the database said, of an error or of what it came from."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, DBAPIError) and found.orig is not None:
+            return str(found.orig).strip()
+        found = found.__cause__
+    return str(error)
+
+
+def _server_engine(url: str, connections: int) -> Engine:
+    given = make_url(url).query
+    kept = min(_IDLE_CONNECTIONS, connections)
+    return create_engine(
+        url,
+        connect_args={name: value for name, value in _CONNECTING.items() if name not in given},
+        pool_pre_ping=True,
+        pool_size=kept,
+        max_overflow=connections - kept,
+        pool_timeout=10.0,
+        pool_recycle=1800,
+        pool_use_lifo=True,
+    )
 
 
 def _sqlite_engine(url: str) -> Engine:

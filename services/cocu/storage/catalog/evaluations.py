@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert
-
 from cocu.errors import NotFoundError
 from cocu.storage.catalog import models
 from cocu.storage.catalog.engine import Catalog
-from cocu.storage.catalog.records import Page, fetch_all, fetch_one, page_of, select_record
+from cocu.storage.catalog.records import Page, fetch_all, fetch_one, insert_new, page_of, select_record
+from cocu.storage.catalog.repeating import repeated
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ def identity(*, curation_id: str, labels_hash: str, parameters: dict[str, Any]) 
     return hashlib.sha256(document.encode()).hexdigest()[:32]
 
 
+@repeated
 def store(
     catalog: Catalog,
     *,
@@ -49,22 +49,16 @@ def store(
     statement = select_record(EvaluationRecord, models.Evaluation).where(
         models.Evaluation.id == evaluation_id
     )
+    values: dict[str, Any] = {"id": evaluation_id, "tenant": tenant, "curation_id": curation_id}
+    values |= {"labels_hash": labels_hash, "parameters": parameters, "metrics": metrics}
     with catalog.write() as connection:
-        record = fetch_one(connection, EvaluationRecord, statement)
-        if record is not None:
-            return record, False
-        values = {
-            "id": evaluation_id,
-            "tenant": tenant,
-            "curation_id": curation_id,
-            "labels_hash": labels_hash,
-        }
-        connection.execute(insert(models.Evaluation).values(**values, parameters=parameters, metrics=metrics))
+        new = insert_new(connection, models.Evaluation, values)
         record = fetch_one(connection, EvaluationRecord, statement)
     assert record is not None
-    return record, True
+    return record, new
 
 
+@repeated
 def get(catalog: Catalog, *, tenant: str, curation_id: str, evaluation_id: str) -> EvaluationRecord:
     """The evaluation. Raises NotFoundError without it."""
     statement = select_record(EvaluationRecord, models.Evaluation).where(
@@ -79,6 +73,7 @@ def get(catalog: Catalog, *, tenant: str, curation_id: str, evaluation_id: str) 
     return record
 
 
+@repeated
 def list_page(
     catalog: Catalog, *, tenant: str, curation_id: str, limit: int, after: str | None = None
 ) -> Page[EvaluationRecord]:

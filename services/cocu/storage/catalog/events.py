@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert
 from cocu.storage.catalog import models
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import fetch_all, select_record
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import EventKind
 
 
@@ -25,6 +26,7 @@ class EventRecord:
     created_at: datetime
 
 
+@repeated
 def since(
     catalog: Catalog, *, tenant: str, curation_id: str, after: int = 0, limit: int = 1_000
 ) -> list[EventRecord]:

@@ -12,6 +12,7 @@ from cocu.errors import ConflictError, InvalidInputError
 from cocu.storage.catalog import models
 from cocu.storage.catalog.clock import database_seconds
 from cocu.storage.catalog.engine import Catalog
+from cocu.storage.catalog.repeating import repeated
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class InFlightError(ConflictError):
     """The request with this key is being carried out."""
 
 
+@repeated
 def claim(
     catalog: Catalog,
     *,
@@ -55,6 +57,7 @@ def claim(
         raise _in_flight(key) from error
 
 
+@repeated
 def answer(catalog: Catalog, *, tenant: str, key: str, owner: str, given: Answer) -> None:
     """Keeps the answer for whoever repeats the request."""
     values = {"status": given.status, "headers": given.headers, "body": given.body}
@@ -62,12 +65,14 @@ def answer(catalog: Catalog, *, tenant: str, key: str, owner: str, given: Answer
         connection.execute(update(models.IdempotencyKey).where(*_held(tenant, key, owner)).values(values))
 
 
+@repeated
 def release(catalog: Catalog, *, tenant: str, key: str, owner: str) -> None:
     """Nothing was done: the key is as if it had never been used."""
     with catalog.write() as connection:
         connection.execute(delete(models.IdempotencyKey).where(*_held(tenant, key, owner)))
 
 
+@repeated
 def forget_expired(catalog: Catalog) -> None:
     """Deletes answers that were kept for long enough."""
     with catalog.write() as connection:
@@ -87,7 +92,9 @@ def _claim(
     connection.execute(delete(model).where(this, model.expires_at < database_seconds()))
     over = (model.claimed_until < database_seconds()).label("over")
     found = connection.execute(
-        select(model.fingerprint, model.status, model.headers, model.body, over).where(this).with_for_update()
+        select(model.fingerprint, model.status, model.headers, model.body, over)
+        .where(this)
+        .with_for_update(key_share=True)
     ).one_or_none()
     if found is None:
         connection.execute(insert(model).values(**names, fingerprint=fingerprint, **claimed))

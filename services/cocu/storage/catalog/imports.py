@@ -12,6 +12,7 @@ from cocu.errors import ConflictError, NotFoundError
 from cocu.storage.catalog import chunks, datasets, models
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import fetch_all, fetch_one, new_id, select_record
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import DatasetState, Stage, UploadState
 from cocu.storage.catalog.uploads import UploadRecord
 
@@ -24,6 +25,7 @@ class Source:
     url: str
 
 
+@repeated
 def announce(
     catalog: Catalog,
     *,
@@ -62,6 +64,7 @@ def announce(
     return [by_id[upload_id] for upload_id in ids], planned
 
 
+@repeated
 def note_received(catalog: Catalog, *, upload_id: str, received: int) -> None:
     """Says how many bytes of a file that is being fetched have come."""
     with catalog.write() as connection:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from cocu.errors import NotFoundError
 from cocu.storage.catalog import models
 from cocu.storage.catalog.engine import Catalog
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import CURATION_STAGES, SHARED_STAGES, ChunkState, Stage
 
 
@@ -33,6 +34,7 @@ class ChunkFailure:
     error: str
 
 
+@repeated
 def of_curation(catalog: Catalog, *, tenant: str, curation_id: str) -> tuple[StageProgress, ...]:
     """The progress of every stage, in their order. Raises NotFoundError without the curation."""
     with catalog.read() as connection:
@@ -70,6 +72,7 @@ def stage_progress(connection: Connection, *, curation_id: str, stage: Stage) ->
     )
 
 
+@repeated
 def done(catalog: Catalog, *, curation_id: str, stage: Stage) -> set[str]:
     """The subjects whose chunk of this stage is done."""
     statement = select(models.Chunk.subject).where(
@@ -79,6 +82,7 @@ def done(catalog: Catalog, *, curation_id: str, stage: Stage) -> set[str]:
         return set(connection.execute(statement).scalars())
 
 
+@repeated
 def indexing_encoders(catalog: Catalog, *, tenant: str, dataset_id: str) -> set[str]:
     """The hashes of the encoders by which at least one shard of a dataset is in the vector store."""
     statement = select(models.Chunk.scope).where(
@@ -91,6 +95,7 @@ def indexing_encoders(catalog: Catalog, *, tenant: str, dataset_id: str) -> set[
         return set(connection.execute(statement.distinct()).scalars())
 
 
+@repeated
 def failures(catalog: Catalog, *, curation_id: str) -> list[ChunkFailure]:
     """The chunks that were given up, by stage and shard."""
     with catalog.read() as connection:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Select, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from cocu.storage.catalog.models import Base
 
@@ -58,6 +59,18 @@ def fetch_one(
     """
     row = connection.execute(statement, parameters).mappings().one_or_none()
     return None if row is None else record(**row)
+
+
+def insert_new(
+    connection: Connection, model: type[Base], values: Mapping[str, Any], *, unless: Sequence[str] = ("id",)
+) -> bool:
+    """Inserts a row unless there is one with the same values in the columns `unless`; whether it did.
+
+    Two who do this at once insert one row, and both go on.
+    """
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    inserted = dialect.insert(model).values(**values).on_conflict_do_nothing(index_elements=list(unless))
+    return connection.execute(inserted).rowcount == 1
 
 
 def page_of(items: Sequence[Item], limit: int, cursors: Sequence[str]) -> Page[Item]:

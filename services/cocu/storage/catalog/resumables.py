@@ -12,6 +12,7 @@ from cocu.storage.catalog import models, quotas
 from cocu.storage.catalog.clock import database_seconds
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import fetch_one, new_id, storable
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import ResumableState, UploadState
 
 REMEMBERED_SECONDS = 7 * 24 * 3600.0
@@ -44,6 +45,7 @@ class ResumableRecord:
         return self.offset == self.length
 
 
+@repeated
 def create(
     catalog: Catalog,
     *,
@@ -80,6 +82,7 @@ def create(
     return record
 
 
+@repeated
 def get(catalog: Catalog, *, tenant: str, dataset_id: str, resumable_id: str) -> ResumableRecord:
     """The resumable upload of this id. Raises NotFoundError."""
     with catalog.read() as connection:
@@ -93,6 +96,7 @@ def get(catalog: Catalog, *, tenant: str, dataset_id: str, resumable_id: str) ->
     return record
 
 
+@repeated
 def advance(catalog: Catalog, record: ResumableRecord, *, offset: int, seconds: float) -> ResumableRecord:
     """Notes that `offset` bytes are safely stored, and waits for the rest anew.
 
@@ -122,6 +126,7 @@ def advance(catalog: Catalog, record: ResumableRecord, *, offset: int, seconds: 
     return found
 
 
+@repeated
 def complete(catalog: Catalog, *, resumable_id: str) -> None:
     """Its file is registered; it stays known until it expires."""
     with catalog.write() as connection:
@@ -132,12 +137,14 @@ def complete(catalog: Catalog, *, resumable_id: str) -> None:
         )
 
 
+@repeated
 def remove(catalog: Catalog, *, resumable_id: str) -> None:
     """It never was."""
     with catalog.write() as connection:
         connection.execute(delete(models.ResumableUpload).where(models.ResumableUpload.id == resumable_id))
 
 
+@repeated
 def of_dataset(catalog: Catalog, *, dataset_id: str) -> list[str]:
     """The ids of all that a dataset has."""
     with catalog.read() as connection:
@@ -145,6 +152,7 @@ def of_dataset(catalog: Catalog, *, dataset_id: str) -> list[str]:
         return list(connection.execute(statement).scalars())
 
 
+@repeated
 def expire(catalog: Catalog) -> list[str]:
     """Ends those whose time is over, forgets those that ended long ago; the ids whose files are to go."""
     now = database_seconds()
@@ -154,7 +162,7 @@ def expire(catalog: Catalog) -> list[str]:
             select(models.ResumableUpload.id, models.ResumableUpload.upload_id)
             .where(over, models.ResumableUpload.state == ResumableState.OPEN)
             .limit(1_000)
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True, key_share=True)
         ).all()
         for row in ended:
             connection.execute(

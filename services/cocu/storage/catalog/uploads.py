@@ -14,6 +14,7 @@ from cocu.storage.catalog import chunks, datasets, models, quotas
 from cocu.storage.catalog.clock import database_seconds
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import Page, fetch_all, fetch_one, new_id, page_of, select_record, storable
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import DatasetState, Stage, UploadState
 
 
@@ -44,6 +45,7 @@ class UploadRecord:
     finished_at: datetime | None
 
 
+@repeated
 def register(
     catalog: Catalog, *, tenant: str, dataset_id: str, name: str, options: Mapping[str, Any] | None = None
 ) -> UploadRecord:
@@ -83,6 +85,7 @@ def register(
     return record
 
 
+@repeated
 def receive(
     catalog: Catalog,
     *,
@@ -136,6 +139,7 @@ def receive(
     return received, planned
 
 
+@repeated
 def fail(catalog: Catalog, *, tenant: str, upload_id: str, error: str) -> None:
     """The file did not arrive whole. Does nothing to an upload that was received before."""
     with catalog.write() as connection:
@@ -150,6 +154,7 @@ def fail(catalog: Catalog, *, tenant: str, upload_id: str, error: str) -> None:
         )
 
 
+@repeated
 def retry_failed(
     catalog: Catalog, *, tenant: str, dataset_id: str
 ) -> tuple[list[UploadRecord], list[chunks.Planned]]:
@@ -160,7 +165,6 @@ def retry_failed(
     """
     with catalog.write() as connection:
         _require_dataset(connection, tenant=tenant, dataset_id=dataset_id)
-        datasets.lock(connection, dataset_id=dataset_id)
         failed = fetch_all(
             connection,
             UploadRecord,
@@ -173,6 +177,7 @@ def retry_failed(
     return retried, planned
 
 
+@repeated
 def get(catalog: Catalog, *, tenant: str, dataset_id: str, name: str) -> UploadRecord:
     """The upload of this name. Raises NotFoundError without one."""
     with catalog.read() as connection:
@@ -182,6 +187,7 @@ def get(catalog: Catalog, *, tenant: str, dataset_id: str, name: str) -> UploadR
     return record
 
 
+@repeated
 def list_page(
     catalog: Catalog, *, tenant: str, dataset_id: str, limit: int, after: str | None = None
 ) -> Page[UploadRecord]:
@@ -199,6 +205,7 @@ def list_page(
     return page_of(records, limit, [record.id for record in records])
 
 
+@repeated
 def names(catalog: Catalog, *, tenant: str, dataset_id: str) -> dict[str, str]:
     """The names of a dataset's uploads by their ids."""
     statement = select(models.Upload.id, models.Upload.name).where(
@@ -208,6 +215,7 @@ def names(catalog: Catalog, *, tenant: str, dataset_id: str) -> dict[str, str]:
         return {row.id: row.name for row in connection.execute(statement)}
 
 
+@repeated
 def of_chunk(catalog: Catalog, *, upload_id: str) -> UploadRecord:
     """The upload that an ingest chunk is about. Raises NotFoundError when its dataset was deleted."""
     with catalog.read() as connection:
@@ -218,6 +226,7 @@ def of_chunk(catalog: Catalog, *, upload_id: str) -> UploadRecord:
     return record
 
 
+@repeated
 def discardable(catalog: Catalog, *, dataset_id: str) -> list[UploadRecord]:
     """Ingested uploads whose file nobody needs again: no earlier upload can still take a key of theirs."""
     earlier = (
@@ -235,6 +244,7 @@ def discardable(catalog: Catalog, *, dataset_id: str) -> list[UploadRecord]:
         return fetch_all(connection, UploadRecord, statement)
 
 
+@repeated
 def forget_object(catalog: Catalog, *, upload_id: str) -> None:
     """Its file was deleted."""
     with catalog.write() as connection:
@@ -282,10 +292,11 @@ def _change_options(connection: Connection, found: UploadRecord, options: dict[s
 
 
 def _require_dataset(connection: Connection, *, tenant: str, dataset_id: str) -> None:
+    """Locks the dataset, as `datasets.lock` does: two uploads of one name are one upload."""
     statement = select(models.Dataset.id).where(
         models.Dataset.id == dataset_id,
         models.Dataset.tenant == tenant,
         models.Dataset.state == DatasetState.ACTIVE,
     )
-    if connection.execute(statement).scalar_one_or_none() is None:
+    if connection.execute(statement.with_for_update(key_share=True)).scalar_one_or_none() is None:
         raise NotFoundError(f"no dataset {dataset_id!r}")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from cocu.errors import ConflictError, NotFoundError
 from cocu.storage.catalog import models
 from cocu.storage.catalog.engine import Catalog
-from cocu.storage.catalog.records import Page, fetch_all, fetch_one, page_of, select_record
+from cocu.storage.catalog.records import Page, fetch_all, fetch_one, insert_new, page_of, select_record
+from cocu.storage.catalog.repeating import repeated
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ def identity(hash: str) -> str:
     return hash[:32]
 
 
+@repeated
 def create(
     catalog: Catalog, *, tenant: str, name: str, version: str, hash: str, source: str, concepts: int
 ) -> tuple[VocabularyRecord, bool]:
@@ -41,15 +44,13 @@ def create(
     Raises ConflictError when this name and version belong to another document.
     """
     vocabulary_id = identity(hash)
-    values = {"tenant": tenant, "id": vocabulary_id, "name": name, "version": version, "hash": hash}
+    values: dict[str, Any] = {"tenant": tenant, "id": vocabulary_id, "name": name, "version": version}
+    values |= {"hash": hash, "source": source, "concepts": concepts}
     try:
         with catalog.write() as connection:
+            new = insert_new(connection, models.Vocabulary, values, unless=["tenant", "id"])
             where = (models.Vocabulary.tenant == tenant, models.Vocabulary.id == vocabulary_id)
             statement = select_record(VocabularyRecord, models.Vocabulary).where(*where)
-            record = fetch_one(connection, VocabularyRecord, statement)
-            if record is not None:
-                return record, False
-            connection.execute(insert(models.Vocabulary).values(**values, source=source, concepts=concepts))
             record = fetch_one(connection, VocabularyRecord, statement)
     except ConstraintError as error:
         message = (
@@ -57,9 +58,10 @@ def create(
         )
         raise ConflictError(message) from error
     assert record is not None
-    return record, True
+    return record, new
 
 
+@repeated
 def get(catalog: Catalog, *, tenant: str, vocabulary: str) -> VocabularyRecord:
     """The vocabulary of this id, or the newest of this name. Raises NotFoundError without one."""
     statement = (
@@ -78,6 +80,7 @@ def get(catalog: Catalog, *, tenant: str, vocabulary: str) -> VocabularyRecord:
     return record
 
 
+@repeated
 def list_page(
     catalog: Catalog, *, tenant: str, limit: int, after: str | None = None
 ) -> Page[VocabularyRecord]:
@@ -95,6 +98,7 @@ def list_page(
     return page_of(records, limit, [record.id for record in records])
 
 
+@repeated
 def count(catalog: Catalog, *, tenant: str) -> int:
     """How many vocabularies the tenant has."""
     with catalog.read() as connection:

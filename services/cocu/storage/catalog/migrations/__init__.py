@@ -26,6 +26,9 @@ def upgrade(connection: Connection) -> None:
     Two processes that start together are safe: the second waits for the lock and finds nothing left to do.
     """
     if connection.dialect.name == "postgresql":
+        # Another process may be at it for as long as it takes.
+        for name in ("lock_timeout", "statement_timeout"):
+            connection.execute(text(f"SET LOCAL {name} = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     config = configuration()
     config.attributes["connection"] = connection
