@@ -23,14 +23,21 @@ from .archives import read, tar_of
 names = st.none() | st.text(max_size=5)
 
 
+WITH_IMAGES = [format for format in Format if format is not Format.CLIP_RETRIEVAL]
+READY = st.tuples(st.none() | st.just(Format.CLIP_RETRIEVAL), st.text())
+
+
 @given(
-    st.builds(
-        ReadOptions,
-        format=st.none() | st.sampled_from(Format),
-        captions=st.sampled_from(CaptionChoice),
-        columns=st.builds(Columns, key=names, image=names, url=names, caption=names),
-        short_side=st.none() | st.integers(SHORT_SIDES[0], SHORT_SIDES[-1]),
-        fetch=st.booleans(),
+    (st.tuples(st.none() | st.sampled_from(WITH_IMAGES), st.none()) | READY).flatmap(
+        lambda chosen: st.builds(
+            ReadOptions,
+            format=st.just(chosen[0]),
+            encoder=st.just(chosen[1]),
+            captions=st.sampled_from(CaptionChoice),
+            columns=st.builds(Columns, key=names, image=names, url=names, caption=names),
+            short_side=st.none() | st.integers(SHORT_SIDES[0], SHORT_SIDES[-1]),
+            fetch=st.booleans(),
+        )
     )
 )
 def test_options_survive_being_stored(options: ReadOptions) -> None:
@@ -42,7 +49,15 @@ def test_defaults_are_stored_as_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", [{"format": "rar"}, {"captions": "some"}, {"columns": {"size": "x"}}, {"short_side": 3}]
+    "stored",
+    [
+        {"format": "rar"},
+        {"captions": "some"},
+        {"columns": {"size": "x"}},
+        {"short_side": 3},
+        {"format": "clip-retrieval"},
+        {"format": "zip", "encoder": "photo"},
+    ],
 )
 def test_what_is_no_option_is_refused(stored: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):

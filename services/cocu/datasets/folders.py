@@ -11,6 +11,8 @@ from cocu.datasets.limits import Limits
 from cocu.datasets.members import ArchiveEndsError, Member, Members, UnreadableMemberError, check_name
 from cocu.datasets.rejections import Reason, Rejection
 
+_PIECE = 1 << 20
+
 
 def folder_members(folder: Path, limits: Limits) -> Members:
     """Yield the regular files below a folder in the order of their names, and a rejection for anything else.
@@ -55,14 +57,16 @@ def _regular_size(path: Path, root: Path) -> int | None:
 
 
 def _member(name: str, path: Path, size: int) -> Member:
-    def read() -> bytes:
+    def pieces() -> Iterator[bytes]:
+        missing = size
         try:
             with path.open("rb") as file:
-                data = file.read(size)
+                while piece := file.read(min(missing, _PIECE)):
+                    missing -= len(piece)
+                    yield piece
         except OSError as error:
             raise UnreadableMemberError(str(error)) from error
-        if len(data) < size:
+        if missing:
             raise UnreadableMemberError("the file became shorter while it was read")
-        return data
 
-    return Member(name, size, read)
+    return Member(name, size, pieces)

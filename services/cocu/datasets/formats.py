@@ -28,6 +28,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
     CSV = "csv"
     TSV = "tsv"
+    CLIP_RETRIEVAL = "clip-retrieval"
 
 
 def detect_format(head: bytes, name: str = "", columns: Columns | None = None) -> Format:

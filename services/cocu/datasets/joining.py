@@ -46,7 +46,14 @@ def join(
         found = True
         yield item
     if not found:
-        yield Rejection(None, "", Reason.NO_SAMPLES, f"none of its {texts.members} members is an image")
+        yield _nothing_found(texts)
+
+
+def _nothing_found(texts: _Texts) -> Rejection:
+    if texts.embeddings:
+        detail = f"{texts.embeddings} and no image; say with the option encoder which encoder made it"
+        return Rejection(None, texts.embeddings, Reason.ENCODER_NOT_NAMED, detail)
+    return Rejection(None, "", Reason.NO_SAMPLES, f"none of its {texts.members} members is an image")
 
 
 def _chained(texts: _Texts, open_members: Callable[[], Members]) -> Iterator[Pair | Rejection]:
@@ -69,6 +76,7 @@ class _Texts:
         self.repeated: dict[str, str] = {}
         self.members = 0
         self.last_key = ""
+        self.embeddings = ""
         self.ending: Rejection | None = None
         self._bytes = 0
 
@@ -95,6 +103,8 @@ class _Texts:
             yield Rejection(None, member.name, Reason.NESTED_ARCHIVE, detail)
         elif named.role is Role.TABLE:
             yield from self._keep_table(member)
+        elif named.role is Role.EMBEDDINGS:
+            self.embeddings = self.embeddings or member.name
         elif named.role is Role.METADATA:
             yield from self._keep_json(member, named.key)
         elif named.role is Role.CAPTION and named.key in self.captions:

@@ -15,13 +15,17 @@ from cocu.datasets.rejections import Reason, Rejection
 class Member:
     """A regular file with a safe name.
 
-    read: its bytes, `size` of them; may be called before the next member is asked for, and only then. Raises
-    ArchiveEndsError or UnreadableMemberError.
+    pieces: its bytes, `size` of them, some at a time; may be called before the next member is asked for, and
+    only then. Raises ArchiveEndsError or UnreadableMemberError.
     """
 
     name: str
     size: int
-    read: Callable[[], bytes]
+    pieces: Callable[[], Iterator[bytes]]
+
+    def read(self) -> bytes:
+        """All of its bytes."""
+        return b"".join(self.pieces())
 
 
 Members = Iterator[Member | Rejection]
@@ -47,6 +51,7 @@ class Role(Enum):
     CAPTION = "caption"
     METADATA = "metadata"
     TABLE = "captions of many images"
+    EMBEDDINGS = "embeddings of many images"
     OTHER_IMAGE = "an image of a format that is not accepted"
     SECOND_IMAGE = "an image under a longer extension, such as a mask"
     ARCHIVE = "an archive"
@@ -87,6 +92,8 @@ def sample_name(name: str, *, first_dot: bool) -> SampleName:
         return SampleName("", Role.ARCHIVE)
     if base.lower() in _TABLES:
         return SampleName("", Role.TABLE)
+    if base.lower().endswith(".npy"):
+        return SampleName("", Role.EMBEDDINGS)
     if not stem:
         return SampleName("", Role.IGNORED)
     stem = stem.replace(".", "_")

@@ -33,7 +33,9 @@ class ReadOptions:
 
     format: None to detect it. short_side: pictures whose shorter side has more pixels are made this small,
     once and for all, and written as JPEG of quality 90; None keeps every image as it came. fetch: whether
-    images that are given by URL may be fetched. Raises InvalidInputError for a side out of `SHORT_SIDES`.
+    images that are given by URL may be fetched. encoder: the file holds embeddings that this encoder (its
+    name or hash) made, instead of images. Raises InvalidInputError for a side out of `SHORT_SIDES`, and for
+    an encoder without embeddings or the reverse.
     """
 
     format: Format | None = None
@@ -41,11 +43,22 @@ class ReadOptions:
     columns: Columns = field(default_factory=Columns)
     short_side: int | None = None
     fetch: bool = False
+    encoder: str | None = None
 
     def __post_init__(self) -> None:
         if self.short_side is not None and self.short_side not in SHORT_SIDES:
             raise InvalidInputError(
                 f"short_side is {self.short_side}; it must be {SHORT_SIDES[0]} to {SHORT_SIDES[-1]} pixels"
+            )
+        ready = self.format is Format.CLIP_RETRIEVAL
+        if ready and self.encoder is None:
+            raise InvalidInputError(
+                f"format {self.format} holds embeddings; say with the option encoder which encoder made them"
+            )
+        if self.encoder is not None and not ready and self.format is not None:
+            raise InvalidInputError(
+                f"the option encoder is for ready embeddings, and format {self.format} holds images; "
+                "leave one of the two out"
             )
 
     @classmethod
@@ -58,6 +71,7 @@ class ReadOptions:
                 columns=Columns(**stored.get("columns", {})),
                 short_side=stored.get("short_side"),
                 fetch=bool(stored.get("fetch", False)),
+                encoder=stored.get("encoder"),
             )
         except (ValueError, TypeError) as error:
             raise InvalidInputError(f"these are no options of a reader: {error}") from error
@@ -70,6 +84,7 @@ class ReadOptions:
             "columns": self.columns.stated() or None,
             "short_side": self.short_side,
             "fetch": self.fetch or None,
+            "encoder": self.encoder,
         }
         return {name: value for name, value in chosen.items() if value is not None}
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cocu.datasets.captions import BadCaption, clean_caption
 from cocu.datasets.limits import Limits
 from cocu.datasets.members import check_name
@@ -31,6 +34,17 @@ class Link:
 
     key: str
     url: str
+    caption: str
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Vector:
+    """As `Pair`, of an image that is known by its embedding alone: float16 [D], of unit norm."""
+
+    key: str
+    member: str
+    embedding: NDArray[np.float16]
     caption: str
     metadata: dict[str, Any]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Reason(StrEnum):
@@ -29,6 +31,8 @@ class Reason(StrEnum):
     TOO_MANY_CAPTIONS = "too_many_captions"
     BAD_ROW = "bad_row"
     BAD_TABLE = "bad_table"
+    BAD_EMBEDDING = "bad_embedding"
+    ENCODER_NOT_NAMED = "encoder_not_named"
     DUPLICATE_KEY = "duplicate_key"
 
     UNSAFE_NAME = "unsafe_name"
@@ -67,6 +71,8 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.TOO_MANY_CAPTIONS: "The image has more captions than the limit; the first ones are used.",
     Reason.BAD_ROW: "The row lacks a value, or holds one of the wrong kind.",
     Reason.BAD_TABLE: "The table of captions cannot be read.",
+    Reason.BAD_EMBEDDING: "The embedding holds NaN or infinity, or nothing but zeros.",
+    Reason.ENCODER_NOT_NAMED: "The archive holds embeddings, and nobody said which encoder made them.",
     Reason.DUPLICATE_KEY: "An earlier sample has the same key; the earlier one is kept.",
     Reason.UNSAFE_NAME: "The member's name is absolute, climbs with '..' or holds control characters.",
     Reason.NAME_TOO_LONG: "The member's name is longer than the limit.",
@@ -92,12 +98,14 @@ class Rejection:
     key: the key of the sample, None where no sample can be named (the tail of an archive).
     member: the name inside the archive or folder, "" for the archive as a whole.
     detail: what exactly was wrong, in a sentence, without control characters, at most 300 characters.
+    link: the row (key, url, caption, metadata) whose image a later attempt may get, None for anything else.
     """
 
     key: str | None
     member: str
     reason: Reason
     detail: str
+    link: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "member", printable(self.member))

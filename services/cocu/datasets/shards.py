@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cocu.datasets.folders import folder_members
 from cocu.datasets.limits import DEFAULT_LIMITS, Limits
@@ -27,6 +30,8 @@ class SampleRow:
 
     offset, size: where the image's bytes lie inside the shard's tar, for reading them alone.
     width, height: in pixels, as seen. sha256: 32 bytes, of the image's bytes.
+    embedding: of a sample that came without its image, as float16 [D]; then the numbers are 0, and sha256 is
+    that of the embedding.
     """
 
     key: str
@@ -36,6 +41,7 @@ class SampleRow:
     width: int
     height: int
     sha256: bytes
+    embedding: NDArray[np.float16] | None = field(default=None, compare=False)
 
 
 def write_shard(
@@ -43,21 +49,24 @@ def write_shard(
 ) -> list[SampleRow]:
     """Write samples to `target` as a WebDataset tar, until none are left or it is full; return its rows.
 
-    The bytes are a function of the samples alone (no times, no users); images are written as they came.
+    The bytes are a function of the samples alone (no times, no users); images are written as they came, and
+    samples known by their embeddings without one.
     Takes no more than it writes from an iterator, so that calling it again with the same iterator writes
     the next shard; no rows say that nothing was left.
     """
     rows = []
     position = 0
     for sample in islice(samples, limits.max_samples_per_shard):
+        image_offset = 0
         for extension, data in _members(sample):
             header = _header(f"{sample.key}.{extension}", len(data))
             target.write(header)
             target.write(data)
             target.write(bytes(-len(data) % BLOCK))
             if extension == sample.extension:
-                rows.append(_row(sample, position + len(header)))
+                image_offset = position + len(header)
             position += len(header) + len(data) + (-len(data) % BLOCK)
+        rows.append(_row(sample, image_offset))
     target.write(_END)
     return rows
 
@@ -95,7 +104,8 @@ def _pieces(path: Path, size: int) -> Iterator[bytes]:
 
 
 def _members(sample: RawSample) -> Iterator[tuple[str, bytes]]:
-    yield sample.extension, sample.image
+    if sample.embedding is None:
+        yield sample.extension, sample.image
     yield "txt", sample.caption.encode()
     if sample.metadata:
         yield "json", json.dumps(sample.metadata, sort_keys=True).encode()
@@ -116,4 +126,5 @@ def _row(sample: RawSample, offset: int) -> SampleRow:
         width=sample.width,
         height=sample.height,
         sha256=sample.sha256,
+        embedding=sample.embedding,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import BinaryIO
@@ -85,7 +85,7 @@ def _member(header: _Header, extended: _Extended, stream: _Stream, limits: Limit
         yield name
         return
     size = _data_size(header, extended)
-    yield Member(name, size, lambda: stream.read(size))
+    yield Member(name, size, lambda: stream.pieces(size))
 
 
 @dataclass(frozen=True)
@@ -217,26 +217,33 @@ class _Stream(ABC):
 
     def read_up_to(self, size: int) -> bytes:
         """`size` bytes, fewer only at the end of the archive."""
-        pieces = []
+        return b"".join(self._pieces_up_to(size))
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """`size` bytes, some at a time."""
+        missing = size
+        for piece in self._pieces_up_to(size):
+            missing -= len(piece)
+            yield piece
+        if missing > 0:
+            raise ArchiveEndsError(Reason.TRUNCATED_ARCHIVE, "ends within a member")
+
+    def read(self, size: int) -> bytes:
+        return b"".join(self.pieces(size))
+
+    def skip(self, size: int) -> None:
+        for _ in self.pieces(size):
+            pass
+
+    def _pieces_up_to(self, size: int) -> Iterator[bytes]:
         missing = size
         while missing > 0:
             piece = self._read(min(missing, _PIECE))
             if not piece:
-                break
+                return
             self._count(len(piece))
-            pieces.append(piece)
+            yield piece
             missing -= len(piece)
-        return b"".join(pieces)
-
-    def read(self, size: int) -> bytes:
-        data = self.read_up_to(size)
-        if len(data) < size:
-            raise ArchiveEndsError(Reason.TRUNCATED_ARCHIVE, "ends within a member")
-        return data
-
-    def skip(self, size: int) -> None:
-        while size > 0:
-            size -= len(self.read(min(size, _PIECE)))
 
     def _count(self, size: int) -> None:
         self.position += size

@@ -6,6 +6,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from cocu.datasets.limits import Limits
@@ -75,7 +76,7 @@ class _Reader:
         elif refused is not None:
             yield Rejection(None, info.filename, *refused)
         else:
-            yield Member(name, info.file_size, lambda: self._read(info))
+            yield Member(name, info.file_size, lambda: self._pieces(info))
 
     def _refused(self, info: zipfile.ZipInfo) -> tuple[Reason, str] | None:
         mode = info.external_attr >> 16
@@ -90,7 +91,7 @@ class _Reader:
             return Reason.COMPRESSION_RATIO, f"more than {ratio:g} times its compressed size"
         return None
 
-    def _read(self, info: zipfile.ZipInfo) -> bytes:
+    def _pieces(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         self._decompressed += info.file_size
         if self._decompressed > self._limits.max_decompressed_bytes:
             raise ArchiveEndsError(
@@ -100,18 +101,21 @@ class _Reader:
             raise ArchiveEndsError(
                 Reason.COMPRESSION_RATIO, f"more than {self._limits.max_compression_ratio:g} times its size"
             )
-        try:
-            return self._unpacked(info)
-        except _ZIP_ERRORS as error:
-            raise UnreadableMemberError(str(error) or type(error).__name__) from error
+        unpacked = self._unpacked(info)
+        while True:
+            try:
+                piece = next(unpacked, b"")
+            except _ZIP_ERRORS as error:
+                raise UnreadableMemberError(str(error) or type(error).__name__) from error
+            if not piece:
+                return
+            yield piece
 
-    def _unpacked(self, info: zipfile.ZipInfo) -> bytes:
+    def _unpacked(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         """In pieces: read whole, a member that unpacks to more than it states is unpacked all the same."""
-        pieces = []
         with self._archive.open(info) as opened:
             while piece := opened.read(_PIECE):
-                pieces.append(piece)
-        return b"".join(pieces)
+                yield piece
 
 
 def _count_entries(file: BinaryIO, size: int, enough: int) -> int:
