@@ -102,13 +102,16 @@ def import_(
 
 @app.command()
 def retry(dataset: Id, server: Server = DEFAULT_SERVER, api_key: ApiKey = None, json: Json = False) -> None:
-    """Read the failed uploads of a dataset once more."""
+    """Try once more what failed and may succeed; nothing that was accepted is touched."""
     with CocuClient(server, api_key) as client:
         retried = client.datasets.retry(dataset)
     if json:
         print_json(retried)
         return
-    console.print(f"{len(retried.uploads)} uploads are read again")
+    console.print(
+        f"{len(retried.uploads):,} uploads are read again, {retried.rows:,} rows fetched again, "
+        f"{retried.samples:,} samples embedded again"
+    )
     for name in retried.unsent:
         console.print(f"{name} did not arrive; send it again", markup=False)
 

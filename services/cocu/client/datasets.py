@@ -163,7 +163,10 @@ class Datasets:
             yield from answer.iter_bytes()
 
     def retry(self, dataset: str) -> Retries:
-        """Let the failed uploads be read once more."""
+        """Let what failed and may succeed be tried once more: uploads, rows given by URL, embeddings.
+
+        `wait` waits for it; a curation of what was gained is another one.
+        """
         path = f"{self._path(dataset)}/retries"
         return self._transport.parse(Retries, self._transport.send(Call(method="POST", path=path)))
 

@@ -61,6 +61,22 @@ class FetchReason(StrEnum):
     BROKEN_OFF = "broken_off"
     TOO_SLOW = "too_slow"
 
+    @property
+    def can_pass(self) -> bool:
+        """Whether the same URL may be had at another time, by itself: also a 404 ends when a site is back."""
+        return self in _PASSING
+
+
+_PASSING = frozenset(
+    {
+        FetchReason.STATUS,
+        FetchReason.UNRESOLVED,
+        FetchReason.UNREACHED,
+        FetchReason.BROKEN_OFF,
+        FetchReason.TOO_SLOW,
+    }
+)
+
 
 class FetchRefusedError(InvalidInputError):
     """The URL must not be fetched, or what is there must not be taken; trying again changes nothing."""

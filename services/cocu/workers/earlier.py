@@ -62,9 +62,9 @@ class EarlierLists:
     @classmethod
     def _of(cls, snapshot: Snapshot, run: CurationRecord) -> Self | None:
         """None unless the samples of the run have the same rows, and embeddings, in this snapshot."""
-        present = {(shard.shard_id, shard.first_row) for shard in snapshot.shards if shard.usable}
+        present = {_place(shard) for shard in snapshot.shards if shard.usable}
         shards = tuple(curations.shards(snapshot.platform.catalog, curation_id=run.id))
-        if not present.issuperset((shard.shard_id, shard.first_row) for shard in shards):
+        if not present.issuperset(_place(shard) for shard in shards):
             return None
         return cls(snapshot, run, shards)
 
@@ -107,6 +107,10 @@ class EarlierLists:
         """K, how many rows its raw lists hold."""
         first = self.raw(self.shards[0])
         return 0 if first is None else int(first.shape[1])
+
+
+def _place(shard: CurationShardRecord) -> tuple[str, int, int]:
+    return shard.shard_id, shard.first_row, shard.revision
 
 
 def _padded(lists: pa.ChunkedArray, count: int) -> Ids:

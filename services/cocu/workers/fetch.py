@@ -1,4 +1,4 @@
-"""fetch: a file somewhere else → an upload, as if it had been sent in."""
+"""fetch: a file somewhere else, or rows to be fetched again → an upload, as if it had been sent in."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 from cocu.errors import ConflictError, InvalidInputError, LimitExceededError, NotFoundError
 from cocu.storage import buckets, paths
-from cocu.storage.catalog import imports, quotas, uploads
+from cocu.storage.catalog import imports, quotas, retries, uploads
 from cocu.storage.catalog.records import new_id
 from cocu.storage.catalog.states import UploadState
 from cocu.storage.catalog.uploads import UploadRecord
-from cocu.workers import arrivals
+from cocu.workers import arrivals, refetch
 from cocu.workers.leases import Lease
 
 NOTE_SECONDS = 1.0
@@ -51,6 +51,9 @@ def run(lease: Lease) -> None:
 def _opened(lease: Lease, upload: UploadRecord, source: str) -> Iterator[Iterator[bytes]]:
     platform = lease.platform
     settings = platform.settings
+    if source == retries.SOURCE:
+        yield refetch.table(platform, upload_id=upload.id)
+        return
     if source.startswith("s3://"):
         yield buckets.read(source, allowed=settings.import_buckets)
         return

@@ -113,7 +113,9 @@ def _accepted(
 
 
 def _rejection(found: Rejection) -> NewRejection:
-    return NewRejection(reason=found.reason, key=found.key, member=found.member, detail=found.detail)
+    return NewRejection(
+        reason=found.reason, key=found.key, member=found.member, detail=found.detail, link=found.link
+    )
 
 
 def _write_shard(

@@ -15,7 +15,7 @@ from cocu.api.pages import Cursor, Limit, page, position
 from cocu.api.reports import report_lines
 from cocu.client import models
 from cocu.platform import Platform
-from cocu.storage.catalog import datasets, rejections, uploads
+from cocu.storage.catalog import datasets, rejections, retries, uploads
 from cocu.storage.catalog.states import UploadState
 from cocu.storage.catalog.uploads import UploadRecord
 
@@ -94,14 +94,24 @@ def get_report(
 def retry_uploads(
     *, dataset: DatasetId, platform: PlatformOf, tenant: Tenant, response: Response
 ) -> models.Retries:
-    """Read, or fetch, the failed uploads of a dataset once more; nothing else is touched."""
+    """Try once more what failed and may succeed; nothing that was accepted is touched.
+
+    Failed uploads are read, or fetched, again. Of tables with URLs, those rows are whose image could not be
+    had for a reason that can pass; what succeeds becomes further shards. Samples without an embedding are
+    embedded again, except while a curation with that encoder is under way.
+    """
     retried, planned = uploads.retry_failed(platform.catalog, tenant=tenant, dataset_id=dataset)
-    platform.enqueue(planned)
+    again = retries.plan(
+        platform.catalog, tenant=tenant, dataset_id=dataset, most_rows=platform.limits.max_rows
+    )
+    platform.enqueue([*planned, *again.planned])
     response.headers["Location"] = f"/v1/datasets/{dataset}/report"
     response.headers["Retry-After"] = "1"
     listed = _uploads_of(platform, tenant, dataset)
     unsent = [each.name for each in listed if each.state == UploadState.FAILED]
-    return models.Retries(uploads=[each.name for each in retried], unsent=unsent)
+    return models.Retries(
+        uploads=[each.name for each in retried], unsent=unsent, rows=again.rows, samples=again.samples
+    )
 
 
 @router.get("/{dataset}/rejections")

@@ -136,11 +136,14 @@ class Report(Answer):
 class Retries(Answer):
     """What is tried again: failed uploads whose files had arrived, or that the platform fetches, by name.
 
-    unsent: failed uploads whose files did not arrive; send them again.
+    unsent: failed uploads whose files did not arrive; send them again. rows: of tables with URLs, whose
+    images are fetched again. samples: that are embedded again.
     """
 
     uploads: list[str]
     unsent: list[str]
+    rows: int = 0
+    samples: int = 0
 
 
 class Rejection(Answer):

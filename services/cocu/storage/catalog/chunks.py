@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from cocu.storage.catalog import models
 from cocu.storage.catalog.clock import database_seconds
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import fetch_one, select_record
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import (
     ACTIVE_CURATIONS,
     SHARED_STAGES,
@@ -24,8 +26,11 @@ from cocu.storage.catalog.states import (
 Planned = tuple[str, str]
 """(id, stage) of a chunk to put into the queue of its stage, once the transaction is committed."""
 
-RESEND_SECONDS = 300.0
-"""How long a message is trusted to lie in a queue; then the sweeper sends another. Two do no harm."""
+RESEND_SECONDS = 10.0
+"""How long a message may be on its way to an empty queue; then it is held for lost and sent again."""
+
+LOST_SECONDS = 1_800.0
+"""How long it is trusted to lie in a queue that is not empty. Two messages do no harm."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class ChunkRecord:
     failures: int
     units_total: int
     units_done: int
+    asked: bool
     error: str | None
 
 
@@ -82,7 +88,7 @@ def plan(
             "stage": stage,
         }
         values |= {"subject": subject, "curation_id": curation_id, "units_total": units}
-        values |= {"state": ChunkState.PENDING, "lease_until": database_seconds() + RESEND_SECONDS}
+        values |= {"state": ChunkState.PENDING, "lease_until": database_seconds()}
         connection.execute(insert(models.Chunk).values(values))
     elif state in (ChunkState.FAILED, ChunkState.CANCELLED):
         restart(connection, chunk_id=chunk_id)
@@ -101,10 +107,11 @@ def plan_again(
     return [(chunk_id, stage)]
 
 
-def restart(connection: Connection, *, chunk_id: str) -> None:
-    """Makes the chunk pending as if it had never been tried."""
-    values = {"state": ChunkState.PENDING, "attempts": 0, "failures": 0, "units_done": 0, "error": None}
-    values |= {"lease_owner": None, "lease_until": database_seconds() + RESEND_SECONDS, "not_before": 0.0}
+def restart(connection: Connection, *, chunk_id: str, asked: bool = False) -> None:
+    """Makes the chunk pending as if it had never been tried; asked: also where no curation needs it now."""
+    values: dict[str, Any] = {"state": ChunkState.PENDING, "attempts": 0, "failures": 0, "units_done": 0}
+    values |= {"error": None, "asked": asked}
+    values |= {"lease_owner": None, "lease_until": database_seconds(), "not_before": 0.0}
     connection.execute(update(models.Chunk).where(models.Chunk.id == chunk_id).values(values))
 
 
@@ -136,6 +143,7 @@ def lease(connection: Connection, *, chunk_id: str, owner: str, seconds: float) 
     return connection.execute(taken).rowcount == 1
 
 
+@repeated
 def renew(catalog: Catalog, *, chunk_id: str, owner: str, seconds: float, units_done: int) -> bool:
     """Keeps the lease and notes the progress; False when it was lost or nobody wants the result any more."""
     with catalog.write() as connection:
@@ -152,7 +160,7 @@ def renew(catalog: Catalog, *, chunk_id: str, owner: str, seconds: float, units_
 
 def holds(connection: Connection, *, chunk_id: str, owner: str) -> bool:
     """Whether this owner still has the lease. Locks the chunk until the transaction ends."""
-    statement = select(models.Chunk.id).where(*_held(chunk_id, owner)).with_for_update()
+    statement = select(models.Chunk.id).where(*_held(chunk_id, owner)).with_for_update(key_share=True)
     return connection.execute(statement).scalar_one_or_none() is not None
 
 
@@ -161,7 +169,13 @@ def close(connection: Connection, *, chunk_id: str) -> None:
     connection.execute(
         update(models.Chunk)
         .where(models.Chunk.id == chunk_id)
-        .values(state=ChunkState.DONE, lease_owner=None, units_done=models.Chunk.units_total, error=None)
+        .values(
+            state=ChunkState.DONE,
+            lease_owner=None,
+            units_done=models.Chunk.units_total,
+            asked=False,
+            error=None,
+        )
     )
 
 
@@ -169,7 +183,7 @@ def wanted(connection: Connection, chunk: ChunkRecord) -> bool:
     """Whether anybody still needs the result: a curation in progress, or the dataset itself."""
     if chunk.stage == Stage.DELETE:
         return True
-    if chunk.stage in (Stage.FETCH, Stage.INGEST):
+    if chunk.asked or chunk.stage in (Stage.FETCH, Stage.INGEST):
         statement = select(models.Dataset.id).where(
             models.Dataset.id == chunk.dataset_id, models.Dataset.state == DatasetState.ACTIVE
         )
@@ -192,6 +206,7 @@ def wanted(connection: Connection, chunk: ChunkRecord) -> bool:
     return connection.execute(statement).first() is not None
 
 
+@repeated
 def others_running(catalog: Catalog, *, dataset_id: str, but: str) -> bool:
     """Whether a worker holds a live lease on another chunk of the dataset."""
     with catalog.read() as connection:
@@ -204,6 +219,7 @@ def others_running(catalog: Catalog, *, dataset_id: str, but: str) -> bool:
         return connection.execute(statement.limit(1)).first() is not None
 
 
+@repeated
 def unfinished(catalog: Catalog) -> int:
     """How many chunks are pending or running, over all tenants."""
     with catalog.read() as connection:
@@ -211,28 +227,45 @@ def unfinished(catalog: Catalog) -> int:
         return connection.execute(statement).scalar_one()
 
 
-def sweep(catalog: Catalog, *, limit: int = 1_000) -> list[Planned]:
-    """(id, stage) of chunks to put into the queue again: abandoned by a worker, or their message is lost."""
+@repeated
+def sweep(
+    catalog: Catalog,
+    *,
+    queued: Collection[str] = (),
+    resend_seconds: float = RESEND_SECONDS,
+    limit: int = 1_000,
+) -> list[Planned]:
+    """(id, stage) of chunks to put into the queue again: abandoned by a worker, or their message is lost.
+
+    queued: the stages whose queues hold messages. A chunk that waits behind others has lost nothing, and its
+    message is not to be sent again and again; a queue that has run empty tells sooner what was lost.
+    """
     now = database_seconds()
+    # Of a running chunk `lease_until` is when its lease ends, of a pending one when its message was sent.
+    abandoned = and_(models.Chunk.state == ChunkState.RUNNING, models.Chunk.lease_until < now)
+    forgotten = and_(
+        models.Chunk.state == ChunkState.PENDING,
+        or_(
+            and_(models.Chunk.stage.not_in(list(queued)), models.Chunk.lease_until < now - resend_seconds),
+            models.Chunk.lease_until < now - LOST_SECONDS,
+        ),
+    )
     due = (
         select(models.Chunk.id, models.Chunk.stage)
-        .where(
-            models.Chunk.state.in_(UNFINISHED_CHUNKS),
-            models.Chunk.lease_until < now,
-            models.Chunk.not_before <= now,
-        )
+        .where(or_(abandoned, forgotten), models.Chunk.not_before <= now)
         .order_by(models.Chunk.lease_until, models.Chunk.id)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     )
     with catalog.write() as connection:
         found = [(row.id, row.stage) for row in connection.execute(due)]
-        again = {"state": ChunkState.PENDING, "lease_owner": None, "lease_until": now + RESEND_SECONDS}
+        again = {"state": ChunkState.PENDING, "lease_owner": None, "lease_until": now}
         for chunk_id, _ in found:
             connection.execute(update(models.Chunk).where(models.Chunk.id == chunk_id).values(again))
     return found
 
 
+@repeated
 def release_all(catalog: Catalog) -> None:
     """Ends every lease and distrusts every message: right only where no other process has workers."""
     with catalog.write() as connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from cocu.errors import ConflictError, InvalidInputError, NotFoundError
-from cocu.storage.catalog import chunks, datasets, events, models, planning
+from cocu.storage.catalog import chunks, datasets, events, models, planning, retries
 from cocu.storage.catalog.clock import Instant, database_seconds
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import Page, fetch_all, fetch_one, page_of, select_record
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.samples import ShardRecord
 from cocu.storage.catalog.states import (
     ACTIVE_CURATIONS,
@@ -57,7 +58,8 @@ class CurationRecord:
 class CurationShardRecord:
     """A shard of a curation's snapshot: its samples are the global rows from `first_row` on.
 
-    usable: whether it has embeddings in this run. content_hash: of its archives, None while there are none.
+    revision: how often its embeddings had been mended when the run was created. usable: whether it has
+    embeddings in this run. content_hash: of its archives, None while there are none.
     """
 
     shard_id: str
@@ -65,6 +67,7 @@ class CurationShardRecord:
     first_row: int
     samples: int
     sha256: str
+    revision: int
     usable: bool
     content_hash: str | None
 
@@ -84,13 +87,24 @@ def snapshot_hash(shards: Sequence[str]) -> str:
 
 
 def identity(
-    *, dataset_id: str, snapshot: str, encoder_hash: str, vocabulary_hash: str, parameters_hash: str
+    *,
+    dataset_id: str,
+    snapshot: str,
+    encoder_hash: str,
+    vocabulary_hash: str,
+    parameters_hash: str,
+    revisions: Mapping[str, int] | None = None,
 ) -> str:
-    """The id of a curation: a hash of everything its result depends on, and of the dataset it belongs to."""
-    document = "\n".join((dataset_id, snapshot, encoder_hash, vocabulary_hash, parameters_hash))
+    """The id of a curation: a hash of everything its result depends on, and of the dataset it belongs to.
+
+    revisions: how often the embeddings of shards were mended, of those where they were.
+    """
+    mended = [f"{shard} {revision}" for shard, revision in sorted((revisions or {}).items())]
+    document = "\n".join((dataset_id, snapshot, encoder_hash, vocabulary_hash, parameters_hash, *mended))
     return hashlib.sha256(document.encode()).hexdigest()[:32]
 
 
+@repeated
 def create(
     catalog: Catalog,
     *,
@@ -106,18 +120,21 @@ def create(
     """The curation of what the dataset holds now. Asking again for the same gives the same one.
 
     One that failed, was cancelled or completed with errors is started again by that. Raises NotFoundError
-    without the dataset, ConflictError while uploads are being ingested or when no sample was accepted.
+    without the dataset, ConflictError while uploads are being ingested, or samples embedded again, or when no
+    sample was accepted.
     """
     with catalog.write() as connection:
         _require_dataset(connection, tenant=tenant, dataset_id=dataset_id)
         shards = _snapshot(connection, dataset_id=dataset_id)
         snapshot = snapshot_hash([shard.sha256 for shard in shards])
+        revisions = retries.revisions(connection, dataset_id=dataset_id, encoder_hash=encoder_hash)
         curation_id = identity(
             dataset_id=dataset_id,
             snapshot=snapshot,
             encoder_hash=encoder_hash,
             vocabulary_hash=vocabulary_hash,
             parameters_hash=parameters_hash,
+            revisions={shard.id: revisions[shard.id] for shard in shards if shard.id in revisions},
         )
         existing = _find(connection, curation_id)
         if existing is not None and existing.state in (*ACTIVE_CURATIONS, CurationState.COMPLETED):
@@ -134,7 +151,9 @@ def create(
             values |= {"vocabulary_hash": vocabulary_hash, "parameters_hash": parameters_hash}
             values |= {"state": CurationState.QUEUED, "stage": Stage.EMBED}
             connection.execute(insert(models.Curation).values(**values, parameters=parameters))
-            _remember_snapshot(connection, tenant=tenant, curation_id=curation_id, shards=shards)
+            _remember_snapshot(
+                connection, tenant=tenant, curation_id=curation_id, shards=shards, revisions=revisions
+            )
         else:
             _forget_progress(connection, curation_id)
         state = {"state": CurationState.QUEUED}
@@ -145,6 +164,7 @@ def create(
     return Created(curation=record, new=existing is None, chunks=tuple(planned))
 
 
+@repeated
 def get(catalog: Catalog, *, tenant: str, curation_id: str) -> CurationRecord:
     """The curation. Raises NotFoundError when the tenant has none of this id."""
     with catalog.read() as connection:
@@ -154,6 +174,7 @@ def get(catalog: Catalog, *, tenant: str, curation_id: str) -> CurationRecord:
     return record
 
 
+@repeated
 def of_chunk(catalog: Catalog, *, curation_id: str) -> CurationRecord:
     """The curation that a chunk is about. Raises NotFoundError when it was deleted."""
     with catalog.read() as connection:
@@ -163,6 +184,7 @@ def of_chunk(catalog: Catalog, *, curation_id: str) -> CurationRecord:
     return record
 
 
+@repeated
 def list_page(
     catalog: Catalog,
     *,
@@ -192,6 +214,7 @@ def list_page(
     return page_of(records, limit, [f"{one.created_at.timestamp()!r}:{one.id}" for one in records])
 
 
+@repeated
 def shards(catalog: Catalog, *, curation_id: str) -> list[CurationShardRecord]:
     """The snapshot of a curation in order."""
     statement = (
@@ -203,13 +226,14 @@ def shards(catalog: Catalog, *, curation_id: str) -> list[CurationShardRecord]:
         return fetch_all(connection, CurationShardRecord, statement)
 
 
+@repeated
 def cancel(catalog: Catalog, *, tenant: str, curation_id: str) -> CurationRecord:
     """Stops a curation in progress; one that has ended stays as it is. Raises NotFoundError without it."""
     with catalog.write() as connection:
         locked = select(models.Curation.state).where(
             models.Curation.id == curation_id, models.Curation.tenant == tenant
         )
-        state = connection.execute(locked.with_for_update()).scalar_one_or_none()
+        state = connection.execute(locked.with_for_update(key_share=True)).scalar_one_or_none()
         if state in ACTIVE_CURATIONS:
             ended = {"state": CurationState.CANCELLED, "finished_at": database_seconds()}
             connection.execute(update(models.Curation).where(models.Curation.id == curation_id).values(ended))
@@ -223,6 +247,7 @@ def cancel(catalog: Catalog, *, tenant: str, curation_id: str) -> CurationRecord
     return get(catalog, tenant=tenant, curation_id=curation_id)
 
 
+@repeated
 def archived(catalog: Catalog, *, curation_id: str, shard_id: str, content_hash: str) -> None:
     """The archives of a shard lie in the object store and have this hash."""
     with catalog.write() as connection:
@@ -233,6 +258,7 @@ def archived(catalog: Catalog, *, curation_id: str, shard_id: str, content_hash:
         )
 
 
+@repeated
 def published(catalog: Catalog, *, curation_id: str, content_hash: str, statistics: dict[str, Any]) -> None:
     """The hash over all archives and their summary are known."""
     with catalog.write() as connection:
@@ -288,12 +314,18 @@ def _snapshot(connection: Connection, *, dataset_id: str) -> list[ShardRecord]:
 
 
 def _remember_snapshot(
-    connection: Connection, *, tenant: str, curation_id: str, shards: Sequence[ShardRecord]
+    connection: Connection,
+    *,
+    tenant: str,
+    curation_id: str,
+    shards: Sequence[ShardRecord],
+    revisions: Mapping[str, int],
 ) -> None:
     rows: list[dict[str, Any]] = []
     first_row = 0
     for ordinal, shard in enumerate(shards):
         row = {"curation_id": curation_id, "shard_id": shard.id, "tenant": tenant, "ordinal": ordinal}
+        row |= {"revision": revisions.get(shard.id, 0)}
         rows.append(row | {"first_row": first_row, "samples": shard.samples, "sha256": shard.sha256})
         first_row += shard.samples
     connection.execute(insert(models.CurationShard), rows)

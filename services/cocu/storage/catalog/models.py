@@ -187,7 +187,11 @@ class Rejection(Base):
     """
 
     __tablename__ = "rejections"
-    __table_args__ = (Index(None, "dataset_id", "reason"), Index(None, "upload_id", "scope"))
+    __table_args__ = (
+        Index(None, "dataset_id", "reason"),
+        Index(None, "upload_id", "scope"),
+        Index(None, "retried_by"),
+    )
 
     id: Mapped[int] = mapped_column(SerialNumber, primary_key=True, autoincrement=True)
     tenant: Mapped[str] = mapped_column(Name)
@@ -200,6 +204,10 @@ class Rejection(Base):
     key: Mapped[str | None]
     member: Mapped[str | None]
     detail: Mapped[str]
+    link: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """The row of a table (key, url, caption, metadata) whose image a later attempt may get."""
+    retried_by: Mapped[str | None] = mapped_column(Id)
+    """The upload that fetches it again, and takes its place when it is ingested."""
 
 
 class Vocabulary(Base):
@@ -258,6 +266,8 @@ class CurationShard(Base):
     first_row: Mapped[int]
     samples: Mapped[int]
     sha256: Mapped[str] = mapped_column(Id)
+    revision: Mapped[int] = mapped_column(default=0)
+    """How often its embeddings had been mended when the run was created."""
     usable: Mapped[bool] = mapped_column(default=False)
     """Whether it was embedded when the run went on: decided once, for every later stage."""
     content_hash: Mapped[str | None] = mapped_column(Id)
@@ -269,7 +279,8 @@ class Chunk(Base):
 
     scope is what the work is done for once: "" for ingest, an encoder hash for embed and index, else a
     curation id. attempts counts the leases taken, failures those that ended in an error; the rest were lost
-    with their workers.
+    with their workers. asked: somebody wants it done although no curation needs it now. revision counts how
+    often a repetition got a better result.
     """
 
     __tablename__ = "chunks"
@@ -294,6 +305,8 @@ class Chunk(Base):
     not_before: Mapped[float] = mapped_column(default=0.0)
     units_total: Mapped[int] = mapped_column(default=0)
     units_done: Mapped[int] = mapped_column(default=0)
+    asked: Mapped[bool] = mapped_column(default=False)
+    revision: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None]
 
 

@@ -18,6 +18,7 @@ from cocu.storage.catalog import chunks, datasets, events, models, progress
 from cocu.storage.catalog.clock import database_seconds
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import storable
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import (
     ACTIVE_CURATIONS,
     SHARED_STAGES,
@@ -62,6 +63,7 @@ def begin(connection: Connection, *, curation_id: str) -> Planned:
     return planned + _advance(connection, run)
 
 
+@repeated
 def take(catalog: Catalog, *, chunk_id: str, owner: str, lease_seconds: float, max_lost_leases: int) -> Taken:
     """Leases a chunk to a worker; gives up one whose workers keep vanishing.
 
@@ -86,6 +88,7 @@ def take(catalog: Catalog, *, chunk_id: str, owner: str, lease_seconds: float, m
     return Taken(chunk)
 
 
+@repeated
 def finish(catalog: Catalog, *, chunk_id: str, owner: str) -> Planned:
     """The chunk's result is stored: marks it done and plans what follows. Nothing when the lease was lost."""
     with catalog.write() as connection:
@@ -99,9 +102,12 @@ def finish(catalog: Catalog, *, chunk_id: str, owner: str) -> Planned:
         planned: Planned = []
         if chunk.stage == Stage.EMBED and runs:
             planned += _plan(connection, runs[0], Stage.INDEX, chunk.subject, chunk.units_total)
+        if chunk.stage == Stage.EMBED and chunk.asked:
+            planned += _index_again(connection, chunk)
         return planned + _tell(connection, chunk, runs)
 
 
+@repeated
 def give_up(
     catalog: Catalog,
     *,
@@ -124,14 +130,27 @@ def give_up(
         if chunk.stage == Stage.DELETE or (retry and failures < max_failures):
             wait = database_seconds() + retry_seconds * 2 ** min(failures - 1, 8)
             values = {"state": ChunkState.PENDING, "lease_owner": None, "failures": failures}
+            # No message is on its way: the sweeper sends one when the wait is over.
             _set_chunk(
-                connection, chunk_id, **values, not_before=wait, lease_until=wait, error=storable(error)
+                connection, chunk_id, **values, not_before=wait, lease_until=0.0, error=storable(error)
             )
             return []
         _set_chunk(connection, chunk_id, failures=failures)
         return _fail(connection, chunk, runs, error)
 
 
+def _index_again(connection: Connection, chunk: chunks.ChunkRecord) -> Planned:
+    """The vectors of a shard that was mended replace those in the vector store."""
+    chunk_id = chunks.identity(
+        dataset_id=chunk.dataset_id, scope=chunk.scope, stage=Stage.INDEX, subject=chunk.subject
+    )
+    if _state(connection, chunk_id) is None:
+        return []
+    chunks.restart(connection, chunk_id=chunk_id, asked=True)
+    return [(chunk_id, Stage.INDEX)]
+
+
+@repeated
 def hand_back(catalog: Catalog, *, chunk_id: str, owner: str) -> None:
     """The worker stops, or nobody wants the result: the attempt does not count."""
     with catalog.write() as connection:
@@ -148,7 +167,7 @@ def _lock(connection: Connection, curation_ids: list[str]) -> list[Any]:
         select(models.Curation.__table__)
         .where(models.Curation.id.in_(curation_ids), models.Curation.state.in_(ACTIVE_CURATIONS))
         .order_by(models.Curation.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return list(connection.execute(statement))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
 
@@ -11,6 +12,7 @@ from cocu.errors import InvalidInputError
 from cocu.storage.catalog import models
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import Page, fetch_all, page_of, select_record, storable
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import Outcome
 
 
@@ -30,13 +32,14 @@ class RejectionRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class NewRejection:
-    """A rejection to remember."""
+    """A rejection to remember; link: the row of a table whose image a later attempt may get."""
 
     reason: str
     key: str | None = None
     member: str | None = None
     detail: str = ""
     outcome: Outcome = Outcome.SKIPPED
+    link: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Report:
     failed: dict[str, int]
 
 
+@repeated
 def report(catalog: Catalog, *, tenant: str, dataset_id: str, upload_id: str | None = None) -> Report:
     """The counts of a dataset, or of one of its uploads."""
     accepted = select(func.coalesce(func.sum(models.Upload.accepted), 0)).where(
@@ -74,6 +78,7 @@ def report(catalog: Catalog, *, tenant: str, dataset_id: str, upload_id: str | N
     return Report(accepted=total, skipped=by_outcome[Outcome.SKIPPED], failed=by_outcome[Outcome.FAILED])
 
 
+@repeated
 def list_page(
     catalog: Catalog,
     *,
@@ -132,6 +137,7 @@ def replace(
             "key": None if one.key is None else storable(one.key),
             "member": None if one.member is None else storable(one.member),
             "detail": storable(one.detail),
+            "link": None if one.link is None else dict(one.link),
         }
         for one in new
     ]
@@ -139,6 +145,7 @@ def replace(
         connection.execute(insert(models.Rejection), rows)
 
 
+@repeated
 def replace_failures(
     catalog: Catalog,
     *,

@@ -14,6 +14,7 @@ from cocu.storage.catalog import chunks, datasets, models, rejections
 from cocu.storage.catalog.clock import database_seconds
 from cocu.storage.catalog.engine import Catalog
 from cocu.storage.catalog.records import Page, fetch_all, fetch_one, page_of, select_record
+from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import DatasetState, Stage, UploadState
 
 KEYS_PER_QUERY = 500
@@ -60,6 +61,7 @@ _FIND = select_record(SampleRecord, models.Sample).where(
 )
 
 
+@repeated
 def find(catalog: Catalog, *, tenant: str, dataset_id: str, key: str) -> SampleRecord:
     """Where the sample of this key lies. Raises NotFoundError without one."""
     where = {"tenant": tenant, "dataset_id": dataset_id, "key": key}
@@ -70,6 +72,7 @@ def find(catalog: Catalog, *, tenant: str, dataset_id: str, key: str) -> SampleR
     return record
 
 
+@repeated
 def find_many(
     catalog: Catalog, *, tenant: str, dataset_id: str, keys: Sequence[str]
 ) -> dict[str, SampleRecord]:
@@ -87,6 +90,7 @@ def find_many(
     return found
 
 
+@repeated
 def list_page(
     catalog: Catalog, *, tenant: str, dataset_id: str, limit: int, after: str | None = None
 ) -> Page[SampleRecord]:
@@ -104,6 +108,7 @@ def list_page(
     return page_of(records, limit, [record.key for record in records])
 
 
+@repeated
 def shard(catalog: Catalog, *, dataset_id: str, shard_id: str) -> ShardRecord:
     """A shard. Raises NotFoundError without it."""
     statement = select_record(ShardRecord, models.Shard).where(
@@ -116,6 +121,7 @@ def shard(catalog: Catalog, *, dataset_id: str, shard_id: str) -> ShardRecord:
     return record
 
 
+@repeated
 def shards(catalog: Catalog, *, tenant: str, dataset_id: str) -> list[ShardRecord]:
     """Every shard of a dataset, in the order that numbers its samples."""
     statement = (
@@ -127,6 +133,7 @@ def shards(catalog: Catalog, *, tenant: str, dataset_id: str) -> list[ShardRecor
         return fetch_all(connection, ShardRecord, statement)
 
 
+@repeated
 def owned_before(catalog: Catalog, *, dataset_id: str, ordinal: int, keys: Sequence[str]) -> set[str]:
     """Those of the keys that an upload before `ordinal` has."""
     with catalog.read() as connection:
@@ -134,6 +141,7 @@ def owned_before(catalog: Catalog, *, dataset_id: str, ordinal: int, keys: Seque
         return {key for key, owner in owners if owner < ordinal}
 
 
+@repeated
 def ingested(
     catalog: Catalog,
     *,
@@ -174,6 +182,7 @@ def ingested(
             scope="",
             new=rejected,
         )
+        connection.execute(delete(models.Rejection).where(models.Rejection.retried_by == upload_id))
         connection.execute(
             update(models.Upload)
             .where(models.Upload.id == upload_id)

@@ -160,6 +160,8 @@ def upgrade() -> None:
         sa.Column("not_before", sa.Double(), nullable=False),
         sa.Column("units_total", sa.BigInteger(), nullable=False),
         sa.Column("units_done", sa.BigInteger(), nullable=False),
+        sa.Column("asked", sa.Boolean(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["curation_id"], ["curations.id"], name=op.f("fk_chunks_curation_id_curations")
@@ -182,6 +184,7 @@ def upgrade() -> None:
         sa.Column("first_row", sa.BigInteger(), nullable=False),
         sa.Column("samples", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("usable", sa.Boolean(), nullable=False),
         sa.Column("content_hash", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(
@@ -238,6 +241,8 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=True),
         sa.Column("member", sa.Text(), nullable=True),
         sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("link", sa.JSON(), nullable=True),
+        sa.Column("retried_by", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(
             ["dataset_id"], ["datasets.id"], name=op.f("fk_rejections_dataset_id_datasets")
         ),
@@ -248,6 +253,7 @@ def upgrade() -> None:
         op.f("ix_rejections_dataset_id_reason"), "rejections", ["dataset_id", "reason"], unique=False
     )
     op.create_index(op.f("ix_rejections_upload_id_scope"), "rejections", ["upload_id", "scope"], unique=False)
+    op.create_index(op.f("ix_rejections_retried_by"), "rejections", ["retried_by"], unique=False)
 
     op.create_table(
         "shards",
