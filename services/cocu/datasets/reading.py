@@ -8,6 +8,7 @@ all), in plain and in compressed ones, while memory holds the texts of one archi
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cocu.datasets.columns import Columns
+from cocu.datasets.embeddings import ReadyEmbeddings
 from cocu.datasets.fetching import FetchFailedError, FetchRefusedError
 from cocu.datasets.folders import folder_members
 from cocu.datasets.formats import HEAD_BYTES, Format, detect_format
@@ -25,12 +30,13 @@ from cocu.datasets.joining import join
 from cocu.datasets.limits import DEFAULT_LIMITS, Limits
 from cocu.datasets.members import Members
 from cocu.datasets.options import DEFAULT_OPTIONS, ReadOptions
-from cocu.datasets.pairs import Link, Pair
+from cocu.datasets.pairs import Link, Pair, Vector
 from cocu.datasets.parquet import open_parquet, parquet_items
 from cocu.datasets.rejections import Reason, Rejection
 from cocu.datasets.separated import open_separated, separated_links
 from cocu.datasets.tars import Compression, tar_members
 from cocu.datasets.zips import zip_members
+from cocu.errors import InvalidInputError
 
 Fetch = Callable[[str], bytes]
 """The bytes behind a URL, as `Fetcher.read`: raises FetchRefusedError or FetchFailedError."""
@@ -51,6 +57,8 @@ class RawSample:
     width, height: in pixels, as the picture is seen (EXIF rotation applied).
     sha256: 32 bytes, of `image`.
     metadata: the sample's .json, {} without one.
+    embedding: float16 [D], of unit norm, in place of the image where the file holds embeddings; then `image`
+    is empty, width and height are 0, and sha256 is that of the embedding.
     """
 
     key: str
@@ -61,6 +69,7 @@ class RawSample:
     height: int
     sha256: bytes
     metadata: dict[str, Any] = field(default_factory=dict)
+    embedding: NDArray[np.float16] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -72,14 +81,16 @@ class Reading:
 
     format: Format
     columns: Columns
-    _found: Iterator[Pair | Link | Rejection]
+    _found: Iterator[_Found]
     _options: ReadOptions
     _limits: Limits
 
     def samples(self, *, threads: int = 1, fetch: Fetch | None = None) -> Iterator[RawSample | Rejection]:
         """Yield samples and rejections, once; see `read_samples`."""
 
-        def check(item: Pair | Link | Rejection) -> RawSample | Rejection:
+        def check(item: _Found) -> RawSample | Rejection:
+            if isinstance(item, Vector):
+                return _known(item)
             if isinstance(item, Link):
                 item = _fetched(item, fetch)
             return _checked(item, self._limits, self._options.short_side)
@@ -89,21 +100,30 @@ class Reading:
 
 @contextmanager
 def open_reading(
-    source: Path | BinaryIO, *, options: ReadOptions = DEFAULT_OPTIONS, limits: Limits = DEFAULT_LIMITS
+    source: Path | BinaryIO,
+    *,
+    options: ReadOptions = DEFAULT_OPTIONS,
+    limits: Limits = DEFAULT_LIMITS,
+    dimensions: int | None = None,
+    scratch: Path | None = None,
 ) -> Iterator[Reading]:
     """Open a file (path or seekable binary file) or a folder and state what it is.
 
-    Raises InvalidInputError when the format is none of the accepted, or a table lacks the needed columns.
+    dimensions: D of the encoder that the options name. scratch: where embeddings are unpacked meanwhile.
+    Raises InvalidInputError when the format is none of the accepted, a table lacks the needed columns, or
+    embeddings and captions do not belong together; of embeddings also while samples are read.
     """
     with ExitStack() as stack:
-        if isinstance(source, Path) and source.is_dir():
-            found = _joined(lambda: folder_members(source, limits), Format.FOLDER, limits, options)
-            yield Reading(Format.FOLDER, Columns(), found, options, limits)
+        if options.encoder is not None:
+            yield stack.enter_context(_open_ready(source, options, limits, dimensions, scratch))
             return
-        file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
-        file.seek(0)
-        name = PurePath(str(getattr(file, "name", ""))).name
-        format = options.format or detect_format(file.read(HEAD_BYTES), name, options.columns)
+        if isinstance(source, Path) and source.is_dir():
+            joined = _joined(lambda: folder_members(source, limits), Format.FOLDER, limits, options)
+            yield Reading(Format.FOLDER, Columns(), joined, options, limits)
+            return
+        file = stack.enter_context(_opened(source))
+        format = options.format or _detected(file, options)
+        found: Iterator[_Found]
         if format is Format.PARQUET:
             table = open_parquet(file, options)
             found, columns = parquet_items(table, file.seek(0, 2), limits, options), table.columns
@@ -113,6 +133,51 @@ def open_reading(
         else:
             found, columns = _joined(_opener(file, format, limits), format, limits, options), Columns()
         yield Reading(format, columns, found, options, limits)
+
+
+@contextmanager
+def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+    if not isinstance(source, Path):
+        yield source
+        return
+    with source.open("rb") as file:
+        yield file
+
+
+def _detected(file: BinaryIO, options: ReadOptions) -> Format:
+    file.seek(0)
+    name = PurePath(str(getattr(file, "name", ""))).name
+    return detect_format(file.read(HEAD_BYTES), name, options.columns)
+
+
+@contextmanager
+def _open_ready(
+    source: Path | BinaryIO,
+    options: ReadOptions,
+    limits: Limits,
+    dimensions: int | None,
+    scratch: Path | None,
+) -> Iterator[Reading]:
+    """Embeddings in place of images, in an archive or a folder."""
+    with ExitStack() as stack:
+        size = None
+        if isinstance(source, Path) and source.is_dir():
+            members = folder_members(source, limits)
+        else:
+            file = stack.enter_context(_opened(source))
+            container = _detected(file, options)
+            if container is not Format.ZIP and container not in _COMPRESSIONS:
+                raise InvalidInputError(
+                    f"this is {container}; embeddings come as a tar or zip of img_emb/*.npy with "
+                    "metadata/*.parquet. Leave the option encoder out where the file holds images"
+                )
+            size = file.seek(0, 2)
+            members = _opener(file, container, limits)()
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="embeddings-", dir=scratch))
+        ready = ReadyEmbeddings.unpacked(
+            members, Path(folder), size=size, dimensions=dimensions, options=options, limits=limits
+        )
+        yield Reading(Format.CLIP_RETRIEVAL, ready.columns, ready.items(), options, limits)
 
 
 def read_samples(
@@ -140,7 +205,7 @@ def read_samples(
 
 def _joined(
     opener: Callable[[], Members], format: Format, limits: Limits, options: ReadOptions
-) -> Iterator[Pair | Link | Rejection]:
+) -> Iterator[Pair | Rejection]:
     return join(opener, first_dot=format in _COMPRESSIONS, limits=limits, options=options)
 
 
@@ -160,7 +225,7 @@ def _fetched(link: Link, fetch: Fetch | None) -> Pair | Rejection:
         return Rejection(link.key, link.url, Reason.FETCH_FAILED, f"{error.reason}: {error}", row)
 
 
-_Found = Pair | Link | Rejection
+_Found = Pair | Link | Vector | Rejection
 _Item = RawSample | Rejection
 
 
@@ -177,6 +242,20 @@ def _in_order(items: Iterable[_Found], check: Callable[[_Found], _Item], threads
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _known(item: Vector) -> RawSample:
+    return RawSample(
+        key=item.key,
+        image=b"",
+        caption=item.caption,
+        extension="",
+        width=0,
+        height=0,
+        sha256=hashlib.sha256(item.embedding.tobytes()).digest(),
+        metadata=item.metadata,
+        embedding=item.embedding,
+    )
 
 
 def _checked(item: Pair | Rejection, limits: Limits, short_side: int | None) -> RawSample | Rejection:
