@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Self
@@ -18,10 +17,8 @@ from typing import Self
 from cocu.curation.vocabulary import Vocabulary
 from cocu.datasets.fetching import Fetcher, FetchPolicy
 from cocu.datasets.limits import Limits
-from cocu.encoders.bundle import DESCRIPTION, Bundle
-from cocu.encoders.encoder import Encoder
-from cocu.encoders.inprocess import InProcessEncoder
-from cocu.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from cocu.encoders.offered import BundleFolder, Encoders
+from cocu.errors import ConflictError, IntegrityError, InvalidInputError
 from cocu.settings import Settings
 from cocu.storage import paths
 from cocu.storage.catalog import Catalog, vocabularies
@@ -43,7 +40,7 @@ class Platform:
         self.catalog = catalog
         self.objects = objects
         self.growing = GrowingFiles(objects)
-        self.encoders = Encoders(Path(settings.encoders_url))
+        self.encoders = Encoders(BundleFolder(Path(settings.encoders_url)))
         self.vocabularies = Vocabularies(catalog, objects)
         self._opening = threading.Lock()
         self._vectors: Vectors | None = None
@@ -98,6 +95,7 @@ class Platform:
         """Closes what was opened."""
         if self._vectors is not None:
             self._vectors.close()
+        self.encoders.close()
         self.catalog.close()
 
     def __enter__(self) -> Self:
@@ -114,77 +112,6 @@ def _leave_to_the_sweeper(planned: Iterable[Planned]) -> None:
 @cache
 def _shipped() -> Vocabulary:
     return Vocabulary.shipped()
-
-
-@dataclass(frozen=True)
-class EncoderDescription:
-    """An encoder that the platform offers."""
-
-    name: str
-    hash: str
-    dim: int
-    license: str
-    source: str
-
-
-class Encoders:
-    """The encoder bundles of a folder (or the one that the folder is), opened when they are first used."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._known: dict[Path, tuple[float, Bundle]] = {}
-        self._opened: dict[str, Encoder] = {}
-
-    def list(self) -> tuple[EncoderDescription, ...]:
-        """Every encoder, by name. Raises InvalidBundleError for a bundle that is incomplete."""
-        with self._lock:
-            bundles = self._bundles()
-        return tuple(
-            EncoderDescription(one.name, one.hash, one.dim, one.license, one.source) for one in bundles
-        )
-
-    def describe(self, name: str | None = None) -> EncoderDescription:
-        """The encoder of this name or hash; without one the only, or first, encoder. Raises NotFoundError."""
-        found = self.list()
-        matching = [one for one in found if name in (None, one.name, one.hash)]
-        if matching:
-            return matching[0]
-        names = ", ".join(one.name for one in found) or "none"
-        wanted = "no encoder" if name is None else f"no encoder {name!r}"
-        raise NotFoundError(f"{wanted} under {self._folder.name}; there are: {names}")
-
-    def get(self, name: str | None = None) -> Encoder:
-        """The encoder of this name or hash, ready to use. Raises NotFoundError, InvalidBundleError."""
-        wanted = self.describe(name).hash
-        with self._lock:
-            if wanted not in self._opened:
-                bundle = next(bundle for bundle in self._bundles() if bundle.hash == wanted)
-                self._opened[wanted] = InProcessEncoder(bundle)
-            return self._opened[wanted]
-
-    def require(self, *, name: str, hash: str) -> Encoder:
-        """The encoder of exactly this hash. Raises IntegrityError when it is gone or has changed."""
-        if hash not in {one.hash for one in self.list()}:
-            raise IntegrityError(
-                f"encoder {name!r} is not the one this work began with (hash {hash[:12]}…); "
-                "put that bundle back, or start a new curation"
-            )
-        return self.get(hash)
-
-    def _bundles(self) -> tuple[Bundle, ...]:
-        single = (self._folder / DESCRIPTION).is_file()
-        inside = self._folder.glob(f"*/{DESCRIPTION}")
-        folders = [self._folder] if single else sorted(path.parent for path in inside)
-        return tuple(sorted((self._bundle(folder) for folder in folders), key=lambda bundle: bundle.name))
-
-    def _bundle(self, folder: Path) -> Bundle:
-        # A bundle's hash reads hundreds of megabytes: only when a file in the folder has changed.
-        changed = max(path.stat().st_mtime for path in folder.iterdir())
-        known = self._known.get(folder)
-        if known is None or known[0] != changed:
-            known = self._known[folder] = (changed, Bundle.load(folder))
-        return known[1]
 
 
 class Vocabularies:

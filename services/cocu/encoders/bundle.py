@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cocu.errors import InvalidBundleError
 
-__all__ = ["DESCRIPTION", "Bundle", "ImageTower", "TextTower"]
+__all__ = ["DESCRIPTION", "Bundle", "Description", "ImageTower", "TextTower", "hash_of_digests"]
 
 DESCRIPTION = "encoder.json"
 MAX_DIM = 65_536
@@ -58,7 +59,27 @@ class TextTower:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bundle:
+class Description:
+    """What encoder.json says, complete and consistent."""
+
+    name: str
+    dim: int
+    license: str
+    source: str
+    image: ImageTower
+    text: TextTower
+
+    @classmethod
+    def from_json(cls, document: bytes | str, *, where: str) -> Description:
+        """Read and check a description by itself, without the files that it names.
+
+        where: what the document is called in errors. Raises InvalidBundleError, naming the field.
+        """
+        return cls(**_described(_Fields(_parse(document, where), where)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle(Description):
     """An encoder bundle whose description is complete and whose files exist.
 
     hash: SHA-256 over the names and contents of `encoder.json` and the files it names. Other files in the
@@ -66,12 +87,6 @@ class Bundle:
     """
 
     folder: Path
-    name: str
-    dim: int
-    license: str
-    source: str
-    image: ImageTower
-    text: TextTower
     hash: str
 
     @classmethod
@@ -82,37 +97,53 @@ class Bundle:
         Whether the towers run is seen when an encoder opens them.
         """
         folder = Path(folder)
-        fields = _Fields(_read_description(folder), folder)
-        fields.one_of("normalized", (True,), default=True)
-        image = _image_tower(fields.section("image"))
-        text = _text_tower(fields.section("text"))
-        return cls(
-            folder=folder,
-            name=fields.text("name"),
-            dim=fields.integer("dim", MAX_DIM),
-            license=fields.text("licence" if "licence" in fields.values else "license", default=""),
-            source=fields.text("source", default=""),
-            image=image,
-            text=text,
-            hash=_hash_of(folder, (DESCRIPTION, image.file, text.file, text.tokenizer)),
-        )
+        where = str(folder / DESCRIPTION)
+        described = _described(_Fields(_parse(_read(folder), where), where, folder))
+        image, text = described["image"], described["text"]
+        files = (DESCRIPTION, image.file, text.file, text.tokenizer)
+        return cls(**described, folder=folder, hash=_hash_of(folder, files))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files of the bundle, those that hold an ONNX file's weights among them."""
+        return _files(self.folder, (DESCRIPTION, self.image.file, self.text.file, self.text.tokenizer))
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def _read(folder: Path) -> bytes:
     path = folder / DESCRIPTION
     try:
-        description = json.loads(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError:
         raise InvalidBundleError(
             f"{folder} is not an encoder bundle: it has no {DESCRIPTION}", {DESCRIPTION: "missing"}
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise InvalidBundleError(f"{path} cannot be read: {error}", {DESCRIPTION: str(error)}) from error
+
+
+def _parse(document: bytes | str, where: str) -> dict[str, Any]:
+    try:
+        description = json.loads(document)
+    except (ValueError, RecursionError) as error:
         raise InvalidBundleError(
-            f"{path} cannot be read as JSON: {error}", {DESCRIPTION: str(error)}
+            f"{where} cannot be read as JSON: {error}", {DESCRIPTION: str(error)}
         ) from error
     if not isinstance(description, dict):
-        raise InvalidBundleError(f"{path} must hold a JSON object", {DESCRIPTION: "not an object"})
+        raise InvalidBundleError(f"{where} must hold a JSON object", {DESCRIPTION: "not an object"})
     return description
+
+
+def _described(fields: _Fields) -> dict[str, Any]:
+    """The fields of a Description."""
+    fields.one_of("normalized", (True,), default=True)
+    return {
+        "name": fields.text("name"),
+        "dim": fields.integer("dim", MAX_DIM),
+        "license": fields.text("licence" if "licence" in fields.values else "license", default=""),
+        "source": fields.text("source", default=""),
+        "image": _image_tower(fields.section("image")),
+        "text": _text_tower(fields.section("text")),
+    }
 
 
 def _image_tower(fields: _Fields) -> ImageTower:
@@ -140,32 +171,48 @@ def _text_tower(fields: _Fields) -> TextTower:
     )
 
 
-def _hash_of(folder: Path, names: tuple[str, ...]) -> str:
-    """Hash files by name and content, with the weights an ONNX file may keep in `<file>.data`."""
-    beside = {f"{name}.data" for name in names if (folder / f"{name}.data").is_file()}
+def hash_of_digests(digests: Mapping[str, str]) -> str:
+    """A bundle's hash from the SHA-256 of each of its files, in hexadecimal, by name."""
     total = hashlib.sha256()
-    for name in sorted({*names, *beside}):
+    for name in sorted(digests):
+        total.update(f"{name}\0{digests[name]}\n".encode())
+    return total.hexdigest()
+
+
+def _files(folder: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The files with these names, and the weights an ONNX file may keep in `<file>.data`."""
+    beside = {f"{name}.data" for name in names if (folder / f"{name}.data").is_file()}
+    return tuple(sorted({*names, *beside}))
+
+
+def _hash_of(folder: Path, names: tuple[str, ...]) -> str:
+    digests = {}
+    for name in _files(folder, names):
         digest = hashlib.sha256()
         with (folder / name).open("rb") as file:
             while chunk := file.read(_HASH_CHUNK):
                 digest.update(chunk)
-        total.update(f"{name}\0{digest.hexdigest()}\n".encode())
-    return total.hexdigest()
+        digests[name] = digest.hexdigest()
+    return hash_of_digests(digests)
 
 
 @dataclass(frozen=True)
 class _Fields:
-    """Typed access to one section of encoder.json; every failure names the field and the file."""
+    """Typed access to one section of encoder.json; every failure names the field and where it stands.
+
+    folder: where the files must be that it names; None where they are not at hand.
+    """
 
     values: dict[str, Any]
-    folder: Path
+    where: str
+    folder: Path | None = None
     prefix: str = ""
 
     def section(self, name: str) -> _Fields:
         values = self.values.get(name)
         if not isinstance(values, dict):
             raise self.wrong(name, "must be an object")
-        return _Fields(values, self.folder, f"{self.prefix}{name}.")
+        return _Fields(values, self.where, self.folder, f"{self.prefix}{name}.")
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self.values.get(name, default)
@@ -192,10 +239,10 @@ class _Fields:
         # A bundle may come from anyone: it names files of its own folder and nothing else.
         if Path(value).name != value or value in {".", ".."}:
             raise self.wrong(name, f"must name a file in the bundle's own folder, not {value!r}")
-        if not (self.folder / value).is_file():
+        if self.folder is not None and not (self.folder / value).is_file():
             raise self.wrong(name, f"names {value!r}, which is not in the folder")
         return value
 
     def wrong(self, name: str, what: str) -> InvalidBundleError:
         field = f"{self.prefix}{name}"
-        return InvalidBundleError(f"{self.folder / DESCRIPTION}: {field} {what}", {field: what})
+        return InvalidBundleError(f"{self.where}: {field} {what}", {field: what})

@@ -9,10 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Encoder", "Float32s", "Pixels"]
+from cocu.errors import IntegrityError
+
+__all__ = ["Encoder", "Float32s", "ModelChangedError", "Pixels"]
 
 Pixels = NDArray[np.uint8]
 Float32s = NDArray[np.float32]
+
+
+class ModelChangedError(IntegrityError):
+    """Another model has taken the place of the one that the work began with."""
 
 
 class Encoder(Protocol):
@@ -35,6 +41,11 @@ class Encoder(Protocol):
     @property
     def hash(self) -> str:
         """The bundle's SHA-256, which is the encoder's identity."""
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """How many batches it is worth giving it at once, from as many threads; at least 1."""
         ...
 
     def preprocess(self, image: Image.Image) -> Pixels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
-from PIL import Image
 
-from cocu.encoders import images
 from cocu.encoders.bundle import Bundle, ImageTower, TextTower
-from cocu.encoders.encoder import Float32s, Pixels
+from cocu.encoders.encoder import Float32s
 from cocu.encoders.tokens import TextTokenizer
-from cocu.errors import IntegrityError, InvalidBundleError, InvalidInputError
+from cocu.encoders.towers import TowerEncoder, check_embeddings
+from cocu.errors import IntegrityError, InvalidBundleError
 
 __all__ = ["InProcessEncoder", "check_embeddings", "open_encoder"]
-
-NORM_TOLERANCE = 1e-3
 
 _LOAD_ERRORS = (
     runtime_errors.Fail,
@@ -43,7 +39,7 @@ def open_encoder(folder: str | Path, *, threads: int = 0, batch: int = 64) -> In
     return InProcessEncoder(Bundle.load(folder), threads=threads, batch=batch)
 
 
-class InProcessEncoder:
+class InProcessEncoder(TowerEncoder):
     """An encoder that runs the bundle's towers with ONNX Runtime; may be shared by threads.
 
     Inputs of any number are cut into batches of `batch`, always from the first one on, so the same call
@@ -54,67 +50,15 @@ class InProcessEncoder:
         if batch < 1 or threads < 0:
             raise ValueError(f"batch must be at least 1 and threads at least 0, not {batch} and {threads}")
         self.bundle = bundle
-        self._batch = batch
-        self._image = _Tower(bundle, "image", bundle.image, threads=threads)
-        self._text = _Tower(bundle, "text", bundle.text, threads=threads)
-        self._tokenize = TextTokenizer(bundle.folder / bundle.text.tokenizer, bundle.text.context_length)
-
-    @property
-    def name(self) -> str:
-        """The bundle's name."""
-        return self.bundle.name
-
-    @property
-    def dim(self) -> int:
-        """D, the number of dimensions of an embedding."""
-        return self.bundle.dim
-
-    @property
-    def hash(self) -> str:
-        """The bundle's SHA-256."""
-        return self.bundle.hash
-
-    def preprocess(self, image: Image.Image) -> Pixels:
-        """Resize and crop a picture to uint8 [size, size, 3]."""
-        return images.preprocess(image, self.bundle.image)
-
-    def embed_images(self, pixels_NHWC: Pixels) -> Float32s:
-        """Embed preprocessed pictures, uint8 [N, size, size, 3], as float32 [N, D] of unit norm.
-
-        Raises InvalidInputError when the pixels have another shape or type, IntegrityError when the tower
-        returns something that is no embedding.
-        """
-        size = self.bundle.image.size
-        if pixels_NHWC.dtype != np.uint8 or pixels_NHWC.ndim != 4 or pixels_NHWC.shape[1:] != (size, size, 3):
-            raise InvalidInputError(
-                f"{self.name} takes pixels uint8 [N, {size}, {size}, 3], "
-                f"not {pixels_NHWC.dtype} {list(pixels_NHWC.shape)}: use preprocess()"
-            )
-        embeddings_ND = np.empty((len(pixels_NHWC), self.dim), np.float32)
-        for part in self._batches(len(pixels_NHWC)):
-            embeddings_ND[part] = self._image.embed(pixels_NHWC[part])
-        return embeddings_ND
-
-    def tokenize(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """The tokens that `embed_texts` gives to the text tower, int64 [N, context_length]."""
-        return self._tokenize(texts)
-
-    def embed_texts(self, texts: Sequence[str]) -> Float32s:
-        """Embed texts as float32 [N, D] of unit norm; what exceeds the context length is cut off.
-
-        Raises InvalidInputError when something is not a string, IntegrityError when the tower returns
-        something that is no embedding.
-        """
-        if isinstance(texts, str):
-            raise InvalidInputError("embed_texts takes a list of texts; put a single one into a list")
-        embeddings_ND = np.empty((len(texts), self.dim), np.float32)
-        for part in self._batches(len(texts)):
-            embeddings_ND[part] = self._text.embed(self._tokenize(texts[part]))
-        return embeddings_ND
-
-    def _batches(self, count: int) -> Iterator[slice]:
-        for start in range(0, count, self._batch):
-            yield slice(start, min(start + self._batch, count))
+        tokenizer = bundle.folder / bundle.text.tokenizer
+        super().__init__(
+            bundle,
+            hash=bundle.hash,
+            image=_Tower(bundle, "image", bundle.image, threads=threads),
+            text=_Tower(bundle, "text", bundle.text, threads=threads),
+            tokenizer=TextTokenizer(tokenizer.read_bytes(), bundle.text.context_length, where=str(tokenizer)),
+            batch=batch,
+        )
 
 
 class _Tower:
@@ -147,23 +91,6 @@ class _Tower:
                 f"encoder {self._bundle.name} failed on a batch of {count}: {error}"
             ) from error
         return check_embeddings(outputs_ND, count=len(inputs_N), dim=self._bundle.dim, name=self._bundle.name)
-
-
-def check_embeddings(outputs_ND: NDArray[Any], *, count: int, dim: int, name: str) -> Float32s:
-    """Give back what a tower returned if it is [count, dim], finite and of unit norm, else IntegrityError."""
-    if outputs_ND.shape != (count, dim):
-        raise IntegrityError(
-            f"encoder {name} returned shape {outputs_ND.shape} for a batch of {count} × {dim}"
-        )
-    norms_N = np.linalg.norm(outputs_ND, axis=1)
-    # Written so that NaN fails it too.
-    wrong_W = np.flatnonzero(~(np.abs(norms_N - 1.0) <= NORM_TOLERANCE))
-    if wrong_W.size:
-        raise IntegrityError(
-            f"encoder {name} returned an embedding of norm {norms_N[wrong_W[0]]} instead of 1 "
-            f"for {wrong_W.size} of {count} inputs, the first at position {wrong_W[0]}"
-        )
-    return outputs_ND.astype(np.float32, copy=False)
 
 
 def _open_session(path: Path, name: str, threads: int) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +12,7 @@ from typing import Generic, TypeAlias, TypeVar
 import numpy as np
 from PIL import Image
 
-from cocu.encoders.encoder import Encoder, Float32s, Pixels
+from cocu.encoders.encoder import Encoder, Float32s, ModelChangedError, Pixels
 from cocu.encoders.fingerprints import fingerprint
 from cocu.errors import CocuError, IntegrityError
 
@@ -63,9 +64,10 @@ def embed_stream(
     """Embed items in order, one result per item, whatever happens to it.
 
     `load` turns an item into a picture; it runs in `threads` threads beside the inference, as does the
-    resizing. At most two batches of items are held at a time, so `items` may be endless. An item whose
-    loading raises one of ITEM_ERRORS, or on which the encoder fails, comes back with that error; any other
-    error ends the stream. The same items are always batched in the same way.
+    resizing. The encoder is given as many batches at once as it works on (`Encoder.parallel`), and at most
+    two more are held at a time, so `items` may be endless. An item whose loading raises one of ITEM_ERRORS,
+    or on which the encoder fails, comes back with that error; any other error ends the stream, as does an
+    encoder that is unavailable or has been replaced. The same items are always batched in the same way.
     """
     if batch < 1 or threads < 1:
         raise ValueError(f"batch and threads must be at least 1, not {batch} and {threads}")
@@ -76,37 +78,42 @@ def embed_stream(
         return _Prepared(pixels_HWC, fingerprint(pixels_HWC))
 
     source = iter(items)
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+    decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    embedders = ThreadPoolExecutor(encoder.parallel, thread_name_prefix="embed")
+    window: deque[Future[list[Embedded[Item]]]] = deque()
+    try:
+        while True:
+            # One batch more than the encoder works on decodes meanwhile.
+            while len(window) <= encoder.parallel:
+                ready = [(item, decoders.submit(prepare, item)) for item in islice(source, batch)]
+                if not ready:
+                    break
+                window.append(embedders.submit(_embed, encoder, ready))
+            if not window:
+                return
+            yield from window.popleft().result()
+    finally:
+        # What is being decoded reads what the caller may close next. What is being computed is not waited
+        # for: that may be another machine's work.
+        embedders.shutdown(wait=False, cancel_futures=True)
+        decoders.shutdown(wait=True, cancel_futures=True)
 
-        def submit() -> list[_Pending[Item]]:
-            return [(item, pool.submit(prepare, item)) for item in islice(source, batch)]
 
-        following: list[_Pending[Item]] = []
-        try:
-            ready = submit()
-            while ready:
-                # The next batch decodes while this one is computed.
-                following = submit()
-                yield from _embed(encoder, ready)
-                ready = following
-        finally:
-            for _, future in following:
-                future.cancel()
-
-
-def _embed(encoder: Encoder, ready: list[_Pending[Item]]) -> Iterator[Embedded[Item]]:
+def _embed(encoder: Encoder, ready: Sequence[_Pending[Item]]) -> list[Embedded[Item]]:
     outcomes = [_outcome(future) for _, future in ready]
     prepared = [outcome for outcome in outcomes if isinstance(outcome, _Prepared)]
     embedded = iter(_embed_or_split(encoder, [each.pixels_HWC for each in prepared]))
+    results = []
     for (item, _), outcome in zip(ready, outcomes, strict=True):
         if isinstance(outcome, Exception):
-            yield Embedded(item, None, error=outcome)
+            results.append(Embedded(item, None, error=outcome))
             continue
         embedding = next(embedded)
         if isinstance(embedding, Exception):
-            yield Embedded(item, None, outcome.fingerprint, embedding)
+            results.append(Embedded(item, None, outcome.fingerprint, embedding))
         else:
-            yield Embedded(item, embedding, outcome.fingerprint)
+            results.append(Embedded(item, embedding, outcome.fingerprint))
+    return results
 
 
 def _outcome(future: Future[_Prepared]) -> _Prepared | Exception:
@@ -122,6 +129,9 @@ def _embed_or_split(encoder: Encoder, pixels: list[Pixels]) -> list[Float32s | I
         return []
     try:
         return list(encoder.embed_images(np.stack(pixels)))
+    except ModelChangedError:
+        # No picture is at fault.
+        raise
     except IntegrityError as error:
         if len(pixels) == 1:
             return [error]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +23,16 @@ class TextTokenizer:
     shorter one is filled up with 0.
     """
 
-    def __init__(self, path: Path, context_length: int) -> None:
+    def __init__(self, document: bytes, context_length: int, *, where: str) -> None:
+        """Read a document in the `tokenizers` format; `where` is what it is called in errors.
+
+        Raises InvalidBundleError when it is no tokenizer.
+        """
         try:
-            self._tokenizer = Tokenizer.from_file(str(path))
+            self._tokenizer = Tokenizer.from_buffer(document)
         except Exception as error:  # the library raises nothing narrower
             raise InvalidBundleError(
-                f"{path} is not a tokenizer: {error}", {"text.tokenizer": str(error)}
+                f"{where} is not a tokenizer: {error}", {"text.tokenizer": str(error)}
             ) from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()

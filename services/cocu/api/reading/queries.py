@@ -11,8 +11,9 @@ from cocu.api.paths import LONGEST_KEY
 from cocu.client import models
 from cocu.datasets.images import load_image
 from cocu.encoders.encoder import Float32s
+from cocu.encoders.offered import EncoderDescription
 from cocu.errors import ConflictError, InvalidInputError, NotFoundError
-from cocu.platform import EncoderDescription, Platform
+from cocu.platform import Platform
 from cocu.storage import arrays, paths
 from cocu.storage.catalog import progress, samples
 from cocu.storage.catalog.curations import CurationRecord

@@ -20,8 +20,9 @@ from cocu.api.reading.queries import encoder_of, query_vector
 from cocu.api.reading.samples import Samples
 from cocu.client import models
 from cocu.encoders.encoder import Float32s
+from cocu.encoders.offered import EncoderDescription
 from cocu.errors import InvalidInputError
-from cocu.platform import EncoderDescription, Platform
+from cocu.platform import Platform
 from cocu.storage import arrays, paths
 from cocu.storage.catalog import datasets, samples
 from cocu.storage.catalog.curations import CurationRecord, CurationShardRecord
