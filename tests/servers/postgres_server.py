@@ -54,11 +54,17 @@ class PostgresServer:
         return f"postgresql+psycopg://cocu:{PASSWORD}@127.0.0.1:{port or self.port}/{name}"
 
     def new_database(self) -> str:
-        """The name of a new, empty database."""
+        """The name of a new, empty database that sorts as English dictionaries do, not as bytes do."""
         name = f"catalog_{next(self._names)}_{time.monotonic_ns()}"
         with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(
+                f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+            )
         return name
+
+    def new_catalog(self) -> str:
+        """SQLAlchemy's URL of such a database."""
+        return self.database_url(self.new_database())
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
         """A connection of the test's own, committing each statement."""

@@ -1,30 +1,26 @@
-"""An empty catalog: in a file, and in the PostgreSQL database that COCU_TEST_POSTGRES_URL names, if any."""
+"""An empty catalog: in a file, and on a PostgreSQL server."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from tests.servers.fixtures import postgres
+from tests.servers.postgres_server import PostgresServer
 
 from cocu.storage.catalog import Catalog
 
-POSTGRES = os.environ.get("COCU_TEST_POSTGRES_URL")
+__all__ = ["postgres"]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRES else ["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
-    url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
     if request.param == "postgresql":
-        assert POSTGRES is not None
-        url = POSTGRES
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        engine.dispose()
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.new_catalog()
+    else:
+        url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
     opened = Catalog.open(url)
     yield opened
     opened.close()

@@ -43,6 +43,10 @@ State = String(32)
 SerialNumber = BigInteger().with_variant(Integer(), "sqlite")
 
 
+# Sorted by its bytes on both databases, whatever language PostgreSQL was set up for: cursors compare keys.
+Key = Text().with_variant(Text(collation="C"), "postgresql")
+
+
 class Base(DeclarativeBase):
     """Declarative base; constraints are named so that migrations can name them on both databases."""
 
@@ -81,6 +85,7 @@ class Dataset(Base):
             sqlite_where=text("state = 'active'"),
             postgresql_where=text("state = 'active'"),
         ),
+        Index(None, "tenant", "id"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -94,7 +99,12 @@ class Upload(Base):
     """One file that was sent in. Its ordinal, given when it is complete, orders the dataset."""
 
     __tablename__ = "uploads"
-    __table_args__ = (UniqueConstraint("dataset_id", "name"), UniqueConstraint("dataset_id", "ordinal"))
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "name"),
+        UniqueConstraint("dataset_id", "ordinal"),
+        Index(None, "dataset_id", "id"),
+        Index(None, "tenant", "state"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     tenant: Mapped[str] = mapped_column(Name)
@@ -149,7 +159,7 @@ class Shard(Base):
     """At most 10,000 accepted samples in a tar of our own. The id contains the hash of its content."""
 
     __tablename__ = "shards"
-    __table_args__ = (UniqueConstraint("dataset_id", "upload_ordinal", "number"),)
+    __table_args__ = (UniqueConstraint("dataset_id", "upload_ordinal", "number"), Index(None, "tenant"))
 
     dataset_id: Mapped[str] = mapped_column(Id, ForeignKey("datasets.id"), primary_key=True)
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -172,7 +182,7 @@ class Sample(Base):
     )
 
     dataset_id: Mapped[str] = mapped_column(Id, primary_key=True)
-    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Key, primary_key=True)
     tenant: Mapped[str] = mapped_column(Name)
     upload_ordinal: Mapped[int]
     shard_id: Mapped[str] = mapped_column(Id)
@@ -188,7 +198,8 @@ class Rejection(Base):
 
     __tablename__ = "rejections"
     __table_args__ = (
-        Index(None, "dataset_id", "reason"),
+        Index(None, "dataset_id", "id"),
+        Index(None, "dataset_id", "reason", "id"),
         Index(None, "upload_id", "scope"),
         Index(None, "retried_by"),
     )

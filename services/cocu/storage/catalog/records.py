@@ -69,8 +69,9 @@ def insert_new(
     Two who do this at once insert one row, and both go on.
     """
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    inserted = dialect.insert(model).values(**values).on_conflict_do_nothing(index_elements=list(unless))
-    return connection.execute(inserted).rowcount == 1
+    names = list(unless)
+    inserted = dialect.insert(model).values(**values).on_conflict_do_nothing(index_elements=names)
+    return connection.execute(inserted.returning(getattr(model, names[0]))).first() is not None
 
 
 def page_of(items: Sequence[Item], limit: int, cursors: Sequence[str]) -> Page[Item]:

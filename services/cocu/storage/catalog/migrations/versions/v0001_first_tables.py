@@ -32,6 +32,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'active'"),
         postgresql_where=sa.text("state = 'active'"),
     )
+    op.create_index(op.f("ix_datasets_tenant_id"), "datasets", ["tenant", "id"], unique=False)
 
     op.create_table(
         "vocabularies",
@@ -103,6 +104,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("dataset_id", "name", name=op.f("uq_uploads_dataset_id_name")),
         sa.UniqueConstraint("dataset_id", "ordinal", name=op.f("uq_uploads_dataset_id_ordinal")),
     )
+    op.create_index(op.f("ix_uploads_dataset_id_id"), "uploads", ["dataset_id", "id"], unique=False)
+    op.create_index(op.f("ix_uploads_tenant_state"), "uploads", ["tenant", "state"], unique=False)
     op.create_table(
         "resumable_uploads",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -249,8 +252,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["upload_id"], ["uploads.id"], name=op.f("fk_rejections_upload_id_uploads")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rejections")),
     )
+    op.create_index(op.f("ix_rejections_dataset_id_id"), "rejections", ["dataset_id", "id"], unique=False)
     op.create_index(
-        op.f("ix_rejections_dataset_id_reason"), "rejections", ["dataset_id", "reason"], unique=False
+        op.f("ix_rejections_dataset_id_reason_id"), "rejections", ["dataset_id", "reason", "id"], unique=False
     )
     op.create_index(op.f("ix_rejections_upload_id_scope"), "rejections", ["upload_id", "scope"], unique=False)
     op.create_index(op.f("ix_rejections_retried_by"), "rejections", ["retried_by"], unique=False)
@@ -274,11 +278,12 @@ def upgrade() -> None:
         ),
     )
     op.create_index(op.f("ix_shards_upload_id"), "shards", ["upload_id"], unique=False)
+    op.create_index(op.f("ix_shards_tenant"), "shards", ["tenant"], unique=False)
 
     op.create_table(
         "samples",
         sa.Column("dataset_id", sa.String(length=64), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         sa.Column("tenant", sa.String(length=255), nullable=False),
         sa.Column("upload_ordinal", sa.BigInteger(), nullable=False),
         sa.Column("shard_id", sa.String(length=64), nullable=False),
