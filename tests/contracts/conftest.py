@@ -1,0 +1,31 @@
+"""Both forms of a part: what runs in this process, and the server that takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.servers.fixtures import postgres
+from tests.servers.postgres_server import PostgresServer
+
+from cocu.storage.catalog import Catalog
+
+__all__ = ["postgres"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty catalog."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_catalog()
+
+
+@pytest.fixture
+def catalog(catalog_url: str) -> Iterator[Catalog]:
+    """An empty catalog."""
+    opened = Catalog.open(catalog_url)
+    yield opened
+    opened.close()
