@@ -6,6 +6,7 @@ import io
 import itertools
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -339,3 +340,18 @@ def test_damaged_files_never_raise_anything_else(data: st.DataObject) -> None:
             continue
         assert items
         assert len(items) <= 6
+
+
+def test_parquet__metadata_as_json_is_merged_or_where_it_is_marked_all_there_is(tmp_path: Path) -> None:
+    texts = ['{"licence": "CC0", "score": 0.5, "tags": ["a"]}', "no JSON", None]
+    columns = {"image": [picture(seed) for seed in range(3)], "caption": ["a dog"] * 3}
+    table = pa.table({**columns, "score": [1, 2, 3], "metadata": texts})
+    document = {"licence": "CC0", "score": 0.5, "tags": ["a"]}
+    pq.write_table(table, tmp_path / "strange.parquet")
+    found = [
+        each.metadata for each in read_samples(tmp_path / "strange.parquet") if isinstance(each, RawSample)
+    ]
+    assert found == [document, {"score": 2, "metadata": "no JSON"}, {"score": 3}]
+    pq.write_table(table.replace_schema_metadata({"cocu.metadata": "metadata"}), tmp_path / "own.parquet")
+    found = [each.metadata for each in read_samples(tmp_path / "own.parquet") if isinstance(each, RawSample)]
+    assert found == [document, {}, {}]

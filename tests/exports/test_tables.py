@@ -45,6 +45,8 @@ def test_parquet__holds_every_sample_with_its_archive(curated: Curated, tmp_path
         assert row["sha256"] == hashlib.sha256(curated.images[key]).hexdigest()
         assert row["concepts"] == expected_concepts(curated.archives[key])
         assert row["neighbours"] == expected_neighbours(curated.archives[key])
+    found = [json.loads(str(row["metadata"] or "{}")) for row in rows]
+    assert found == [metadata_of(number) for number in range(SAMPLES)]
 
 
 def test_parquet__without_images_is_a_table_of_archives(curated: Curated, tmp_path: Path) -> None:
@@ -87,7 +89,13 @@ def test_import_of_an_export__comes_to_the_same_curation(
     curated: Curated, again: Callable[[Path], Curation], tmp_path: Path, format: str
 ) -> None:
     curated.client.curations.export(curated.curation.id, tmp_path, format)  # type: ignore[arg-type]
-    assert again(tmp_path).content_hash == curated.curation.content_hash
+    imported = again(tmp_path)
+    assert imported.content_hash == curated.curation.content_hash
+    lines = httpx.get(f"{curated.server.url}/v1/curations/{imported.id}/export", params={"format": "jsonl"})
+    rows = [json.loads(line) for line in lines.text.splitlines()]
+    assert {row["key"]: row["metadata"] for row in rows} == {
+        key_of(number): metadata_of(number) for number in range(SAMPLES)
+    }
 
 
 @pytest.mark.parametrize("format", REREADABLE)

@@ -11,7 +11,7 @@ from cocu.datasets.captions import storable
 from cocu.datasets.limits import Limits
 
 METADATA_MARK = b"cocu.metadata"
-"""Key in a Parquet file's schema whose value names the column that holds all metadata of a sample, as JSON."""
+"""Key in a Parquet file's schema; its value names the column with all metadata of a sample, as JSON."""
 
 _DEEPEST = 32
 

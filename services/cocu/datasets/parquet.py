@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +13,7 @@ from cocu.datasets.captions import BadCaption
 from cocu.datasets.columns import CAPTION, IMAGE, KEY, URL, Columns, pick
 from cocu.datasets.limits import Limits
 from cocu.datasets.members import ArchiveEndsError
-from cocu.datasets.metadata import row_metadata
+from cocu.datasets.metadata import METADATA_MARK, parse_metadata, row_metadata
 from cocu.datasets.options import ReadOptions
 from cocu.datasets.pairs import Link, Pair, choose_captions, clean_captions, content_key, row_key
 from cocu.datasets.parquet_cells import (
@@ -31,13 +31,17 @@ from cocu.datasets.rejections import Reason, Rejection, printable
 from cocu.errors import InvalidInputError
 
 _MOST_METADATA_COLUMNS = 64
+_METADATA = "metadata"
 
 Item = Pair | Link | Rejection
 
 
 @dataclass(frozen=True)
 class Table:
-    """An opened Parquet file. columns: those used. path: the column of pictures' names, "" without one."""
+    """An opened Parquet file. columns: those used. path: the column of pictures' names, "" without one.
+
+    metadata: the column of texts that are JSON objects, "" without one; whole: it is all metadata there is.
+    """
 
     source: BinaryIO
     file: pq.ParquetFile
@@ -45,6 +49,8 @@ class Table:
     path: str
     status: str
     others: tuple[str, ...]
+    metadata: str
+    whole: bool
 
 
 def open_parquet(file: BinaryIO, options: ReadOptions) -> Table:
@@ -94,9 +100,13 @@ def _with_roles(source: BinaryIO, file: pq.ParquetFile, schema: pa.Schema, asked
         raise InvalidInputError(f"no column of {lacking} is known among {there}; name it in the options")
     image = None if columns.image is None else schema.field(columns.image).type
     has_path = image is not None and pa.types.is_struct(image) and image.get_field_index("path") >= 0
-    used = {columns.image, columns.caption, columns.key}
+    marked = (schema.metadata or {}).get(METADATA_MARK, b"").decode("utf-8", "replace")
+    roles = {columns.image, columns.caption, columns.key, columns.url}
+    metadata = next((name for name in (marked, _METADATA) if name in texts and name not in roles), "")
+    whole = metadata != "" and metadata == marked
+    used = {columns.image, columns.caption, columns.key, metadata}
     plain = [field.name for field in schema if is_plain(field.type) and schema.names.count(field.name) == 1]
-    others = [name for name in plain if name not in used and "." not in name]
+    others = [name for name in plain if name not in used and "." not in name and not whole]
     return Table(
         source,
         file,
@@ -104,6 +114,8 @@ def _with_roles(source: BinaryIO, file: pq.ParquetFile, schema: pa.Schema, asked
         path=f"{columns.image}.path" if has_path else "",
         status="status" if "status" in texts and image is not None else "",
         others=tuple(others[:_MOST_METADATA_COLUMNS]),
+        metadata=metadata if schema.names.count(metadata) == 1 else "",
+        whole=whole,
     )
 
 
@@ -118,7 +130,8 @@ class _Rows:
         schema = table.file.schema_arrow
         nested = columns.image is not None and pa.types.is_struct(schema.field(columns.image).type)
         image = f"{columns.image}.bytes" if nested else columns.image
-        named = (image, table.path, columns.caption, columns.key, columns.url, table.status, *table.others)
+        named = [image, table.path, columns.caption, columns.key, columns.url, table.status]
+        named += [*table.others, table.metadata]
         leaves = list(dict.fromkeys(name for name in named if name))
         self.counted = CountedRows(table.file, leaves, source=table.source, size=size, limits=limits)
 
@@ -149,8 +162,7 @@ class _Rows:
     def _chosen(
         self, batch: pa.RecordBatch, key: str, member: str, data: bytes | None, captions: list[str]
     ) -> Iterator[Item]:
-        plain = {name: plain_of(cell(batch, name)) for name in self._table.others}
-        metadata = row_metadata(plain, self._limits)
+        metadata = self._metadata(batch)
         url = text_of(cell(batch, self._table.columns.url))
         for chosen, caption in choose_captions(key, captions, self._options.captions):
             if data is not None:
@@ -159,6 +171,14 @@ class _Rows:
                 yield Link(chosen, url, caption, metadata)
             else:
                 yield Rejection(chosen, member, Reason.BAD_ROW, "no URL")
+
+    def _metadata(self, batch: pa.RecordBatch) -> dict[str, Any]:
+        plain = {name: plain_of(cell(batch, name)) for name in self._table.others}
+        text = text_of(cell(batch, self._table.metadata))
+        own = parse_metadata(text) if len(text.encode()) <= self._limits.max_metadata_bytes else {}
+        if text and not own and not self._table.whole:
+            plain[self._table.metadata] = text
+        return row_metadata(plain, self._limits) | own
 
     def _key(
         self,

@@ -15,7 +15,7 @@ from cocu.exports import jsonl, parquet, tars, uids, webdataset
 from cocu.exports.export import Export, ShardExport
 from cocu.exports.parameters import ExportFormat
 
-VERSION = 1
+VERSION = 2
 """Another number wherever the same export comes to other bytes."""
 
 Piece = bytes | memoryview

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cocu.datasets.metadata import METADATA_MARK
 from cocu.exports.export import Export, ShardExport
 from cocu.exports.rows import EXPORTED
+
+METADATA = pa.field("metadata", pa.string())
+"""What came with a sample, as a JSON object; null where nothing did."""
+_MARK = {METADATA_MARK: METADATA.name}
 
 IMAGE_STRUCT = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
@@ -21,8 +27,8 @@ _PLAIN = {"key": "string", "caption": "string", "width": "int32", "height": "int
 
 
 def table(export: Export, shard: ShardExport) -> Iterator[bytes]:
-    """The columns of `rows.EXPORTED`, and `image` (binary) if images are wanted."""
-    schema = EXPORTED
+    """The columns of `rows.EXPORTED`, `metadata` (JSON), and `image` (binary) if images are wanted."""
+    schema = EXPORTED.append(METADATA).with_metadata(_MARK)
     if export.parameters.with_images:
         schema = schema.append(pa.field("image", pa.binary(), nullable=False))
     return _written(shard, schema)
@@ -30,11 +36,11 @@ def table(export: Export, shard: ShardExport) -> Iterator[bytes]:
 
 def huggingface(export: Export, shard: ShardExport) -> Iterator[bytes]:
     """The same with `image` as a struct of bytes and path, and the features that `datasets` goes by."""
-    schema = EXPORTED
+    schema = EXPORTED.append(METADATA)
     if export.parameters.with_images:
         schema = schema.insert(0, pa.field("image", IMAGE_STRUCT))
     features = json.dumps({"info": {"features": _features(images=export.parameters.with_images)}})
-    return _written(shard, schema.with_metadata({"huggingface": features}))
+    return _written(shard, schema.with_metadata({"huggingface": features} | _MARK))
 
 
 def card(export: Export) -> bytes:
@@ -49,6 +55,7 @@ def card(export: Export) -> bytes:
         f"- vocabulary: `{record.vocabulary_hash}`",
         f"- parameters: `{json.dumps(record.parameters, sort_keys=True)}`", "",
         "`concepts` come best first; `origins` are the keys of the samples whose captions name the concept.",
+        "`metadata` is what came with a sample, as JSON.",
         "",
     )  # fmt: skip
     return "\n".join(lines).encode()
@@ -62,20 +69,28 @@ def _features(*, images: bool) -> dict[str, Any]:
     plain: dict[str, Any] = {name: value(kind) for name, kind in _PLAIN.items()}
     neighbour = {"key": value("string"), "similarity": value("float32")}
     lists = {"concepts": [concept | {"origins": [value("string")]}], "neighbours": [neighbour]}
-    return ({"image": {"_type": "Image"}} if images else {}) | plain | lists
+    texts = {METADATA.name: value("string")}
+    return ({"image": {"_type": "Image"}} if images else {}) | plain | lists | texts
 
 
 def _written(shard: ShardExport, schema: pa.Schema) -> Iterator[bytes]:
     sink = _Pieces()
     # Images do not repeat, and are compressed already.
     leaves = ["concepts.list.element.concept", "concepts.list.element.origins.list.element"]
-    codecs = dict.fromkeys((*leaves, "caption"), "zstd")
+    codecs = dict.fromkeys((*leaves, "caption", METADATA.name), "zstd")
+    metadata = shard.metadata()
     with pq.ParquetWriter(sink, schema, use_dictionary=leaves, compression=codecs) as writer:
         for block, images, extensions in shard.blocks():
-            columns = [_column(field, block, images, extensions) for field in schema]
+            found = [_json(each) for each in islice(metadata, block.num_rows)]
+            rows = block.append_column(METADATA, pa.array(found, METADATA.type))
+            columns = [_column(field, rows, images, extensions) for field in schema]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=block.num_rows)
             yield sink.taken()
     yield sink.taken()
+
+
+def _json(metadata: dict[str, Any]) -> str | None:
+    return json.dumps(metadata, ensure_ascii=False, sort_keys=True) if metadata else None
 
 
 def _column(field: pa.Field, block: pa.Table, images: list[memoryview], extensions: list[str]) -> pa.Array:
