@@ -10,7 +10,7 @@ import numpy as np
 
 from cocu.neighbours.rows import LARGEST_NORM, Float32s, Float64s, Ids, Rows
 
-__all__ = ["rounding_bound", "scan"]
+__all__ = ["inner_product", "reaches", "rounding_bound", "scan"]
 
 # A block of products stays in the cache between being computed and being looked through.
 _QUERY_BLOCK = 2048
@@ -95,19 +95,19 @@ def _enter(
         lowest = np.float32(exact_QL[query, last] - bound)
         for start in range(0, len(rows_TD), _STRIDE):
             stop = min(start + _STRIDE, len(rows_TD))
-            if not _reaches(products_T[start:stop], lowest):
+            if not reaches(products_T[start:stop], lowest):
                 continue
             for row in range(start, stop):
                 if products_T[row] < lowest or groups_N[first_id + row] == own_Q[query]:
                     continue
-                similarity = _inner_product(queries_QD[query], rows_TD[row])
+                similarity = inner_product(queries_QD[query], rows_TD[row])
                 if similarity > exact_QL[query, last]:
                     _insert(first_id + row, similarity, groups_N, ids_QL[query], exact_QL[query])
                     lowest = np.float32(exact_QL[query, last] - bound)
 
 
 @numba.njit(nogil=True, cache=True, inline="never")
-def _reaches(products_T: Float32s, lowest: np.float32) -> bool:
+def reaches(products_T: Float32s, lowest: np.float32) -> bool:
     """Whether any product is that large."""
     # Counting all of them compiles to vector instructions; a maximum, or stopping early, does not.
     reaching = 0
@@ -118,7 +118,7 @@ def _reaches(products_T: Float32s, lowest: np.float32) -> bool:
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True, inline="never")
-def _inner_product(a_D: Float32s, b_D: Float32s) -> float:
+def inner_product(a_D: Float32s, b_D: Float32s) -> float:
     """Exact for rows read from float16: products are multiples of 2^-48 and add up to less than 2^5.
 
     So additions in any order, here and on any other device, give the same bits.
