@@ -31,18 +31,19 @@ def read_metadata(platform: Platform, dataset: str, shard: str, *, samples: int)
 
 
 def _by_sample(tar: tarfile.TarFile) -> Iterator[dict[str, Any]]:
-    """Of every sample its .json: a shard has the image first, then the .txt, then the .json if any."""
-    current: dict[str, Any] | None = None
+    """Of every sample its .json: a shard has the image first if any, then the .txt, then the .json if any."""
+    current: dict[str, Any] = {}
+    key: str | None = None
     for member in tar:
         tar.members = []  # type: ignore[attr-defined]  # they would pile up; nothing looks back
-        extension = member.name.rpartition(".")[2]
+        name, _, extension = member.name.rpartition(".")
+        if key not in (None, name):
+            yield current
+            current = {}
+        key = name
         if extension == "json":
             file = tar.extractfile(member)
             assert file is not None
             current = json.loads(file.read())
-        elif extension != "txt":
-            if current is not None:
-                yield current
-            current = {}
-    if current is not None:
+    if key is not None:
         yield current

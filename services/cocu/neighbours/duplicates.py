@@ -22,6 +22,13 @@ Of 388 COCO photographs, copies recompressed at quality 40 to 90 or resized to h
 differ in at most 7, any two photographs in at least 11, and two of cosine 0.9 or more in at least 16.
 """
 
+SAME_VECTOR = 0.999
+"""Cosine from which rows without a fingerprint count as copies: all but the same vector.
+
+Encoders give different pictures of one thing cosines as high as those of a picture and its recompressed copy,
+so without pictures only what can hardly be anything else is called a copy.
+"""
+
 Similarities = NDArray[np.float16] | NDArray[np.float32]
 
 
@@ -56,18 +63,20 @@ def group_duplicates(
     lists: Iterable[tuple[Ids, Similarities]],
     threshold: float,
     fingerprints_N: NDArray[np.uint64] | None = None,
+    pictured_N: NDArray[np.bool_] | None = None,
 ) -> Duplicates:
     """Group rows with equal bytes and rows that show the same picture; copies of copies are one group.
 
     Two rows show the same picture if their cosine is at least `threshold`, their fingerprints differ in no
     more than MOST_BITS of 64, and one is in the other's list. Without fingerprints the cosine decides
     alone: that is right for an encoder whose cosines tell pictures apart, and wrong for one that only tells
-    apart what is in them.
+    apart what is in them. Of two rows that are not both pictured, at least SAME_VECTOR of cosine takes the
+    place of the fingerprints.
 
-    hashes: of each row's image bytes. lists: neighbour lists, ids and similarities [n, K], of one shard
-    after the other, so that one shard's are in memory at a time. The groups depend on nothing but which
-    pairs are copies. Above a threshold of 1 only equal bytes count. Cosines are compared as they are given:
-    float16 knows steps of 0.0005 just below 1.
+    hashes: of each row's image bytes. pictured_N: which rows have a fingerprint; None is all. lists:
+    neighbour lists, ids and similarities [n, K], of one shard after the other, so that one shard's are in
+    memory at a time. The groups depend on nothing but which pairs are copies. Above a threshold of 1 only
+    equal bytes count. Cosines are compared as they are given: float16 knows steps of 0.0005 just below 1.
 
     Raises ValueError when there is not one list per hash.
     """
@@ -80,7 +89,11 @@ def group_duplicates(
         pairs_E2 = np.stack([rows_E + start, ids_BK[rows_E, places_E]], axis=1)
         if fingerprints_N is not None:
             bits_E = np.bitwise_count(fingerprints_N[pairs_E2[:, 0]] ^ fingerprints_N[pairs_E2[:, 1]])
-            pairs_E2 = pairs_E2[bits_E <= MOST_BITS]
+            alike_E = bits_E <= MOST_BITS
+            if pictured_N is not None:
+                same_E = similarities_BK[rows_E, places_E] >= SAME_VECTOR
+                alike_E = np.where(pictured_N[pairs_E2].all(axis=1), alike_E, same_E)
+            pairs_E2 = pairs_E2[alike_E]
         for row, neighbour in pairs_E2.tolist():
             _join(parents_N, row, neighbour)
         start += len(ids_BK)

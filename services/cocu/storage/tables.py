@@ -36,7 +36,11 @@ SAMPLES = pa.schema(
         _required("sha256", pa.binary(32)),
     ]
 )
-"""A row per sample of a shard; offset and size locate the image's bytes in the shard's tar."""
+"""A row per sample of a shard; offset and size locate the image's bytes in the shard's tar.
+
+Of a sample that came as an embedding, without its image, size is 0, and so are offset, width and height;
+sha256 is then that of the embedding.
+"""
 
 CONCEPT = pa.struct(
     [

@@ -94,9 +94,12 @@ def _embed(
     fingerprints_N: NDArray[np.uint64],
 ) -> list[rejections.NewRejection]:
     """Fills in the embeddings and fingerprints of these rows; returns those on which that failed."""
-    failed: list[rejections.NewRejection] = []
+    sizes_N = table["size"].to_numpy()
+    failed = [_without_picture(table["key"][row].as_py()) for row in rows if not sizes_N[row]]
+    lease.advance(len(failed))
+    pictured = [row for row in rows if sizes_N[row]]
     with _Images(lease.platform, shard, table) as images:
-        stream = embed_stream(_encoder(lease), rows, load=images.load, threads=usable_cores())
+        stream = embed_stream(_encoder(lease), pictured, load=images.load, threads=usable_cores())
         for result in stream:
             if result.embedding is not None and result.fingerprint is not None:
                 embeddings_ND[result.item] = result.embedding
@@ -110,6 +113,11 @@ def _embed(
                 )
             lease.advance(1)
     return failed
+
+
+def _without_picture(key: str) -> rejections.NewRejection:
+    detail = "it came as an embedding of another encoder, without the picture that this one would need"
+    return rejections.NewRejection(reason=retries.NO_PICTURE, key=key, detail=detail, outcome=Outcome.FAILED)
 
 
 def usable_cores() -> int:

@@ -30,15 +30,19 @@ def run(lease: Lease) -> None:
 def _group(lease: Lease, snapshot: Snapshot) -> None:
     objects, curation = lease.platform.objects, snapshot.curation
     hashes: list[bytes] = []
+    pictured: list[NDArray[np.bool_]] = []
     for shard in snapshot.shards:
         path = paths.samples(curation.dataset_id, shard.shard_id)
-        hashes += tables.read_table(objects, path, columns=["sha256"])["sha256"].to_pylist()
+        table = tables.read_table(objects, path, columns=["sha256", "size"])
+        hashes += table["sha256"].to_pylist()
+        pictured.append(table["size"].to_numpy() > 0)
         lease.advance()
     duplicates = group_duplicates(
         hashes=hashes,
         lists=_all_raw_lists(snapshot),
         threshold=snapshot.parameters.duplicate_similarity,
         fingerprints_N=snapshot.fingerprints(),
+        pictured_N=np.concatenate(pictured),
     )
     counts = {"exact": duplicates.exact, "near": duplicates.near, "saturated": duplicates.saturated}
     arrays.write_arrays(

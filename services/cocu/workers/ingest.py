@@ -10,14 +10,18 @@ from dataclasses import replace
 from itertools import islice
 from typing import IO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cocu.datasets.fetching import Fetcher
 from cocu.datasets.options import ReadOptions
 from cocu.datasets.reading import RawSample, Reading, open_reading
 from cocu.datasets.rejections import Reason, Rejection
 from cocu.datasets.shards import write_shard
-from cocu.errors import NotFoundError
+from cocu.encoders.offered import EncoderDescription
+from cocu.errors import InvalidInputError, NotFoundError
 from cocu.platform import Platform
-from cocu.storage import paths, tables
+from cocu.storage import arrays, paths, tables
 from cocu.storage.catalog import samples, uploads
 from cocu.storage.catalog.rejections import NewRejection
 from cocu.storage.catalog.samples import NewShard
@@ -59,9 +63,16 @@ def _ingest(lease: Lease, upload: UploadRecord) -> None:
     shards: list[NewShard] = []
     file = platform.objects.local_path(upload.object_path)
     options = ReadOptions.from_json(upload.options)
-    with open_reading(file, options=options, limits=platform.limits) as reading:
+    encoder = _encoder(platform, options)
+    with open_reading(
+        file,
+        options=options,
+        limits=platform.limits,
+        dimensions=None if encoder is None else encoder.dim,
+        scratch=platform.settings.data_folder,
+    ) as reading:
         accepted = _accepted(lease, upload, _samples(platform, reading, options), rejected)
-        while (shard := _write_shard(platform, upload, accepted, number=len(shards))) is not None:
+        while (shard := _write_shard(platform, upload, accepted, encoder, number=len(shards))) is not None:
             shards.append(shard)
     planned = samples.ingested(
         platform.catalog,
@@ -73,6 +84,14 @@ def _ingest(lease: Lease, upload: UploadRecord) -> None:
         reading={"format": str(reading.format), "columns": reading.columns.stated()},
     )
     platform.enqueue(planned)
+
+
+def _encoder(platform: Platform, options: ReadOptions) -> EncoderDescription | None:
+    """The encoder that made the embeddings of the file, where there are any."""
+    try:
+        return None if options.encoder is None else platform.encoders.describe(options.encoder)
+    except NotFoundError as error:
+        raise InvalidInputError(f"the embeddings cannot be used: {error}") from error
 
 
 def _samples(platform: Platform, reading: Reading, options: ReadOptions) -> Iterator[RawSample | Rejection]:
@@ -119,27 +138,55 @@ def _rejection(found: Rejection) -> NewRejection:
 
 
 def _write_shard(
-    platform: Platform, upload: UploadRecord, accepted: Iterator[RawSample], *, number: int
+    platform: Platform,
+    upload: UploadRecord,
+    accepted: Iterator[RawSample],
+    encoder: EncoderDescription | None,
+    *,
+    number: int,
 ) -> NewShard | None:
     with tempfile.TemporaryFile(dir=platform.settings.data_folder) as file:
         rows = write_shard(accepted, file, limits=platform.limits)
         if not rows:
             return None
-        sha256, size = _digest(file)
+        ready = [row.embedding for row in rows if row.embedding is not None]
+        sha256, size = _digest(file, ready)
         shard_id = f"{upload.ordinal:06d}-{number:04d}-{sha256[:16]}"
         file.seek(0)
         platform.objects.put_file(paths.shard(upload.dataset_id, shard_id), file)
     table = tables.samples_table(rows)
     tables.write_table(platform.objects, paths.samples(upload.dataset_id, shard_id), table)
+    if encoder is not None:
+        _write_embeddings(platform, upload.dataset_id, shard_id, encoder, np.stack(ready))
     return NewShard(id=shard_id, keys=tuple(row.key for row in rows), bytes=size, sha256=sha256)
 
 
-def _digest(file: IO[bytes]) -> tuple[str, int]:
+def _write_embeddings(
+    platform: Platform,
+    dataset_id: str,
+    shard_id: str,
+    encoder: EncoderDescription,
+    embeddings_ND: NDArray[np.float16],
+) -> None:
+    """What `embed` would write for this encoder, which then finds it done."""
+    # Nobody sees these fingerprints: without a picture only the embedding tells copies.
+    fingerprints = {"fingerprints_N": np.zeros(len(embeddings_ND), np.uint64)}
+    path = paths.fingerprints(dataset_id, encoder.hash, shard_id)
+    arrays.write_arrays(platform.objects, path, fingerprints)
+    path = paths.embeddings(dataset_id, encoder.hash, shard_id)
+    arrays.write_embeddings(platform.objects, path, embeddings_ND)
+
+
+def _digest(file: IO[bytes], embeddings: Iterable[NDArray[np.float16]]) -> tuple[str, int]:
+    """SHA-256 of a tar, and of the embeddings that come with it; and the bytes of the tar."""
     file.seek(0)
     digest = hashlib.sha256()
     while piece := file.read(PIECE):
         digest.update(piece)
-    return digest.hexdigest(), file.tell()
+    size = file.tell()
+    for embedding_D in embeddings:
+        digest.update(embedding_D.tobytes())
+    return digest.hexdigest(), size
 
 
 def _discard_files(platform: Platform, dataset_id: str) -> None:

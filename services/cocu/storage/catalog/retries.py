@@ -31,6 +31,9 @@ from cocu.storage.catalog.states import (
 SOURCE = "retry:"
 """The source of an upload that consists of rows of earlier ones; no URL looks like it."""
 
+NO_PICTURE = "no_picture"
+"""Reason code of a sample that came as the embedding of another encoder: trying again gives no picture."""
+
 COLUMNS = {"key": "key", "url": "url", "caption": "caption"}
 LONGEST_NAME = 180
 
@@ -201,6 +204,7 @@ def _embed_again(connection: Connection, dataset_id: str) -> tuple[int, list[chu
         .where(
             models.Rejection.dataset_id == dataset_id,
             models.Rejection.outcome == Outcome.FAILED,
+            models.Rejection.reason != NO_PICTURE,
             models.Rejection.shard_id.is_not(None),
             models.Rejection.scope.not_in(
                 select(models.Curation.encoder_hash).where(

@@ -32,7 +32,7 @@ class SampleRecord:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """At most 10,000 samples in a tar of our own; sha256 is that of the tar."""
+    """At most 10,000 samples in a tar of our own; sha256 is that of the tar and its embeddings."""
 
     dataset_id: str
     id: str
