@@ -45,6 +45,7 @@ class Platform:
         self._opening = threading.Lock()
         self._vectors: Vectors | None = None
         self._send: Callable[[Iterable[Planned]], None] = _leave_to_the_sweeper
+        self.check_broker: Callable[[], None] = _nothing_to_check
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -83,9 +84,15 @@ class Platform:
         )
         return Fetcher(policy)
 
-    def send_with(self, send: Callable[[Iterable[Planned]], None]) -> None:
-        """Tells how chunks of work reach the workers' queues; `workers` does this when it starts."""
+    def send_with(
+        self, send: Callable[[Iterable[Planned]], None], *, check: Callable[[], None] | None = None
+    ) -> None:
+        """Tells how chunks of work reach the workers' queues; `workers` does this when it starts.
+
+        check: raises UnavailableError while the broker does not answer.
+        """
         self._send = send
+        self.check_broker = check or _nothing_to_check
 
     def enqueue(self, planned: Iterable[Planned]) -> None:
         """Puts chunks into the queues of their stages. What is lost on the way, the sweeper sends again."""
@@ -107,6 +114,10 @@ class Platform:
 
 def _leave_to_the_sweeper(planned: Iterable[Planned]) -> None:
     """Where no queue is connected in this process, a sweeper elsewhere finds the chunks."""
+
+
+def _nothing_to_check() -> None:
+    """The queues are in this process, or nowhere."""
 
 
 @cache

@@ -10,6 +10,8 @@ is not given lies under `data_folder`: one folder is a whole platform, and delet
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -87,13 +89,39 @@ class Settings(BaseSettings):
     max_page: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
     worker_threads: Annotated[int, Field(ge=1, le=256)] = 1
-    """Chunks that one worker process runs at once; a chunk uses every core by itself."""
+    """Chunks that run at once where the workers are in the API's process (`memory://`)."""
+    worker_processes: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Processes of `cocu worker`, each with one chunk at a time; None: one for every two cores."""
+    worker_cores: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Cores that one chunk keeps busy; None: the machine's, shared out among the processes."""
+    worker_memory_bytes: Count = 4096 * MEBIBYTE
+    """A process of `cocu worker` that has held more than this is replaced once its chunk has ended.
+
+    It is no limit to what a chunk takes: the container sets that, and a process it kills counts as lost.
+    """
+    worker_grace_seconds: Seconds = 20.0
+    """How long chunks may take to stop by themselves when a worker is to; then they are taken from it."""
+    chunk_seconds: Seconds = 3600.0
+    """How long a chunk may run before it counts as failed; `fetch` may take `fetch_seconds`."""
+    broker_seconds: Annotated[float, Field(ge=0.1, le=60)] = 2.0
+    """How long a broker that does not answer is waited for; what could not be sent, the sweeper sends."""
+    stuck_seconds: Annotated[float, Field(ge=1)] = 60.0
+    """For how long a worker or sweeper may get nowhere before its check says that it is stuck."""
+    heartbeat_file: Path | None = None
+    """Where a worker or sweeper notes that it gets on; None: in the data folder, by the machine's name."""
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
     """How long a chunk stays with a worker that has gone silent; a live one renews its lease in time."""
     sweep_seconds: Seconds = 5.0
-    """How often pending and abandoned chunks are put into the queue again."""
+    """How often it is looked for chunks that are to be put into the queue again."""
+    resend_seconds: Seconds = 10.0
+    """How long a message may be on its way to a queue that is empty before it is held for lost."""
     max_failures: Count = 3
     """Errors after which a chunk is given up."""
+    max_outages: Count = 12
+    """The same where a part of the platform (encoder, objects, catalog) did not answer.
+
+    With the waits between the attempts that is about 25 minutes.
+    """
     max_lost_leases: Count = 20
     """Workers that may vanish in the middle of a chunk before the chunk is blamed and given up."""
     retry_seconds: Annotated[float, Field(ge=0)] = 1.0
@@ -135,3 +163,17 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the workers run inside this process."""
         return _scheme(self.broker_url) == "memory"
+
+    @property
+    def cores(self) -> int:
+        """The cores that one chunk may keep busy."""
+        return self.worker_cores or usable_cores()
+
+    def heartbeat(self, kind: str) -> Path:
+        """Where a `worker` or `sweeper` on this machine notes that it gets on."""
+        return self.heartbeat_file or self.data_folder / f"{kind}-{socket.gethostname()}.heartbeat"
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

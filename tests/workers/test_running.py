@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.workers.driving import (
 )
 from tests.workers.tiny_encoder import write_tiny_encoder
 
-from cocu.errors import ConflictError, NotFoundError
+from cocu.errors import ConflictError, NotFoundError, UnavailableError
 from cocu.platform import Planned, Platform
 from cocu.storage import paths
 from cocu.storage.catalog import (
@@ -39,6 +40,7 @@ from cocu.storage.catalog import (
 )
 from cocu.storage.catalog.curations import CurationRecord
 from cocu.workers.embedded import EmbeddedWorkers
+from cocu.workers.leases import take
 from cocu.workers.stages import run_chunk
 
 
@@ -306,15 +308,63 @@ def test_a_running_chunk_notices_that_it_was_cancelled(platform: Platform) -> No
 def test_a_worker_that_stops_hands_its_chunk_back(platform: Platform) -> None:
     queue = collected(platform)
     new_dataset(platform, some_samples(2))
+    (chunk,) = queue
+    stopping = threading.Event()
+    lease = take(platform, chunk[0], stopping=stopping)
+    assert lease is not None
+    with lease:
+        stopping.set()
+        lease.advance()
+
+    assert queue == [chunk, chunk]  # told to others at once
+    assert chunks.sweep(platform.catalog) == [chunk]
+    with platform.catalog.read() as connection:
+        found = chunks.get(connection, chunk_id=chunk[0])
+    assert found is not None
+    assert (found.attempts, found.failures) == (0, 0)
+
+
+def test_a_worker_that_stops_begins_nothing(platform: Platform) -> None:
+    queue = collected(platform)
+    new_dataset(platform, some_samples(2))
     stopping = threading.Event()
     stopping.set()
     run_chunk(platform, queue[0][0], stopping=stopping)
 
-    assert chunks.sweep(platform.catalog) == queue
     with platform.catalog.read() as connection:
-        chunk = chunks.get(connection, chunk_id=queue[0][0])
-    assert chunk is not None
-    assert (chunk.attempts, chunk.failures) == (0, 0)
+        found = chunks.get(connection, chunk_id=queue[0][0])
+    assert found is not None
+    assert found.state == "pending"
+
+
+def test_a_chunk_that_waits_behind_others_is_not_sent_again(platform: Platform) -> None:
+    queue = collected(platform)
+    new_dataset(platform, some_samples(2))
+
+    assert chunks.sweep(platform.catalog, queued=["ingest"], resend_seconds=-1.0) == []
+    assert chunks.sweep(platform.catalog, queued=["embed"], resend_seconds=-1.0) == queue
+
+
+def test_an_outage_is_waited_for_longer_than_an_error(platform: Platform) -> None:
+    queue = collected(platform)
+    new_dataset(platform, some_samples(2))
+    (chunk_id, _) = queue[0]
+
+    def failures(error: Exception) -> tuple[int, str]:
+        lease = take(platform, chunk_id, stopping=threading.Event())
+        assert lease is not None
+        with lease:
+            raise error
+        with platform.catalog.read() as connection:
+            found = chunks.get(connection, chunk_id=chunk_id)
+        assert found is not None
+        time.sleep(0.02 * 2**found.failures)  # the wait before the next attempt
+        return found.failures, found.state
+
+    allowed = platform.settings.max_failures
+    outages = [failures(UnavailableError("the store is away")) for _ in range(allowed)]
+    assert outages[-1] == (allowed, "pending")
+    assert failures(ValueError("wrong")) == (allowed + 1, "failed")
 
 
 def test_a_deleted_dataset_leaves_nothing(platform: Platform) -> None:

@@ -16,6 +16,7 @@ from cocu.api.connections import patient
 from cocu.platform import Platform
 from cocu.settings import Settings
 from cocu.workers.embedded import EmbeddedWorkers
+from cocu.workers.sending import sending
 
 STARTUP_SECONDS = 30.0
 GRACE_SECONDS = 5
@@ -28,6 +29,8 @@ def local_platform(settings: Settings, listening: socket.socket) -> Iterator[Loc
     with Platform.open(settings) as platform, ExitStack() as stack:
         if settings.embedded:
             stack.enter_context(EmbeddedWorkers(platform))
+        else:
+            stack.enter_context(sending(platform))
         yield stack.enter_context(LocalServer(platform, listening))
 
 

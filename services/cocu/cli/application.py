@@ -27,7 +27,9 @@ from cocu.cli import (
     scenes,
     search,
     serve,
+    sweeper,
     vocabulary,
+    worker,
 )
 from cocu.cli.failures import FORESEEN, explained
 from cocu.cli.output import errors
@@ -58,6 +60,8 @@ def _options(
 
 
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
+app.command("sweeper")(sweeper.sweeper)
 app.command("curate")(curate.curate)
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)

@@ -99,7 +99,9 @@ def _embed(
     lease.advance(len(failed))
     pictured = [row for row in rows if sizes_N[row]]
     with _Images(lease.platform, shard, table) as images:
-        stream = embed_stream(_encoder(lease), pictured, load=images.load, threads=usable_cores())
+        stream = embed_stream(
+            _encoder(lease), pictured, load=images.load, threads=lease.platform.settings.cores
+        )
         for result in stream:
             if result.embedding is not None and result.fingerprint is not None:
                 embeddings_ND[result.item] = result.embedding
@@ -118,11 +120,6 @@ def _embed(
 def _without_picture(key: str) -> rejections.NewRejection:
     detail = "it came as an embedding of another encoder, without the picture that this one would need"
     return rejections.NewRejection(reason=retries.NO_PICTURE, key=key, detail=detail, outcome=Outcome.FAILED)
-
-
-def usable_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 class _Images:

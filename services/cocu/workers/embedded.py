@@ -17,7 +17,8 @@ from celery.worker import WorkController
 from cocu.errors import ConflictError
 from cocu.platform import Platform
 from cocu.storage.catalog import chunks
-from cocu.workers.application import create_application, sender
+from cocu.workers.application import create_application
+from cocu.workers.sending import Sender
 from cocu.workers.sweeper import Sweeper
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ class EmbeddedWorkers:
         self._platform = platform
         self._stopping = threading.Event()
         self._application = create_application(platform.settings, lambda: platform, stopping=self._stopping)
-        self._sweeper = Sweeper(platform)
+        self._sender = Sender(self._application)
+        self._sweeper = Sweeper(platform, self._sender)
 
     def start(self) -> None:
         """Takes over the data folder and begins to work. Raises ConflictError when another process has it."""
@@ -84,7 +86,7 @@ class EmbeddedWorkers:
         self._thread.start()
         if not self._worker.listening.wait(STARTUP_SECONDS):
             raise RuntimeError("the embedded worker did not start; its log says why")
-        self._platform.send_with(sender(self._application))
+        self._platform.send_with(self._sender)
         self._sweeper.start()
 
     @property

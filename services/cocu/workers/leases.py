@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from cocu.errors import IntegrityError, InvalidInputError
+from cocu.errors import IntegrityError, InvalidInputError, UnavailableError
 from cocu.platform import Platform
 from cocu.storage.catalog import chunks, planning
 from cocu.storage.catalog.chunks import ChunkRecord
+from cocu.storage.catalog.states import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,14 @@ class ChunkStoppedError(Exception):
     """The chunk is no longer this worker's to finish: cancelled, its lease lost, or the worker is to stop."""
 
 
+def process_name() -> str:
+    """What the owners of all leases of this process begin with, and those of no other."""
+    return f"{socket.gethostname()}:{os.getpid()}:"
+
+
 def new_owner() -> str:
     """A name for one attempt, unlike any other: two attempts of one process must not share a lease."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
+    return process_name() + secrets.token_hex(8)
 
 
 @dataclass
@@ -79,6 +85,9 @@ class Lease:
             return True
         if isinstance(error, ChunkStoppedError) or not isinstance(error, Exception):
             planning.hand_back(self.platform.catalog, chunk_id=self.chunk.id, owner=self.owner)
+            if self.stopping.is_set():
+                # Others need not wait for the sweeper to find it.
+                self.platform.enqueue([(self.chunk.id, self.chunk.stage)])
             return isinstance(error, ChunkStoppedError)
         self._give_up(error)
         return True
@@ -87,13 +96,15 @@ class Lease:
         where = f"{self.chunk.stage} of {self.chunk.subject}"
         logger.error("%s failed: %s", where, error, exc_info=(type(error), error, error.__traceback__))
         settings = self.platform.settings
+        # Nobody is to wait long for search; every other stage waits for what is away to come back.
+        outage = isinstance(error, UnavailableError) and self.chunk.stage != Stage.INDEX
         planned = planning.give_up(
             self.platform.catalog,
             chunk_id=self.chunk.id,
             owner=self.owner,
             error=str(error) or type(error).__name__,
             retry=not isinstance(error, HOPELESS),
-            max_failures=settings.max_failures,
+            max_failures=settings.max_outages if outage else settings.max_failures,
             retry_seconds=settings.retry_seconds,
         )
         self.platform.enqueue(planned)
@@ -113,7 +124,11 @@ class Lease:
     def _keep(self) -> None:
         """Renews the lease also while a stage is deep in a long computation."""
         while not self._ended.wait(self.platform.settings.lease_seconds / 3):
-            self._renew()
+            try:
+                self._renew()
+            except UnavailableError as error:
+                # Whether the lease is still ours is known when the catalog is back.
+                logger.warning("the lease of %s could not be renewed: %s", self.chunk.id, error)
             if self._gone.is_set():
                 return
 

@@ -7,45 +7,69 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from cocu.errors import UnavailableError
 from cocu.platform import Platform
 from cocu.storage.catalog import chunks, idempotency, resumables
+from cocu.workers.sending import Sender
 
 logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """A thread that looks every `sweep_seconds` for chunks to enqueue; any number of them may run."""
+    """Looks every `sweep_seconds` for chunks to enqueue; any number of them may run, in any process.
 
-    def __init__(self, platform: Platform) -> None:
+    on_look: called after every look with what kept it from succeeding, or None.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        sender: Sender,
+        *,
+        on_look: Callable[[Exception | None], None] = lambda trouble: None,
+    ) -> None:
         self._platform = platform
+        self._sender = sender
+        self._on_look = on_look
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="sweeper", daemon=True)
 
     def start(self) -> None:
-        """Starts looking, at once."""
+        """Starts looking in a thread, at once."""
         self._thread.start()
 
     def stop(self) -> None:
         """Stops, after the look that is under way."""
-        self._stopping.set()
+        self.request_stop()
         self._thread.join()
 
-    def _run(self) -> None:
+    def request_stop(self) -> None:
+        """Makes `run` return after the look that is under way."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Looks until it is stopped."""
         while True:
-            self._sweep()
+            self._on_look(self._sweep())
             if self._stopping.wait(self._platform.settings.sweep_seconds):
                 return
 
-    def _sweep(self) -> None:
+    def _sweep(self) -> Exception | None:
+        catalog = self._platform.catalog
         try:
-            self._platform.enqueue(chunks.sweep(self._platform.catalog))
-            for token in resumables.expire(self._platform.catalog):
+            # The broker first: what is swept while it is away would be marked as sent.
+            queued = self._sender.queued()
+            resend_seconds = self._platform.settings.resend_seconds
+            self._sender.deliver(chunks.sweep(catalog, queued=queued, resend_seconds=resend_seconds))
+            for token in resumables.expire(catalog):
                 self._platform.growing.discard(token)
-            idempotency.forget_expired(self._platform.catalog)
-        except (OperationalError, UnavailableError, OSError) as error:
+            idempotency.forget_expired(catalog)
+        except (DBAPIError, UnavailableError, OSError) as error:
             # The database or the broker is away; the next look may find it back.
             logger.warning("could not sweep: %s", error)
+            return error
+        return None

@@ -137,6 +137,7 @@ def lease(connection: Connection, *, chunk_id: str, owner: str, seconds: float) 
             attempts=models.Chunk.attempts + 1,
             lease_owner=owner,
             lease_until=now + seconds,
+            leased_at=now,
             units_done=0,
         )
     )
@@ -174,6 +175,7 @@ def close(connection: Connection, *, chunk_id: str) -> None:
             lease_owner=None,
             units_done=models.Chunk.units_total,
             asked=False,
+            seconds=database_seconds() - models.Chunk.leased_at,
             error=None,
         )
     )
@@ -274,6 +276,17 @@ def release_all(catalog: Catalog) -> None:
             .where(models.Chunk.state.in_(UNFINISHED_CHUNKS))
             .values(state=ChunkState.PENDING, lease_owner=None, lease_until=0.0)
         )
+
+
+@repeated
+def held(catalog: Catalog, *, process: str) -> list[tuple[str, str, str]]:
+    """(id, stage, owner) of the chunks leased to owners whose names begin with that of a process."""
+    with catalog.read() as connection:
+        statement = select(models.Chunk.id, models.Chunk.stage, models.Chunk.lease_owner).where(
+            models.Chunk.state == ChunkState.RUNNING,
+            models.Chunk.lease_owner.startswith(process, autoescape=True),
+        )
+        return [(row.id, row.stage, row.lease_owner) for row in connection.execute(statement)]
 
 
 def _held(chunk_id: str, owner: str) -> tuple[ColumnElement[bool], ...]:
