@@ -32,6 +32,9 @@ def curate(
     neighbours: Annotated[
         int | None, typer.Option("--neighbours", "-L", help="L, images an archive draws on.")
     ] = None,
+    search: Annotated[
+        str | None, typer.Option(help="Neighbours among all samples (exact), in cells, or auto.")
+    ] = None,
     scoring: Annotated[str | None, typer.Option(help="How candidates are ranked.")] = None,
     own_caption: Annotated[
         bool | None, typer.Option("--own-caption/--no-own-caption", help="Use an image's own caption too.")
@@ -66,6 +69,7 @@ def curate(
         )
     given = {
         "neighbours": neighbours,
+        "search": search,
         "scoring": scoring,
         "own_caption": own_caption,
         "clustering": clustering,

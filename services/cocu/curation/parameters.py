@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
 Scoring = Literal["evidence", "official", "set"]
+Search = Literal["auto", "exact", "cells"]
+
+EXACT_UP_TO = 300_000
+"""Samples that "auto" searches exactly: all pairs of them take minutes on a few cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +19,9 @@ class CurationParameters:
     """Parameters of one curation.
 
     neighbours: L, how many other images' captions an archive draws on.
+    search: how neighbours are found: "exact" looks at every row, "cells" at those in the nearest cells of
+        the space, as many as find 95 % of the true neighbours of a sample; "auto" is "exact" up to 300,000
+        samples.
     own_caption: whether the image's own caption contributes candidates.
     scoring: how candidates are ranked; see `ranking`. "evidence" needs the statistics of the dataset.
     clustering: whether archives are clustered.
@@ -26,6 +33,7 @@ class CurationParameters:
     """
 
     neighbours: int = 16
+    search: Search = "auto"
     own_caption: bool = True
     scoring: Scoring = "evidence"
     clustering: bool = True
@@ -39,10 +47,16 @@ class CurationParameters:
             raise ValueError(f"neighbours must be between 1 and 256, not {self.neighbours}")
         if self.scoring not in get_args(Scoring):
             raise ValueError(f"scoring must be one of {', '.join(get_args(Scoring))}, not {self.scoring!r}")
+        if self.search not in get_args(Search):
+            raise ValueError(f"search must be one of {', '.join(get_args(Search))}, not {self.search!r}")
         if self.max_concepts is not None and self.max_concepts < 1:
             raise ValueError(f"max_concepts must be at least 1, not {self.max_concepts}")
         if not self.duplicate_similarity > 0.0:
             raise ValueError(f"duplicate_similarity must be positive, not {self.duplicate_similarity}")
+
+    def searches_exactly(self, samples: int) -> bool:
+        """Whether a snapshot of this many samples is searched exactly: equal data, equal search."""
+        return self.search == "exact" or (self.search == "auto" and samples <= EXACT_UP_TO)
 
     @property
     def hash(self) -> str:

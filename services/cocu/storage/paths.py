@@ -41,6 +41,16 @@ def curation(curation_id: str) -> str:
     return f"curations/{curation_id}"
 
 
+def cells(curation_id: str) -> str:
+    """How the samples are split among cells of the space, and how many cells a search looks through."""
+    return f"curations/{curation_id}/cells.arrow"
+
+
+def cell_rows(curation_id: str) -> str:
+    """The image embeddings in the order of the cells, float16 [N, D]."""
+    return f"curations/{curation_id}/cell_rows.npy"
+
+
 def neighbours(curation_id: str, shard_id: str) -> str:
     """The nearest samples of a shard's samples, duplicates among them."""
     return f"curations/{curation_id}/neighbours/{shard_id}.arrow"

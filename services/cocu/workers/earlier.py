@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cocu.curation.archives import NO_NEIGHBOUR, Ids
+from cocu.curation.parameters import CurationParameters
 from cocu.errors import IntegrityError, NotFoundError
 from cocu.storage import arrays, paths, tables
 from cocu.storage.catalog import curations, earlier
@@ -37,10 +38,14 @@ class EarlierLists:
     @classmethod
     def for_search(cls, snapshot: Snapshot, *, count: int) -> Self | None:
         """The run that knows lists of at least `count` rows for the most samples, if there is one."""
+        if not snapshot.searches_exactly:
+            return None
         runs = earlier.completed(snapshot.platform.catalog, curation=snapshot.curation)
         # Stable: of runs that know as much, the latest.
         for run in sorted(runs, key=lambda run: -run.samples):
             lists = cls._of(snapshot, run)
+            if not CurationParameters(**run.parameters).searches_exactly(run.samples):
+                continue
             if lists is not None and lists._width >= count:
                 return lists
         return None
@@ -122,7 +127,7 @@ def _padded(lists: pa.ChunkedArray, count: int) -> Ids:
 
 _OF_NO_USE = (NotFoundError, IntegrityError)
 
-_RULES = ("neighbours", "duplicate_similarity")
+_RULES = ("neighbours", "search", "duplicate_similarity")
 
 
 def note_changes(snapshot: Snapshot, shard: CurationShardRecord, neighbours: pa.ChunkedArray) -> None:

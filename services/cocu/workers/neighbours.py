@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from cocu.curation.archives import Mentions
+import numpy as np
+from numpy.typing import NDArray
+
+from cocu.curation.archives import Ids, Mentions
 from cocu.curation.statistics import Statistics
+from cocu.neighbours.cells import Cells, probed_neighbours
 from cocu.neighbours.growing import grown_neighbours
-from cocu.neighbours.search import available_engine, top_neighbours
+from cocu.neighbours.search import Neighbours, available_engine, top_neighbours
 from cocu.storage import arrays, paths, tables
 from cocu.workers.earlier import EarlierLists
 from cocu.workers.leases import Lease
@@ -32,16 +36,22 @@ def raw_count(neighbours: int) -> int:
 def _search(lease: Lease, snapshot: Snapshot) -> None:
     shard = snapshot.shard(lease.chunk.subject)
     count = raw_count(snapshot.parameters.neighbours)
+    threads = lease.platform.settings.cores
     ids_NK = np.empty((shard.samples, count), np.int64)
     similarities_NK = np.empty((shard.samples, count), np.float16)
     rows_N = snapshot.rows(shard)
     earlier = EarlierLists.for_search(snapshot, count=count)
     known_NK = None if earlier is None else earlier.raw(shard)
+    split = None if snapshot.searches_exactly else _Split.of(snapshot)
     for start in range(0, shard.samples, BLOCK):
         part = slice(start, start + BLOCK)
         lease.advance(len(rows_N[part]))
-        if earlier is None or known_NK is None:
-            found = top_neighbours(snapshot.embeddings, rows_N[part], count=count, engine=available_engine())
+        if split is not None:
+            found = split.search(rows_N[part], count=count, threads=threads)
+        elif earlier is None or known_NK is None:
+            found = top_neighbours(
+                snapshot.embeddings, rows_N[part], count=count, engine=available_engine(), threads=threads
+            )
         else:
             found = grown_neighbours(
                 snapshot.embeddings,
@@ -50,6 +60,7 @@ def _search(lease: Lease, snapshot: Snapshot) -> None:
                 added=earlier.added,
                 count=count,
                 engine=available_engine(),
+                threads=threads,
             )
         ids_NK[part], similarities_NK[part] = found
     arrays.write_arrays(
@@ -57,6 +68,35 @@ def _search(lease: Lease, snapshot: Snapshot) -> None:
         paths.neighbours(snapshot.curation.id, shard.shard_id),
         {"ids_NK": ids_NK, "similarities_NK": similarities_NK},
     )
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The cells that `cells` split the snapshot into."""
+
+    snapshot: Snapshot
+    cells: Cells
+    rows_ND: NDArray[np.float16]
+    probes: int
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> _Split:
+        objects, curation = snapshot.platform.objects, snapshot.curation
+        found = arrays.read_arrays(objects, paths.cells(curation.id))
+        cells = Cells(found["centres_KD"], found["ids_N"], found["offsets_K1"])
+        rows_ND = arrays.read_embeddings(objects, paths.cell_rows(curation.id))
+        return cls(snapshot, cells, rows_ND, int(found["probes"][0]))
+
+    def search(self, rows_Q: Ids, *, count: int, threads: int) -> Neighbours:
+        return probed_neighbours(
+            self.cells,
+            self.rows_ND,
+            self.snapshot.embeddings_of(rows_Q),
+            rows_Q,
+            count=count,
+            probes=self.probes,
+            threads=threads,
+        )
 
 
 def _mention(lease: Lease, snapshot: Snapshot) -> None:

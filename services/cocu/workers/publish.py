@@ -44,7 +44,7 @@ def run(lease: Lease) -> None:
         platform.catalog,
         curation_id=snapshot.curation.id,
         content_hash=content.combined_hash(shard.content_hash or "" for shard in archived),
-        statistics=totals.summary() | _duplicates(snapshot) | changes(snapshot),
+        statistics=totals.summary() | _duplicates(snapshot) | _recall(snapshot) | changes(snapshot),
     )
 
 
@@ -110,6 +110,14 @@ class _Totals:
             "distinct_concepts_in_captions": int((self.captions_V > 0).sum()),
             "distinct_concepts_in_archives": int((self.archives_V > 0).sum()),
         }
+
+
+def _recall(snapshot: Snapshot) -> dict[str, Any]:
+    """The share of true neighbours that the search found, measured on a sample where it is not exact."""
+    if snapshot.searches_exactly:
+        return {"neighbour_recall": 1.0}
+    found = arrays.read_arrays(snapshot.platform.objects, paths.cells(snapshot.curation.id))
+    return {"neighbour_recall": float(found["recall"][0]), "cells_probed": int(found["probes"][0])}
 
 
 def _duplicates(snapshot: Snapshot) -> dict[str, Any]:

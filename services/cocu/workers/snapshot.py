@@ -129,6 +129,11 @@ class Snapshot:
         return np.asarray(~self.embeddings_of(rows_Q).any(axis=1), dtype=bool)
 
     @cached_property
+    def searches_exactly(self) -> bool:
+        """Whether neighbours are searched among all rows rather than in cells."""
+        return self.parameters.searches_exactly(self.samples)
+
+    @cached_property
     def mentions(self) -> Mentions:
         """The mentions of all N samples, memory-mapped; made by `group`."""
         return arrays.read_mentions(self.platform.objects, paths.all_mentions(self.curation.id))

@@ -10,7 +10,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from cocu.platform import Platform
 from cocu.storage.catalog.repeating import patience
 from cocu.storage.catalog.states import Stage
-from cocu.workers import curate, delete, embed, fetch, group, index, ingest, neighbours, publish
+from cocu.workers import cells, curate, delete, embed, fetch, group, index, ingest, neighbours, publish
 from cocu.workers.leases import Lease, take
 
 STAGES: Mapping[str, Callable[[Lease], None]] = {
@@ -18,6 +18,7 @@ STAGES: Mapping[str, Callable[[Lease], None]] = {
     Stage.INGEST: ingest.run,
     Stage.EMBED: embed.run,
     Stage.INDEX: index.run,
+    Stage.CELLS: cells.run,
     Stage.NEIGHBOURS: neighbours.run,
     Stage.GROUP: group.run,
     Stage.CURATE: curate.run,

@@ -20,6 +20,8 @@ class Parameters(Request):
     """Parameters of a curation; what is left out has the platform's default.
 
     neighbours: L, how many other images' captions an archive draws on.
+    search: "exact" looks for neighbours among all samples, "cells" in the nearest cells of the space;
+        "auto" is exact up to 300,000 samples.
     own_caption: whether the image's own caption contributes candidates.
     scoring: how candidates are ranked.
     clustering: whether archives are clustered.
@@ -29,6 +31,7 @@ class Parameters(Request):
     """
 
     neighbours: int | None = Field(default=None, ge=1, le=256)
+    search: Literal["auto", "exact", "cells"] | None = None
     own_caption: bool | None = None
     scoring: Literal["evidence", "official", "set"] | None = None
     clustering: bool | None = None
@@ -89,6 +92,54 @@ class Curation(Answer):
     def finished(self) -> bool:
         """Whether it is completed, failed or cancelled."""
         return self.state in FINISHED
+
+
+class StageEstimate(Answer):
+    """What one stage of a curation would have to do; shards and samples that are there are not done again.
+
+    seconds: of one worker, by the rate that this stage had on this platform; null where nothing was measured
+    yet. measured: samples from which the rate comes.
+    """
+
+    stage: str
+    shards: int
+    shards_there: int
+    samples: int
+    samples_there: int
+    seconds: float | None
+    measured: int = 0
+
+
+class CurationEstimate(Answer):
+    """What a curation would be, and cost, if it were started now; nothing was started.
+
+    id: it would have this one. state: null unless it exists already. pairs: of images to compare in search of
+    neighbours, without those whose lists an earlier curation (`builds_on`) knows; pairs_in_all: with them.
+    seconds: of one worker, over all stages; null where a stage has no rate yet (`not_known` says which).
+    bytes: that will be written into the object store; null likewise. bytes_free: there, where that is known.
+    memory: bytes a worker takes at most beside what the process and its encoder take.
+    """
+
+    id: str
+    state: CurationState | None
+    dataset: str
+    snapshot: str
+    samples: int
+    shards: int
+    vocabulary: str
+    encoder: str
+    encoder_hash: str
+    parameters: dict[str, Any]
+    stages: list[StageEstimate]
+    pairs: int
+    pairs_in_all: int
+    builds_on: str | None
+    seconds: float | None
+    bytes: int | None
+    bytes_free: int | None
+    memory: int
+    workers: int
+    not_known: list[str] = Field(default_factory=list)
 
 
 class CurationEvent(Answer):

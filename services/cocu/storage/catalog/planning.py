@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from cocu.curation.parameters import CurationParameters
 from cocu.storage.catalog import chunks, datasets, events, models, progress
 from cocu.storage.catalog.clock import database_seconds
 from cocu.storage.catalog.engine import Catalog
@@ -35,6 +36,7 @@ Planned = list[chunks.Planned]
 
 FOLLOWING = {
     Stage.EMBED: Stage.NEIGHBOURS,
+    Stage.CELLS: Stage.NEIGHBOURS,
     Stage.NEIGHBOURS: Stage.GROUP,
     Stage.GROUP: Stage.CURATE,
     Stage.CURATE: Stage.PUBLISH,
@@ -295,7 +297,7 @@ def _advance(connection: Connection, run: Any) -> Planned:
         return _end(
             connection, run, CurationState.COMPLETED_WITH_ERRORS if errors else CurationState.COMPLETED
         )
-    following = FOLLOWING[stage]
+    following = _following(run, stage)
     if following == Stage.PUBLISH and _unfinished(connection, run, Stage.INDEX):
         return []
     if stage == Stage.EMBED:
@@ -304,19 +306,26 @@ def _advance(connection: Connection, run: Any) -> Planned:
             .where(models.CurationShard.curation_id == run.id, models.CurationShard.shard_id.in_(done))
             .values(usable=True)
         )
+    if stage == Stage.CELLS:
+        done = _subjects(connection, run, Stage.EMBED, ChunkState.DONE)
     if following == Stage.CURATE:
         done = _subjects(connection, run, Stage.NEIGHBOURS, ChunkState.DONE)
     _set_run(connection, run, stage=following)
     events.add(
         connection, tenant=run.tenant, curation_id=run.id, kind=EventKind.STAGE, data={"stage": following}
     )
-    if following in (Stage.GROUP, Stage.PUBLISH):
+    if following in (Stage.CELLS, Stage.GROUP, Stage.PUBLISH):
         return _plan(connection, run, following, WHOLE, run.samples)
     planned: Planned = []
     for shard_id, samples in _shards(connection, run.id):
         if shard_id in done:
             planned += _plan(connection, run, following, shard_id, samples)
     return planned
+
+
+def _following(run: Any, stage: Stage) -> Stage:
+    exactly = CurationParameters(**run.parameters).searches_exactly(run.samples)
+    return Stage.CELLS if stage == Stage.EMBED and not exactly else FOLLOWING[stage]
 
 
 def _end(connection: Connection, run: Any, state: CurationState) -> Planned:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
+from cocu.curation.parameters import CurationParameters
 from cocu.errors import NotFoundError
 from cocu.storage.catalog import models
 from cocu.storage.catalog.engine import Catalog
@@ -38,14 +39,17 @@ class ChunkFailure:
 def of_curation(catalog: Catalog, *, tenant: str, curation_id: str) -> tuple[StageProgress, ...]:
     """The progress of every stage, in their order. Raises NotFoundError without the curation."""
     with catalog.read() as connection:
-        statement = select(models.Curation.samples).where(
+        statement = select(models.Curation.samples, models.Curation.parameters).where(
             models.Curation.id == curation_id, models.Curation.tenant == tenant
         )
-        samples = connection.execute(statement).scalar_one_or_none()
-        if samples is None:
+        run = connection.execute(statement).one_or_none()
+        if run is None:
             raise NotFoundError(f"no curation {curation_id!r}")
+        exactly = CurationParameters(**run.parameters).searches_exactly(run.samples)
         return tuple(
-            stage_progress(connection, curation_id=curation_id, stage=stage) for stage in CURATION_STAGES
+            stage_progress(connection, curation_id=curation_id, stage=stage)
+            for stage in CURATION_STAGES
+            if not (exactly and stage == Stage.CELLS)
         )
 
 
@@ -61,7 +65,7 @@ def stage_progress(connection: Connection, *, curation_id: str, stage: Stage) ->
         .group_by(models.Chunk.state)
     )
     by_state = {state: (int(count), int(units)) for state, count, units in connection.execute(counts)}
-    whole = stage in (Stage.GROUP, Stage.PUBLISH)
+    whole = stage in (Stage.CELLS, Stage.GROUP, Stage.PUBLISH)
     return StageProgress(
         stage=stage,
         total=1 if whole else int(shards),

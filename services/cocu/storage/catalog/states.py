@@ -64,6 +64,7 @@ class Stage(StrEnum):
     INGEST = "ingest"
     EMBED = "embed"
     INDEX = "index"
+    CELLS = "cells"
     NEIGHBOURS = "neighbours"
     GROUP = "group"
     CURATE = "curate"
@@ -71,7 +72,16 @@ class Stage(StrEnum):
     DELETE = "delete"
 
 
-CURATION_STAGES = (Stage.EMBED, Stage.INDEX, Stage.NEIGHBOURS, Stage.GROUP, Stage.CURATE, Stage.PUBLISH)
+CURATION_STAGES = (
+    Stage.EMBED,
+    Stage.INDEX,
+    Stage.CELLS,
+    Stage.NEIGHBOURS,
+    Stage.GROUP,
+    Stage.CURATE,
+    Stage.PUBLISH,
+)
+"""In order. `cells` is left out where neighbours are searched exactly."""
 SHARED_STAGES = (Stage.EMBED, Stage.INDEX)
 """Done once per dataset and encoder, for every curation that needs them."""
 
