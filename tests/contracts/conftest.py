@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.servers.fixtures import postgres
+from tests.servers.fixtures import bucket, postgres, s3_address
 from tests.servers.postgres_server import PostgresServer
 
 from cocu.storage.catalog import Catalog
+from cocu.storage.objects import ObjectStore
 
-__all__ = ["postgres"]
+__all__ = ["bucket", "postgres", "s3_address"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -29,3 +30,12 @@ def catalog(catalog_url: str) -> Iterator[Catalog]:
     opened = Catalog.open(catalog_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    """An empty object store."""
+    if request.param == "file":
+        return ObjectStore.open((tmp_path / "objects").as_uri())
+    url = "memory://" if request.param == "memory" else request.getfixturevalue("bucket")
+    return ObjectStore.open(url, cache=tmp_path / "cache")

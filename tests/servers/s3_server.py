@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import boto3
+
+BUCKET = "cocu-tests"
 
 
 @contextmanager
@@ -26,3 +31,27 @@ def s3_server() -> Iterator[str]:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def s3_variables(address: str) -> dict[str, str]:
+    """The environment that says how to reach a server; any credentials will do."""
+    return {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "of-the-tests",
+        "AWS_SECRET_ACCESS_KEY": "of-the-tests",
+        "AWS_REGION": "us-east-1",
+    }
+
+
+def new_place(address: str) -> str:
+    """The s3:// URL of a prefix that nothing lies under."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id="of-the-tests",
+        aws_secret_access_key="of-the-tests",
+    )
+    client.create_bucket(Bucket=BUCKET)
+    client.close()
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
