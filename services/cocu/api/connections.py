@@ -3,6 +3,9 @@
 uvicorn limits how long an idle connection is kept, but not how long a request may take to arrive. Here the
 head of a request must arrive within `head_seconds` of its first byte, or of the connection; a body may fall
 silent for `idle_seconds` while it is waited for. Answers may take as long as they take.
+
+The inside of a body whose length the head told goes past the parser, which has nothing to find there and
+would copy it four times; the head, chunks, and a body's last bytes do not.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 from typing import Any
 
 import h11
+from h11._readers import ContentLengthReader
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cocu.api.problems import MEDIA_TYPE, problem_response
@@ -28,6 +32,7 @@ class PatientProtocol(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
     _refused = False
     _in_head = False
+    _heard_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -37,6 +42,9 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came, and say until when what is missing is waited for."""
         if self._refused:
+            return
+        self._heard_at = self.loop.time()
+        if self._passed_on(data):
             return
         super().data_received(data)
         if self._refused or self.transport.is_closing():
@@ -48,6 +56,26 @@ class PatientProtocol(H11Protocol):
             self._forget()
         elif self.conn.our_state is h11.IDLE and not self._in_head:
             self._wait_for_head()
+
+    def _passed_on(self, data: bytes) -> bool:
+        """Whether it was the inside of a body, and the application has it."""
+        reader = self.conn._reader
+        if not isinstance(reader, ContentLengthReader) or len(data) >= reader._remaining:
+            return False
+        unread, _ = self.conn.trailing_data
+        if unread or self.conn.their_state is not h11.SEND_BODY or self.conn.our_state is h11.DONE:
+            return False
+        reader._remaining -= len(data)
+        cycle = self.cycle
+        if cycle.body:
+            # It is slower than what comes.
+            cycle.body += data
+            self.flow.pause_reading()
+        else:
+            # Bytes, which it hands on without a copy.
+            cycle.body = data  # type: ignore[assignment]
+        cycle.message_event.set()
+        return True
 
     def on_response_complete(self) -> None:
         """A connection that is kept is limited by uvicorn, until the next request begins."""
@@ -80,6 +108,8 @@ class PatientProtocol(H11Protocol):
 
     def _lose_patience(self) -> None:
         self._deadline = None
+        # What passes by the parser does not move the deadline, as it would many times a second.
+        heard = self.loop.time() - self._heard_at
         if self._refused or self.transport.is_closing():
             self.transport.close()
         elif self._in_head:
@@ -87,6 +117,8 @@ class PatientProtocol(H11Protocol):
         elif self.flow.read_paused:
             # Its body waits for us, not we for it.
             self._wait(self.idle_seconds)
+        elif heard < self.idle_seconds:
+            self._wait(self.idle_seconds - heard)
         else:
             self.transport.close()
 

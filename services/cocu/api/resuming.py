@@ -21,6 +21,7 @@ from cocu.datasets.options import DEFAULT_OPTIONS, ReadOptions
 from cocu.errors import ConflictError, LimitExceededError, NotFoundError
 from cocu.platform import Platform
 from cocu.storage import paths
+from cocu.storage.blocks import BlockWriter
 from cocu.storage.catalog import resumables, uploads
 from cocu.storage.catalog.resumables import ResumableRecord
 from cocu.storage.catalog.states import ResumableState, UploadState
@@ -28,7 +29,6 @@ from cocu.storage.growing import BusyError, GrowingFile
 from cocu.storage.objects import StoredObject
 from cocu.workers import arrivals
 
-WRITE_BYTES = 4 << 20
 NOTE_BYTES = 64 << 20
 NOTE_SECONDS = 2.0
 
@@ -157,34 +157,47 @@ class _Piece:
         self.record = record
         self._platform, self._file, self._checksum = platform, file, checksum
         self._hash = None if checksum is None else checksum.started()
-        self._pending = bytearray()
         self._noted_at = time.monotonic()
 
     async def receive(self, chunks: AsyncIterator[bytes]) -> None:
         """Take all that comes; what came before a connection broke off or fell silent stays."""
-        idle = self._platform.settings.upload_idle_seconds
+        blocks = BlockWriter(self._write)
         try:
-            while True:
-                async with asyncio.timeout(idle):
-                    chunk = await anext(chunks, None)
-                if chunk is None:
-                    break
-                if self._file.position + len(self._pending) + len(chunk) > self.record.length:
-                    raise _too_long(self.record)
-                self._pending += chunk
-                if len(self._pending) >= WRITE_BYTES:
-                    await run_in_threadpool(self._write)
-        except (ClientDisconnect, TimeoutError) as error:
-            await run_in_threadpool(self._keep)
-            if isinstance(error, TimeoutError):
-                detail = f"Nothing came for {idle:g} seconds; go on at byte {self.record.offset:,}."
-                raise HTTPException(408, detail, headers={"Connection": "close"}) from error
-            raise
-        await run_in_threadpool(self._end)
+            try:
+                await self._pass_on(chunks, blocks)
+            except (ClientDisconnect, TimeoutError) as error:
+                await blocks.flush()
+                await run_in_threadpool(self._keep)
+                if isinstance(error, TimeoutError):
+                    raise self._silent() from error
+                raise
+            await blocks.flush()
+            await run_in_threadpool(self._end)
+        finally:
+            await blocks.stop()
 
-    def _write(self) -> None:
-        data = bytes(self._pending)
-        self._pending.clear()
+    async def _pass_on(self, chunks: AsyncIterator[bytes], blocks: BlockWriter) -> None:
+        """Raises TimeoutError when nothing comes for too long; the disk may take its time."""
+        idle, now = self._platform.settings.upload_idle_seconds, asyncio.get_running_loop().time
+        came = self._file.position
+        async with asyncio.timeout(None) as silence:
+            while True:
+                silence.reschedule(now() + idle)
+                chunk = await anext(chunks, None)
+                silence.reschedule(None)
+                if chunk is None:
+                    return
+                came += len(chunk)
+                if came > self.record.length:
+                    raise _too_long(self.record)
+                await blocks.add(chunk)
+
+    def _silent(self) -> HTTPException:
+        idle = self._platform.settings.upload_idle_seconds
+        detail = f"Nothing came for {idle:g} seconds; go on at byte {self.record.offset:,}."
+        return HTTPException(408, detail, headers={"Connection": "close"})
+
+    def _write(self, data: bytes | bytearray) -> None:
         if self._hash is not None:
             self._hash.update(data)
         self._file.write(data)
@@ -198,9 +211,6 @@ class _Piece:
             self._note()
 
     def _note(self) -> None:
-        if self._pending:
-            self._file.write(bytes(self._pending))
-            self._pending.clear()
         offset = self._file.sync()
         self._noted_at = time.monotonic()
         if offset != self.record.offset:
@@ -208,14 +218,12 @@ class _Piece:
             self.record = resumables.advance(
                 self._platform.catalog, self.record, offset=offset, seconds=seconds
             )
+        self._file.noted()
 
     def _end(self) -> None:
-        if self._hash is not None and self._checksum is not None:
-            self._hash.update(self._pending)
-            if self._hash.digest() != self._checksum.digest:
-                raise HTTPException(
-                    460, f"The piece does not have its {self._checksum.algorithm} checksum; send it again."
-                )
+        said = self._checksum
+        if said is not None and self._hash is not None and self._hash.digest() != said.digest:
+            raise HTTPException(460, f"The piece does not have its {said.algorithm} checksum; send it again.")
         self._note()
 
 

@@ -153,16 +153,20 @@ class ObjectStore:
         """A folder for files that are to become objects; for file:// on the same disk as these."""
         return self._scratch
 
-    def adopt(self, path: str, file: Path) -> StoredObject:
+    def adopt(self, path: str, file: Path, *, known: StoredObject | None = None) -> StoredObject:
         """Make a complete file, written under `scratch`, the object; the file is gone afterwards.
 
-        For file:// nothing is copied. Raises NotFoundError without the file.
+        For file:// nothing is copied. `known` is what its writer found while writing: where it has the size
+        of the file, this is not read again to be hashed. Raises NotFoundError without the file.
         """
         _check_path(path)
         with _translated(path):
             with file.open("rb") as content:
-                digest = hashlib.file_digest(content, "sha256").hexdigest()
-                size = content.tell()
+                size = os.fstat(content.fileno()).st_size
+                if known is not None and known.size == size:
+                    digest = known.sha256
+                else:
+                    digest = hashlib.file_digest(content, "sha256").hexdigest()
                 os.fsync(content.fileno())
             self._commit(file, path)
             file.unlink(missing_ok=True)
@@ -322,18 +326,20 @@ class _Incoming:
         with _translated(self._path):
             self._name = self._store._new_scratch_file()
             self._file = self._name.open("w+b")
+        self._early = durable.EarlyWriting(self._file)
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self._name.unlink(missing_ok=True)
 
-    def write(self, chunk: bytes | memoryview) -> None:
+    def write(self, chunk: bytes | bytearray) -> None:
         self._size += len(chunk)
         if self._max_bytes is not None and self._size > self._max_bytes:
             raise LimitExceededError(f"{self._path} is larger than the limit of {self._max_bytes} bytes")
         self._hash.update(chunk)
         with _translated(self._path):
             self._file.write(chunk)
+        self._early.wrote(len(chunk))
 
     def commit(self) -> StoredObject:
         digest = self._hash.hexdigest()
