@@ -25,12 +25,13 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, MemoryStore, from_url
+from obstore.store import LocalStore, MemoryStore
 from obstore.store import ObjectStore as Backend
 
 from cocu.errors import IntegrityError, InvalidInputError, LimitExceededError, NotFoundError, UnavailableError
-from cocu.storage import durable
+from cocu.storage import durable, remote
 from cocu.storage.blocks import write_blocks
+from cocu.storage.copies import DEFAULT_BYTES, LocalCopies
 from cocu.storage.ranges import read_file_into
 
 _INCOMING = ".incoming"
@@ -63,13 +64,15 @@ class ObjectStore:
         self._backend = backend
         self._scratch = scratch
         self._root = root
+        self._copies: LocalCopies | None = None
 
     @classmethod
-    def open(cls, url: str, *, cache: Path | None = None) -> ObjectStore:
+    def open(cls, url: str, *, cache: Path | None = None, cache_bytes: int = DEFAULT_BYTES) -> ObjectStore:
         """Open file:///folder or a plain path (created if need be), memory:// (for tests) or s3://bucket/prefix.
 
         cache: the folder of temporary files and of local copies, for stores that are not files; a new
-        temporary folder without one. s3:// takes its credentials and endpoint from the usual AWS_* variables.
+        temporary folder without one. cache_bytes: of those copies together. s3:// takes its credentials and
+        endpoint from the usual AWS_* variables.
         """
         parts = urlsplit(url)
         if parts.scheme in ("", "file"):
@@ -84,8 +87,11 @@ class ObjectStore:
         scratch = cache if cache is not None else Path(tempfile.mkdtemp(prefix="cocu-objects-"))
         with _translated(url):
             scratch.mkdir(parents=True, exist_ok=True)
-            backend = MemoryStore() if parts.scheme == "memory" else _open_remote(url)
-        return cls(backend, scratch=scratch, root=None)
+            durable.delete_abandoned(scratch, after_seconds=_ABANDONED_AFTER_SECONDS)
+            backend = MemoryStore() if parts.scheme == "memory" else remote.open_remote(url)
+            store = cls(backend, scratch=scratch, root=None)
+            store._copies = LocalCopies(scratch / "copies", max_bytes=cache_bytes)
+        return store
 
     def put(self, path: str, data: bytes) -> StoredObject:
         """Write bytes atomically, replacing what was there."""
@@ -264,11 +270,20 @@ class ObjectStore:
     def delete_prefix(self, prefix: str) -> int:
         """Delete everything under a folder-like prefix; the number of objects found there."""
         paths = self.list(prefix)
+        if self._root is None:
+            with _translated(prefix):
+                remote.delete_all(self._backend, paths)
+            return len(paths)
         for path in paths:
             self.delete(path)
-        if self._root is not None and prefix:
+        if prefix:
             durable.remove_empty_folders(self._root / prefix)
         return len(paths)
+
+    def signed_url(self, path: str, *, seconds: float) -> str | None:
+        """An address from which anybody may read the object so long; None where the store gives none."""
+        _check_path(path)
+        return remote.signed_url(self._backend, path, seconds=seconds)
 
     def local_path(self, path: str) -> Path:
         """A local file with the object's bytes, to be mapped into memory and not to be changed.
@@ -286,13 +301,9 @@ class ObjectStore:
             meta = self._backend.head(path)
         version = f"{path}\n{meta['e_tag']}\n{meta['last_modified']}\n{meta['size']}"
         name = hashlib.sha256(version.encode()).hexdigest() + "".join(Path(path).suffixes[-1:])
-        copy = self._scratch / name
-        if not copy.exists():
-            fetched = self._new_scratch_file()
-            with fetched.open("wb") as file:
-                file.writelines(self.chunks(path))
-            fetched.replace(copy)
-        return copy
+        assert self._copies is not None
+        with _translated(path):
+            return self._copies.path(name, size=int(meta["size"]), fetch=lambda: self.chunks(path))
 
     def _pieces(self, path: str, stream: Iterator[object]) -> Iterator[bytes]:
         while True:
@@ -308,7 +319,7 @@ class ObjectStore:
     def _commit(self, written: Path, path: str) -> None:
         """Make a complete, flushed temporary file the object."""
         if self._root is None:
-            self._backend.put(path, written)
+            remote.put_file(self._backend, path, written)
             return
         durable.rename(written, self._root / path, root=self._root)
 
