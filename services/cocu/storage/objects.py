@@ -232,6 +232,8 @@ class ObjectStore:
         """The object in pieces of about `size` bytes. Raises NotFoundError before the first."""
         _check_path(path)
         with _translated(path):
+            if self._root is None:
+                return self._pieces(path, remote.pieces(self._backend, path))
             stream = self._backend.get(path).stream(min_chunk_size=size)
         return self._pieces(path, iter(stream))
 
@@ -384,19 +386,9 @@ def _full_disk_translated(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise UnavailableError(f"no space left to write {path!r}") from error
-
-
-def _open_remote(url: str) -> Backend:
-    try:
-        return from_url(url)
-    except (BaseError, ValueError) as error:
-        raise InvalidInputError(
-            f"objects URL {url!r} cannot be opened ({error}); "
-            "use file:///folder, memory:// or s3://bucket/prefix"
-        ) from error
 
 
 def _check_path(path: str) -> None:
