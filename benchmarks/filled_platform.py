@@ -34,7 +34,7 @@ def key_of(row: int) -> str:
 def fill(folder: Path, dataset: SyntheticDataset, parameters: CurationParameters) -> str:
     """Put the dataset and its curation there; the id of the curation."""
     with Platform.open(Settings(data_folder=folder)) as platform:
-        dataset_id = _ingest(platform, dataset)
+        dataset_id = ingest(platform, dataset)
         vocabulary = Vocabulary.from_lines("\n".join(dataset.names), name="synthetic")
         record, _ = platform.vocabularies.add(tenant=TENANT, vocabulary=vocabulary, source="uploaded")
         created = curations.create(
@@ -52,7 +52,8 @@ def fill(folder: Path, dataset: SyntheticDataset, parameters: CurationParameters
         return created.curation.id
 
 
-def _ingest(platform: Platform, dataset: SyntheticDataset) -> str:
+def ingest(platform: Platform, dataset: SyntheticDataset) -> str:
+    """Register the samples and write their tables, as `ingest` would; the id of the dataset."""
     catalog = platform.catalog
     dataset_id = datasets.create(catalog, tenant=TENANT, name="synthetic").id
     upload = uploads.register(catalog, tenant=TENANT, dataset_id=dataset_id, name="synthetic.tar")
