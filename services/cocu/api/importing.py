@@ -36,7 +36,7 @@ def announce(
         tenant=tenant,
         dataset_id=dataset,
         sources=[Source(name=name, url=url) for name, url in zip(names, urls, strict=True)],
-        options=views.read_options(request.options).to_json(),
+        options=views.read_options(request.options, platform.encoders).to_json(),
     )
     platform.enqueue(planned)
     return records

@@ -10,6 +10,8 @@ from cocu.curation.phrases import Phrase
 from cocu.datasets.columns import Columns
 from cocu.datasets.formats import Format
 from cocu.datasets.options import CaptionChoice, ReadOptions
+from cocu.encoders.offered import Encoders
+from cocu.errors import InvalidInputError, NotFoundError
 from cocu.storage.catalog.curations import CurationRecord
 from cocu.storage.catalog.datasets import DatasetRecord
 from cocu.storage.catalog.evaluations import EvaluationRecord
@@ -57,8 +59,16 @@ def upload(record: UploadRecord) -> models.Upload:
     )
 
 
-def read_options(options: models.UploadOptions) -> ReadOptions:
-    """What a caller chose, as the readers take it."""
+def read_options(options: models.UploadOptions, encoders: Encoders) -> ReadOptions:
+    """What a caller chose, as the readers take it; an encoder by its hash, which stays what it is.
+
+    Raises InvalidInputError for an encoder that there is not, and for choices that exclude each other.
+    """
+    encoder = options.encoder
+    try:
+        encoder = None if encoder is None else encoders.describe(encoder).hash
+    except NotFoundError as error:
+        raise InvalidInputError("These options cannot be followed.", {"encoder": str(error)}) from error
     columns = Columns(
         key=options.key_column,
         image=options.image_column,
@@ -71,6 +81,7 @@ def read_options(options: models.UploadOptions) -> ReadOptions:
         columns=columns,
         short_side=options.short_side,
         fetch=options.fetch,
+        encoder=encoder,
     )
 
 

@@ -106,7 +106,11 @@ class Epoch:
         if asked.include_scores:
             fields.append(("scores", pa.list_(pa.float32())))
         metadata = {name: str(value) for name, value in self.description.items()}
-        return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields], metadata=metadata)
+        # Samples that came as embeddings have no picture.
+        optional = ("image", "format")
+        return pa.schema(
+            [pa.field(name, kind, nullable=name in optional) for name, kind in fields], metadata=metadata
+        )
 
     @property
     def description(self) -> dict[str, Any]:
@@ -174,7 +178,8 @@ class Epoch:
             places = ascending_B[place : place + len(offsets)].tolist()
             targets = [found.target(each) for each in places]
             path = paths.shard(self.record.dataset_id, shard)
-            self.platform.objects.read_into(path, list(zip(offsets, targets, strict=True)))
+            ranges = zip(offsets, targets, strict=True)
+            self.platform.objects.read_into(path, [each for each in ranges if len(each[1])])
             place += len(offsets)
         if self.parameters.size is not None:
             found = images.resized(found, side=self.parameters.size, limits=self.platform.limits)

@@ -22,7 +22,7 @@ _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 
 class Images:
-    """Room for B images of these sizes, to be filled one by one.
+    """Room for B images of these sizes, to be filled one by one; a size of 0 is no image.
 
     The memory is Arrow's, which keeps what is freed: touching new memory for every batch would take longer
     than reading does.
@@ -41,14 +41,16 @@ class Images:
         return self._bytes[int(self._offsets_B1[place]) : int(self._offsets_B1[place + 1])]
 
     def column(self) -> pa.Array:
-        """All of them as large_binary, not copied."""
-        buffers = [None, pa.py_buffer(self._offsets_B1), self._buffer]
+        """All of them as large_binary, not copied; null where there is none."""
+        present_B = np.diff(self._offsets_B1) > 0
+        validity = None if present_B.all() else pa.py_buffer(np.packbits(present_B, bitorder="little"))
+        buffers = [validity, pa.py_buffer(self._offsets_B1), self._buffer]
         return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(self), buffers)
 
-    def extensions(self) -> list[str]:
-        """jpg, png or webp for each, by content."""
-        kinds = (media_type(bytes(self.target(place)[:16])) for place in range(len(self)))
-        return [_EXTENSIONS.get(kind, "") for kind in kinds]
+    def extensions(self) -> list[str | None]:
+        """jpg, png or webp for each, by content; None where there is no image."""
+        heads = (bytes(self.target(place)[:16]) for place in range(len(self)))
+        return [_EXTENSIONS.get(media_type(head), "") if head else None for head in heads]
 
 
 def resized(images: Images, *, side: int, limits: Limits) -> Images:
@@ -67,6 +69,8 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _resized(image: memoryview, side: int, limits: Limits) -> bytes | memoryview:
+    if not len(image):
+        return image
     picture = load_image(bytes(image), limits=limits)
     shorter = min(picture.size)
     if shorter <= side:

@@ -27,9 +27,8 @@ def _members(batch: pa.RecordBatch) -> Iterator[bytes | memoryview]:
     columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != "image"}
     formats = columns.pop("format", None)
     for place, key in enumerate(columns["key"]):
-        if with_images:
-            image = memoryview(batch.column("image")[place].as_buffer())
-            yield from _member(f"{key}.{formats[place] or 'bin'}", image)
+        if with_images and (image := batch.column("image")[place]).is_valid:
+            yield from _member(f"{key}.{formats[place] or 'bin'}", memoryview(image.as_buffer()))
         yield from _member(f"{key}.txt", columns["caption"][place].encode())
         drawn = {name: column[place] for name, column in columns.items()}
         yield from _member(f"{key}.json", json.dumps(drawn, ensure_ascii=False).encode())

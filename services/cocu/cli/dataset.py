@@ -16,6 +16,10 @@ from cocu.client.models import UploadFormat, UploadOptions
 app = typer.Typer(help="Datasets: create, fill, look, delete.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="Id of the dataset.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(help="The data are embeddings (clip-retrieval's img_emb, metadata) that this encoder made."),
+]
 
 
 @app.command("list")
@@ -46,7 +50,8 @@ def upload(
     path: Annotated[
         Path,
         typer.Argument(
-            exists=True, help="A tar, zip, Parquet, CSV or TSV file, a folder of them, or of images."
+            exists=True,
+            help="A tar, zip, Parquet, CSV or TSV file, a folder of them, of images, or of embeddings.",
         ),
     ],
     format: Annotated[UploadFormat | None, typer.Option(help="Instead of detecting it.")] = None,
@@ -61,6 +66,7 @@ def upload(
     url_column: Annotated[str | None, typer.Option(help="Likewise.")] = None,
     caption_column: Annotated[str | None, typer.Option(help="Likewise.")] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch images that are given by URL.")] = False,
+    encoder: Encoder = None,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
     json: Json = False,
@@ -75,6 +81,7 @@ def upload(
         url_column=url_column,
         caption_column=caption_column,
         fetch=fetch,
+        encoder=encoder,
     )
     with CocuClient(server, api_key) as client:
         dataset = workflow.upload(client, path, name=name, options=options)
@@ -87,6 +94,7 @@ def import_(
     urls: Annotated[
         list[str], typer.Argument(help="http(s) URLs of files that `upload` would take, or one s3:// prefix.")
     ],
+    encoder: Encoder = None,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
     json: Json = False,
@@ -95,7 +103,8 @@ def import_(
     with CocuClient(server, api_key) as client:
         dataset = workflow.dataset_named(client, name)
         s3 = urls[0] if len(urls) == 1 and urls[0].startswith("s3://") else None
-        client.datasets.fetch(dataset.id, *(() if s3 else urls), s3=s3)
+        options = UploadOptions(encoder=encoder)
+        client.datasets.fetch(dataset.id, *(() if s3 else urls), s3=s3, options=options)
         dataset = workflow.read(client, dataset)
     print_json(dataset) if json else print(dataset.id)
 

@@ -95,14 +95,17 @@ class Batch:
         return self._column("caption")
 
     @cached_property
-    def images(self) -> list[memoryview]:
-        """Their encoded images, views into the batch; raises KeyError where none were asked for."""
+    def images(self) -> list[memoryview | None]:
+        """Their encoded images, views into the batch; raises KeyError where none were asked for.
+
+        None for a sample that came as an embedding, without its picture.
+        """
         column = self.table.column("image")
-        return [memoryview(column[place].as_buffer()) for place in range(len(self))]
+        return [memoryview(image.as_buffer()) if image.is_valid else None for image in column]
 
     @cached_property
-    def formats(self) -> list[str]:
-        """jpg, png or webp."""
+    def formats(self) -> list[str | None]:
+        """jpg, png or webp; None without an image."""
         return self._column("format")
 
     @cached_property

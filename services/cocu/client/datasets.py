@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cocu.client import sources
+from cocu.client.exceptions import NothingToUploadError
 from cocu.client.models import (
     Dataset,
     DatasetCreate,
@@ -71,6 +72,10 @@ class Datasets:
         again later; by default where it is larger than RESUMABLE_BYTES.
         """
         parts = sources.parts(Path(path))
+        if any(part.embeddings for part in parts) and (options is None or options.encoder is None):
+            raise NothingToUploadError(
+                f"{path} holds embeddings; say with the option encoder which encoder made them"
+            )
         total = sum(part.size for part in parts)
         uploads, before = [], 0
         for part in parts:

@@ -5,6 +5,7 @@
     folder/*.tar, *.zip, *.parquet  an upload each; not the tables that img2dataset leaves beside its tars
     folder/*.tsv, *.csv             likewise, where the folder holds nothing else
     folder/**/*.jpg + *.txt         tars of at most 10,000 samples, packed one at a time into a temporary file
+    folder/img_emb/*.npy + folder/metadata/*.parquet   embeddings as clip-retrieval writes them: a tar a pair
     folder with metadata.jsonl, metadata.csv or captions*.json: one tar, since these name every image
 
 Packing is deterministic (sorted by name, no times, no owners), so that the same folder makes the same uploads
@@ -27,6 +28,7 @@ from cocu.client.tables import Span, spans
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".zip", ".parquet")
 TABLES = (".csv", ".tsv")
 CAPTION_TABLES = re.compile(r"metadata\.(jsonl|csv)|captions.*\.json", re.IGNORECASE)
+EMBEDDINGS, METADATA = "img_emb", "metadata"
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 SIDECARS = (".txt", ".json")
 SAMPLES_PER_PART = 10_000
@@ -35,13 +37,17 @@ BYTES_PER_PART = 1 << 30
 
 @dataclass(frozen=True)
 class Part:
-    """One upload to be: a file that exists, or images of a folder still to be packed."""
+    """One upload to be: a file that exists, or files of a folder still to be packed.
+
+    embeddings: it is known to hold embeddings instead of images.
+    """
 
     name: str
     file: Path | None = None
     folder: Path | None = None
     images: tuple[Path, ...] = ()
     tables: tuple[Path, ...] = ()
+    embeddings: bool = False
     span: Span | None = None
 
     @property
@@ -76,6 +82,8 @@ def parts(path: Path) -> list[Part]:
         return _of_table(path) if path.suffix.lower() in TABLES else [_whole(path)]
     if not path.is_dir():
         raise NothingToUploadError(f"there is no file or folder {path}")
+    if (path / EMBEDDINGS).is_dir():
+        return _embeddings(path)
     files = sorted(member for member in path.rglob("*") if member.is_file())
     top = [member for member in files if member.parent == path]
     images = [member for member in files if member.suffix.lower() in IMAGES]
@@ -89,6 +97,38 @@ def parts(path: Path) -> list[Part]:
             f"nor tables ({', '.join(TABLES)})"
         )
     return found
+
+
+def _embeddings(folder: Path) -> list[Part]:
+    """A tar for every pair of files, which belong together by the number at the end of their names."""
+    vectors = _numbered(folder / EMBEDDINGS, "*.npy")
+    tables = _numbered(folder / METADATA, "*.parquet")
+    alone = sorted(vectors.keys() ^ tables.keys())
+    if alone or not vectors:
+        which = f"number {alone[0]} has only one of them" if alone else "there is none"
+        raise NothingToUploadError(
+            f"{folder} must hold an {EMBEDDINGS}/*.npy and a {METADATA}/*.parquet of every number; {which}"
+        )
+    base = upload_name(folder.resolve().name)
+    return [
+        Part(
+            name=f"{base}-{number:05d}.tar",
+            folder=folder,
+            tables=(vectors[number], tables[number]),
+            embeddings=True,
+        )
+        for number in sorted(vectors)
+    ]
+
+
+def _numbered(folder: Path, pattern: str) -> dict[int, Path]:
+    numbered: dict[int, Path] = {}
+    for file in sorted(folder.glob(pattern)):
+        match = re.search(r"\d+$", file.stem)
+        if match is None or int(match[0]) in numbered:
+            raise NothingToUploadError(f"{file} must end in a number, and no other file in the same")
+        numbered[int(match[0])] = file
+    return numbered
 
 
 def upload_name(name: str) -> str:

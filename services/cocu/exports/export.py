@@ -83,14 +83,16 @@ class ShardExport:
             if self.export.parameters.with_images:
                 images = _room(block["size"].to_pylist())
                 ranges = zip(block["offset"].to_pylist(), images, strict=True)
-                self.export.platform.objects.read_into(path, list(ranges))
+                present = [(offset, image) for offset, image in ranges if len(image)]
+                self.export.platform.objects.read_into(path, present)
             yield block, images, [_EXTENSIONS.get(media_type(bytes(each[:16])), "bin") for each in images]
 
     def samples(self) -> Iterator[tuple[dict[str, Any], memoryview | None, str]]:
-        """Every sample: the columns of EXPORTED by name, its image if wanted, and the extension of that."""
+        """Every sample: the columns of EXPORTED by name, its image if wanted and there, and its extension."""
         for block, images, extensions in self.blocks():
             for place, row in enumerate(block.select(EXPORTED.names).to_pylist()):
-                yield row, images[place] if images else None, extensions[place] if images else ""
+                pictured = len(images) > 0 and len(images[place]) > 0
+                yield row, images[place] if pictured else None, extensions[place] if pictured else ""
 
     def metadata(self) -> Iterator[dict[str, Any]]:
         """What came with each sample."""

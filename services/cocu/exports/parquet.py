@@ -30,7 +30,7 @@ def table(export: Export, shard: ShardExport) -> Iterator[bytes]:
     """The columns of `rows.EXPORTED`, `metadata` (JSON), and `image` (binary) if images are wanted."""
     schema = EXPORTED.append(METADATA).with_metadata(_MARK)
     if export.parameters.with_images:
-        schema = schema.append(pa.field("image", pa.binary(), nullable=False))
+        schema = schema.append(pa.field("image", pa.binary()))
     return _written(shard, schema)
 
 
@@ -96,13 +96,16 @@ def _json(metadata: dict[str, Any]) -> str | None:
 def _column(field: pa.Field, block: pa.Table, images: list[memoryview], extensions: list[str]) -> pa.Array:
     if field.name != "image":
         return block[field.name]
-    data = pa.array([bytes(image) for image in images], pa.binary())
+    data = pa.array([bytes(image) or None for image in images], pa.binary())
     if field.type != IMAGE_STRUCT:
         return data
     names = [
         f"{key}.{extension}" for key, extension in zip(block["key"].to_pylist(), extensions, strict=True)
     ]
-    return pa.StructArray.from_arrays([data, pa.array(names, pa.string())], fields=list(IMAGE_STRUCT))
+    fields = list(IMAGE_STRUCT)
+    return pa.StructArray.from_arrays(
+        [data, pa.array(names, pa.string())], fields=fields, mask=data.is_null()
+    )
 
 
 class _Pieces:

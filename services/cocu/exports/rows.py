@@ -37,16 +37,17 @@ EXPORTED = pa.schema(
     [
         _required("key", pa.string()),
         _required("caption", pa.string()),
-        _required("width", pa.int32()),
-        _required("height", pa.int32()),
-        _required("sha256", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("sha256", pa.string()),
         _required("concepts", pa.list_(_required("item", CONCEPT))),
         _required("neighbours", pa.list_(_required("item", NEIGHBOUR))),
     ]
 )
 """A row per sample. Concepts come best first; origins are the keys of the samples whose captions name the
 concept, the sample's own among them if its own does; cluster is null in an archive too short to cluster.
-Neighbours come nearest first. sha256 is that of the image's bytes, in hex."""
+Neighbours come nearest first. sha256 is that of the image's bytes, in hex; it, width and height are null
+for a sample that came as an embedding, without its image."""
 
 PLACES = pa.schema([_required("offset", pa.int64()), _required("size", pa.int64())])
 """Where the images lie in the shard's tar."""
@@ -78,6 +79,9 @@ def read_rows(
         name: _array(samples[name]) for name in ("key", "caption", "width", "height", "offset", "size")
     }
     columns["sha256"] = pa.array([each.hex() for each in samples["sha256"].to_pylist()], pa.string())
+    pictured = pc.greater(columns["size"], 0)
+    for name in ("width", "height", "sha256"):
+        columns[name] = pc.if_else(pictured, columns[name], None)
     columns["neighbours"] = neighbours
     columns["concepts"] = _concepts(archives, neighbours, columns["key"], max_concepts)
     schema = pa.schema([*EXPORTED, *PLACES])

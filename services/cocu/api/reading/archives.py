@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from cocu.api import views
 from cocu.api.reading.changed import changed_lists
 from cocu.api.reading.recent import Recent
 from cocu.api.reading.samples import Samples
@@ -211,8 +210,7 @@ class Archives:
             concepts=[_concept(each, key, caption, neighbours, own) for each in values["concepts"]],
             changed=bool(changed_lists(self._platform, record, shard)[row]),
             neighbours=[models.Neighbour(key=name, similarity=cosine) for name, _, cosine in neighbours],
-            image=views.image_path(record.dataset_id, key),
-            thumbnail=views.thumbnail_path(record.dataset_id, key),
+            **self._samples.pictures(record.dataset_id, shard.shard_id, row),
         )
 
     def _of_global_row(

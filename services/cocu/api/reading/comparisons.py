@@ -10,7 +10,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cocu.api import views
 from cocu.api.reading.concepts import Concepts
 from cocu.api.reading.samples import Samples
 from cocu.client import models
@@ -153,8 +152,7 @@ class Comparisons:
             shared=int(found.shared_B[image]),
             gained=[name for name in after if name not in before],
             lost=[name for name in before if name not in after],
-            image=views.image_path(pair.first.dataset_id, key),
-            thumbnail=views.thumbnail_path(pair.first.dataset_id, key),
+            **self._samples.pictures(pair.first.dataset_id, of_first.shard_id, row),
         )
 
     def _listed(self, record: CurationRecord, shard: CurationShardRecord, row: int) -> list[str]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cocu.api import views
 from cocu.api.reading.recent import Recent
 from cocu.api.reading.samples import Samples
 from cocu.client import models
@@ -180,8 +179,7 @@ class Concepts:
             caption=caption,
             score=float(index.scores_C[entry]),
             added=bool(index.added_C[entry]),
-            image=views.image_path(record.dataset_id, key),
-            thumbnail=views.thumbnail_path(record.dataset_id, key),
+            **self._samples.pictures(record.dataset_id, shard.shard_id, row),
         )
 
 

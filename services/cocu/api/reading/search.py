@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cocu.api import cursors, views
+from cocu.api import cursors
 from cocu.api.reading.allowed import Allowed, allowed
 from cocu.api.reading.concepts import Concepts
 from cocu.api.reading.queries import encoder_of, query_vector
@@ -210,8 +210,7 @@ class Search:
             key=found.key,
             similarity=found.similarity,
             caption=caption,
-            image=views.image_path(query.dataset.id, found.key),
-            thumbnail=views.thumbnail_path(query.dataset.id, found.key),
+            **self._samples.pictures(query.dataset.id, found.shard_id, found.row),
             concepts=self._best_concepts(query, found),
         )
 

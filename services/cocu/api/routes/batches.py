@@ -72,7 +72,9 @@ def _parameters(
         float, Query(ge=1e-6, le=1e6, description="Low draws the best, high draws evenly.")
     ] = 1.0,
     include_scores: Annotated[bool, Query(description="With the scores of what is drawn.")] = False,
-    images: Annotated[bool, Query(description="With the images.")] = True,
+    images: Annotated[
+        bool, Query(description="With the images; null for samples that came as embeddings, without theirs.")
+    ] = True,
     size: Annotated[
         int | None,
         Query(ge=16, le=2048, description="Longest that the shorter side may be, in pixels; none as stored."),

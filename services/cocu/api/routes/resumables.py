@@ -64,7 +64,7 @@ def create_resumable_upload(
         length=length,
         sha256=tus.whole_sha256(said),
         description=upload_metadata or "",
-        options=views.read_options(options),
+        options=views.read_options(options, platform.encoders),
     )
     location = f"/v1/datasets/{segment(dataset)}/uploads/resumable/{record.id}"
     return Response(status_code=201, headers={"Location": location, **tus.state(record)})

@@ -55,7 +55,10 @@ def get_image(
         Query(ge=16, le=1024, description="Longest side of a thumbnail; none for the image itself."),
     ] = None,
 ) -> Response:
-    """The image of a sample: the very bytes that were uploaded, or a JPEG thumbnail."""
+    """The image of a sample: the very bytes that were uploaded, or a JPEG thumbnail.
+
+    404 also for a sample that came as an embedding: nobody sent its picture.
+    """
     datasets.get(platform.catalog, tenant=tenant, dataset_id=dataset)
     stored = samples.image(tenant=tenant, dataset=dataset, key=key)
     tag = stored.sha256 if size is None else f"{stored.sha256}-{size}"

@@ -48,6 +48,9 @@ async def put_upload(
 ) -> models.Upload:
     """Stream a file in: a tar (also .gz or .zst) or a zip of images with captions, Parquet, CSV or TSV.
 
+    With the option encoder, a tar or zip of embeddings that it made, as clip-retrieval lays them out:
+    img_emb/*.npy and metadata/*.parquet.
+
     201: it arrived and will be read. 200: the same content had arrived under this name before. 409: other
     content had, or the same to be read with other options.
     """
@@ -61,7 +64,7 @@ async def put_upload(
         chunks=request.stream(),
         sha256=expected,
         length=int(length) if length.isdigit() else None,
-        options=views.read_options(options),
+        options=views.read_options(options, platform.encoders),
     )
     response.status_code = 201 if received.new else 200
     return views.upload(received.upload)

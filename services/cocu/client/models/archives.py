@@ -53,8 +53,8 @@ class Archive(Answer):
     concepts: list[ArchiveConcept]
     neighbours: list[Neighbour]
     changed: bool = True
-    image: str
-    thumbnail: str
+    image: str | None
+    thumbnail: str | None
 
     @property
     def added(self) -> list[ArchiveConcept]:

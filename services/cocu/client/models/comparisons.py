@@ -59,5 +59,5 @@ class SampleChange(Answer):
     shared: int
     gained: list[str]
     lost: list[str]
-    image: str
-    thumbnail: str
+    image: str | None
+    thumbnail: str | None

@@ -40,8 +40,8 @@ class ConceptSample(Answer):
     caption: str
     score: float
     added: bool
-    image: str
-    thumbnail: str
+    image: str | None
+    thumbnail: str | None
 
 
 class ConceptDetail(ConceptFrequency):

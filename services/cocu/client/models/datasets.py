@@ -35,7 +35,7 @@ class Dataset(Answer):
     bytes: int = 0
 
 
-UploadFormat = Literal["tar", "tar.gz", "tar.zst", "zip", "parquet", "csv", "tsv"]
+UploadFormat = Literal["tar", "tar.gz", "tar.zst", "zip", "parquet", "csv", "tsv", "clip-retrieval"]
 
 
 class UploadOptions(Request):
@@ -46,7 +46,10 @@ class UploadOptions(Request):
     image_column, url_column, caption_column: of Parquet, CSV and TSV, where they do not have usual names; of
     a CSV or TSV without a header their numbers, from 0 on. short_side: pictures whose shorter side has more
     pixels are made this small and written as JPEG of quality 90; without it images are kept byte by byte.
-    fetch: images that are given by URL alone are fetched.
+    fetch: images that are given by URL alone are fetched. encoder: name of the encoder that made the
+    embeddings in the file, a tar or zip in clip-retrieval's layout (img_emb/*.npy, metadata/*.parquet), which
+    then stand in for images; keys are taken from the metadata's key_column, else its `key`, `__key__`, `uid`
+    or `id`, else from `image_path` without its ending.
     """
 
     format: UploadFormat | None = None
@@ -57,6 +60,7 @@ class UploadOptions(Request):
     caption_column: str | None = Field(default=None, max_length=200)
     short_side: int | None = Field(default=None, ge=16, le=8192, examples=[256])
     fetch: bool = False
+    encoder: str | None = Field(default=None, max_length=200)
 
 
 class Upload(Answer):
@@ -158,16 +162,19 @@ class Rejection(Answer):
 
 
 class Sample(Answer):
-    """One image with its caption; `concepts` names what the caption mentions where that is known."""
+    """One image with its caption; `sha256` (hex) and `bytes` are those of the image.
+
+    Of a sample that came as an embedding, without its picture, `bytes` is 0, and size and paths are null.
+    """
 
     dataset: str
     key: str
     caption: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     bytes: int
-    sha256: str
+    sha256: str | None
     shard: str
     row: int
-    image: str = Field(description="Path of the image as stored.")
-    thumbnail: str = Field(description="Path of a small version of the image.")
+    image: str | None = Field(description="Path of the image as stored.")
+    thumbnail: str | None = Field(description="Path of a small version of the image.")

@@ -81,8 +81,8 @@ class SearchHit(Answer):
     key: str
     similarity: float
     caption: str
-    image: str
-    thumbnail: str
+    image: str | None
+    thumbnail: str | None
     concepts: list[HitConcept] = Field(default_factory=list)
 
 
