@@ -54,8 +54,13 @@ class Platform:
         Raises InvalidInputError or UnavailableError, naming the part.
         """
         settings.data_folder.mkdir(parents=True, exist_ok=True)
-        objects = ObjectStore.open(settings.objects_url, cache=settings.data_folder / "objects-cache")
-        return cls(settings, catalog=Catalog.open(settings.catalog_url), objects=objects)
+        objects = ObjectStore.open(
+            settings.objects_url,
+            cache=settings.data_folder / "objects-cache",
+            cache_bytes=settings.objects_cache_bytes,
+        )
+        catalog = Catalog.open(settings.catalog_url, connections=settings.catalog_connections)
+        return cls(settings, catalog=catalog, objects=objects)
 
     @property
     def vectors(self) -> Vectors:

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
 
     samples_per_shard: Annotated[int, Field(ge=1, le=10_000)] = 10_000
     max_upload_bytes: Count = 16 * 1024 * MEBIBYTE
+    catalog_connections: Annotated[int, Field(ge=2, le=1000)] = 20
+    """Connections to PostgreSQL that one process opens at most."""
+    objects_cache_bytes: Count = 32 * 1024 * MEBIBYTE
+    """What local copies of objects in a bucket may take up on one machine."""
     max_tenant_bytes: Count | None = None
     """What the uploads of one tenant may take up together; None: as much as there is room for."""
     upload_expiry_seconds: Seconds = 24 * 3600.0

@@ -17,6 +17,7 @@ import cocu
 from cocu.cli import (
     archive,
     batches,
+    catalog,
     concepts,
     curate,
     dataset,
@@ -72,6 +73,7 @@ app.command("export")(export.export)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(archive.app, name="archive")
 app.add_typer(batches.app, name="batches")
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(vocabulary.app, name="vocabulary")
 app.add_typer(encoder.app, name="encoder")
 app.add_typer(scenes.app, name="scenes")

@@ -180,6 +180,12 @@ class Catalog:
         with self.read() as connection:
             connection.execute(text("SELECT 1"))
 
+    @repeated
+    def version(self) -> str:
+        """The version of the tables."""
+        with self.read() as connection:
+            return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+
     def close(self) -> None:
         """Closes every connection that is not in use."""
         self._engine.dispose()
