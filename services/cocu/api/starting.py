@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from cocu.client import models
 from cocu.curation.parameters import CurationParameters
+from cocu.encoders.offered import EncoderDescription
 from cocu.errors import InvalidInputError, NotFoundError
 from cocu.platform import Platform
 from cocu.storage.catalog import curations, datasets
 from cocu.storage.catalog.curations import CurationRecord
+from cocu.storage.catalog.vocabularies import VocabularyRecord
 
 
-def start(platform: Platform, *, tenant: str, dataset: str, request: models.CurationCreate) -> CurationRecord:
-    """The curation that the request asks for, under way unless it is completed already.
+@dataclass(frozen=True)
+class Choice:
+    """What a request chooses, checked."""
 
-    Raises NotFoundError without the dataset, InvalidInputError for an unknown vocabulary or encoder or a
-    wrong parameter, ConflictError while uploads are being read and where there is nothing to curate.
-    """
+    encoder: EncoderDescription
+    vocabulary: VocabularyRecord
+    parameters: CurationParameters
+
+
+def choose(platform: Platform, *, tenant: str, dataset: str, request: models.CurationCreate) -> Choice:
+    """What the request names. Raises NotFoundError without the dataset, InvalidInputError."""
     datasets.get(platform.catalog, tenant=tenant, dataset_id=dataset)
     chosen = parameters(request.parameters)
     try:
@@ -31,6 +38,16 @@ def start(platform: Platform, *, tenant: str, dataset: str, request: models.Cura
         encoder = platform.encoders.describe(request.encoder)
     except NotFoundError as error:
         raise InvalidInputError("The encoder is not known.", {"body.encoder": str(error)}) from error
+    return Choice(encoder, vocabulary, chosen)
+
+
+def start(platform: Platform, *, tenant: str, dataset: str, choice: Choice) -> CurationRecord:
+    """The curation of a dataset by this choice, under way unless it is completed already.
+
+    Raises NotFoundError without the dataset, ConflictError while uploads are being read and where there is
+    nothing to curate.
+    """
+    encoder, vocabulary = choice.encoder, choice.vocabulary
     created = curations.create(
         platform.catalog,
         tenant=tenant,
@@ -39,8 +56,8 @@ def start(platform: Platform, *, tenant: str, dataset: str, request: models.Cura
         encoder_hash=encoder.hash,
         vocabulary_id=vocabulary.id,
         vocabulary_hash=vocabulary.hash,
-        parameters=asdict(chosen),
-        parameters_hash=chosen.hash,
+        parameters=asdict(choice.parameters),
+        parameters_hash=choice.parameters.hash,
     )
     platform.enqueue(created.chunks)
     return created.curation

@@ -48,6 +48,12 @@ def curate(
     max_concepts: Annotated[
         int | None, typer.Option(help="Keep at most this many concepts per image.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Put the data in, but say what curating it would cost; start nothing."
+        ),
+    ] = False,
     name: Annotated[
         str | None, typer.Option(help="Name of the dataset; that of the path by default.")
     ] = None,
@@ -78,6 +84,15 @@ def curate(
     }
     parameters = Parameters.model_validate({key: value for key, value in given.items() if value is not None})
     with _platform(server, api_key, encoder, data) as client:
+        if dry_run:
+            dataset, made = workflow.prepare(
+                client, path, name=name or path.resolve().name, vocabulary=vocabulary
+            )
+            estimate = client.curations.estimate(
+                dataset.id, vocabulary=made.id if made else None, encoder=encoder_name, parameters=parameters
+            )
+            print_json(estimate) if json else console.print(summary.estimate(estimate))
+            return
         result = workflow.run(
             client,
             path,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cocu.cli.output import count, table
 from cocu.cli.workflow import Outcome, reasons
-from cocu.client.models import Archive, Evaluation, Report
+from cocu.client.models import Archive, CurationEstimate, Evaluation, Report
 
 METRICS = {
     "recall": "recall",
@@ -81,6 +81,55 @@ def example(archive: Archive) -> RenderableType:
     )
     lines.no_wrap = True
     return lines
+
+
+def estimate(found: CurationEstimate) -> RenderableType:
+    """What a curation would do, stage by stage, and take."""
+    rows = [
+        (
+            each.stage,
+            f"{each.samples:,}",
+            f"{each.samples_there:,}",
+            f"{each.samples - each.samples_there:,}",
+            _time(each.seconds),
+        )
+        for each in found.stages
+    ]
+    stages = table(None, ["stage", "samples", "there", "to do", "time"], [*rows, _sum(found)])
+    return Group(
+        Text.from_markup(
+            f"[bold]curation {found.id}[/], encoder {escape(found.encoder)}: nothing was started"
+        ),
+        *([Text(f"it exists, and is {found.state}", style="yellow")] if found.state else []),
+        stages,
+        *(
+            [Text(f"{found.pairs:,} of {found.pairs_in_all:,} pairs of images to compare")]
+            if found.pairs
+            else []
+        ),
+        Text(f"{_size(found.bytes)} to write, {_size(found.bytes_free)} free"),
+        Text(f"{_size(found.memory)} of memory for a worker, beside its encoder"),
+        *(Text(f"not known: {each}", style="yellow") for each in found.not_known),
+    )
+
+
+def _sum(found: CurationEstimate) -> tuple[str, str, str, str, str]:
+    return "all", "", "", "", _time(found.seconds)
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "–"
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
 
 
 def metrics(evaluation: Evaluation) -> Table:

@@ -51,14 +51,8 @@ def run(
     parameters: Parameters | None = None,
 ) -> Outcome:
     """Curate what a path holds, showing progress; what the platform holds already is not made again."""
-    require_encoder(client)
     known_labels = read_labels(labels) if labels is not None else None
-    made = client.vocabularies.from_file(vocabulary) if vocabulary is not None else None
-    dataset = upload(client, path, name=name)
-    read(client, dataset)
-    report = client.datasets.report(dataset.id)
-    if report.accepted == 0:
-        raise CommandFailedError(f"nothing of {path} could be used: {reasons(report)}")
+    dataset, made = prepare(client, path, name=name, vocabulary=vocabulary)
     curation = client.curations.create(
         dataset.id, vocabulary=made.id if made else None, encoder=encoder, parameters=parameters
     )
@@ -72,6 +66,20 @@ def run(
         examples=tuple(islice(client.archives.list(curation.id, added=True, limit=EXAMPLES), EXAMPLES)),
         evaluation=evaluate(client, curation.id, known_labels) if known_labels is not None else None,
     )
+
+
+def prepare(
+    client: CocuClient, path: Path, *, name: str, vocabulary: Path | None = None
+) -> tuple[Dataset, Vocabulary | None]:
+    """Put what a path holds, and a vocabulary, into the platform, and wait until it is read."""
+    require_encoder(client)
+    made = client.vocabularies.from_file(vocabulary) if vocabulary is not None else None
+    dataset = upload(client, path, name=name)
+    read(client, dataset)
+    report = client.datasets.report(dataset.id)
+    if report.accepted == 0:
+        raise CommandFailedError(f"nothing of {path} could be used: {reasons(report)}")
+    return dataset, made
 
 
 def require_encoder(client: CocuClient) -> None:

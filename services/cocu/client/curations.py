@@ -16,6 +16,7 @@ from cocu.client.models import (
     CocoInstances,
     Curation,
     CurationCreate,
+    CurationEstimate,
     CurationEvent,
     Evaluation,
     EvaluationCreate,
@@ -45,6 +46,19 @@ class Curations:
         body = CurationCreate(vocabulary=vocabulary, encoder=encoder, parameters=parameters or Parameters())
         path = f"/v1/datasets/{segment(dataset)}/curations"
         return self._transport.post(Curation, path, body, idempotent=True)
+
+    def estimate(
+        self,
+        dataset: str,
+        *,
+        vocabulary: str | None = None,
+        encoder: str | None = None,
+        parameters: Parameters | None = None,
+    ) -> CurationEstimate:
+        """What `create` would start, and what that costs; nothing is started."""
+        body = CurationCreate(vocabulary=vocabulary, encoder=encoder, parameters=parameters or Parameters())
+        path = f"/v1/datasets/{segment(dataset)}/curations"
+        return self._transport.post(CurationEstimate, path, body, params={"dry_run": True}, idempotent=True)
 
     def list(self, *, dataset: str | None = None) -> Iterator[Curation]:
         """Every curation, newest first, or those of one dataset."""

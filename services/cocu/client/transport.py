@@ -104,12 +104,21 @@ class Transport:
         """GET one thing."""
         return self.parse(model, self.send(Call(path=path, params=params or {})))
 
-    def post(self, model: type[Model], path: str, body: BaseModel, *, idempotent: bool = False) -> Model:
+    def post(
+        self,
+        model: type[Model],
+        path: str,
+        body: BaseModel,
+        *,
+        params: Params | None = None,
+        idempotent: bool = False,
+    ) -> Model:
         """POST a model, parse the answer; fields left out by the caller are left out on the wire."""
         content = body.model_dump_json(exclude_unset=True, by_alias=True).encode()
         call = Call(
             method="POST",
             path=path,
+            params=params or {},
             headers={"Content-Type": "application/json"},
             content=lambda: [content],
             size=len(content),

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from cocu.api import caching, starting, views
+from cocu.api import caching, estimating, starting, views
 from cocu.api.dependencies import CurationId, DatasetId, PlatformOf, Tenant
 from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, page, position
@@ -42,7 +43,12 @@ class Followed:
         return [views.event(each) for each in found], views.has_ended(record)
 
 
-@router.post("/v1/datasets/{dataset}/curations", status_code=202)
+@router.post(
+    "/v1/datasets/{dataset}/curations",
+    status_code=202,
+    response_model=models.Curation,
+    responses={200: {"model": models.Curation | models.CurationEstimate}},
+)
 def create_curation(
     *,
     dataset: DatasetId,
@@ -50,13 +56,19 @@ def create_curation(
     platform: PlatformOf,
     tenant: Tenant,
     response: Response,
-) -> models.Curation:
+    dry_run: Annotated[bool, Query(description="Start nothing; say what it would be and cost.")] = False,
+) -> models.Curation | Response:
     """Start to curate a dataset as it is now.
 
     202: under way, follow Location. 200: this very curation (same samples, encoder, vocabulary and
-    parameters) is completed already. 409: uploads are still being read, or no sample was accepted.
+    parameters) is completed already, or a dry run's CurationEstimate. 409: uploads are still being read,
+    samples embedded again, or no sample was accepted.
     """
-    started = starting.start(platform, tenant=tenant, dataset=dataset, request=body)
+    choice = starting.choose(platform, tenant=tenant, dataset=dataset, request=body)
+    if dry_run:
+        estimate = estimating.estimate(platform, tenant=tenant, dataset=dataset, choice=choice)
+        return JSONResponse(estimate.model_dump(mode="json"))
+    started = starting.start(platform, tenant=tenant, dataset=dataset, choice=choice)
     made = _view(platform, tenant, started)
     response.headers["Location"] = f"/v1/curations/{made.id}"
     if made.finished:

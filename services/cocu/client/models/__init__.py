@@ -15,9 +15,11 @@ from cocu.client.models.curations import (
     FINISHED,
     Curation,
     CurationCreate,
+    CurationEstimate,
     CurationEvent,
     CurationState,
     Parameters,
+    StageEstimate,
     StageProgress,
 )
 from cocu.client.models.datasets import (
@@ -82,6 +84,7 @@ __all__ = [
     "ConceptSample",
     "Curation",
     "CurationCreate",
+    "CurationEstimate",
     "CurationEvent",
     "CurationState",
     "Dataset",
@@ -116,6 +119,7 @@ __all__ = [
     "SearchHit",
     "SearchPage",
     "SearchRequest",
+    "StageEstimate",
     "StageProgress",
     "Upload",
     "UploadFormat",

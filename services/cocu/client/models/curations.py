@@ -114,7 +114,8 @@ class CurationEstimate(Answer):
     """What a curation would be, and cost, if it were started now; nothing was started.
 
     id: it would have this one. state: null unless it exists already. pairs: of images to compare in search of
-    neighbours, without those whose lists an earlier curation (`builds_on`) knows; pairs_in_all: with them.
+    neighbours, without those whose lists an earlier curation (`builds_on`) knows; null where only the nearest
+    cells are searched. pairs_in_all: of samples.
     seconds: of one worker, over all stages; null where a stage has no rate yet (`not_known` says which).
     bytes: that will be written into the object store; null likewise. bytes_free: there, where that is known.
     memory: bytes a worker takes at most beside what the process and its encoder take.
@@ -131,14 +132,13 @@ class CurationEstimate(Answer):
     encoder_hash: str
     parameters: dict[str, Any]
     stages: list[StageEstimate]
-    pairs: int
+    pairs: int | None
     pairs_in_all: int
     builds_on: str | None
     seconds: float | None
     bytes: int | None
     bytes_free: int | None
     memory: int
-    workers: int
     not_known: list[str] = Field(default_factory=list)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -104,6 +104,61 @@ def identity(
     return hashlib.sha256(document.encode()).hexdigest()[:32]
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """The curation that would be created now; `existing` where it has been created before."""
+
+    curation_id: str
+    existing: CurationRecord | None
+    snapshot: str
+    shards: tuple[ShardRecord, ...]
+    revisions: Mapping[str, int]
+
+    def numbered(self) -> list[CurationShardRecord]:
+        """Its snapshot as it will be remembered."""
+        rows: list[CurationShardRecord] = []
+        first_row = 0
+        for ordinal, shard in enumerate(self.shards):
+            row = CurationShardRecord(
+                shard_id=shard.id,
+                ordinal=ordinal,
+                first_row=first_row,
+                samples=shard.samples,
+                sha256=shard.sha256,
+                revision=self.revisions.get(shard.id, 0),
+                usable=False,
+                content_hash=None,
+            )
+            rows.append(row)
+            first_row += shard.samples
+        return rows
+
+
+def look_ahead(
+    connection: Connection,
+    *,
+    dataset_id: str,
+    encoder_hash: str,
+    vocabulary_hash: str,
+    parameters_hash: str,
+) -> Ahead:
+    """Which curation of what the dataset holds now these choices are. Raises ConflictError as `create`."""
+    shards = _snapshot(connection, dataset_id=dataset_id)
+    snapshot = snapshot_hash([shard.sha256 for shard in shards])
+    mended = retries.revisions(connection, dataset_id=dataset_id, encoder_hash=encoder_hash)
+    revisions = {shard.id: mended[shard.id] for shard in shards if shard.id in mended}
+    curation_id = identity(
+        dataset_id=dataset_id,
+        snapshot=snapshot,
+        encoder_hash=encoder_hash,
+        vocabulary_hash=vocabulary_hash,
+        parameters_hash=parameters_hash,
+        revisions=revisions,
+    )
+    existing = _find(connection, curation_id)
+    return Ahead(curation_id, existing, snapshot, tuple(shards), revisions)
+
+
 @repeated
 def create(
     catalog: Catalog,
@@ -125,18 +180,14 @@ def create(
     """
     with catalog.write() as connection:
         _require_dataset(connection, tenant=tenant, dataset_id=dataset_id)
-        shards = _snapshot(connection, dataset_id=dataset_id)
-        snapshot = snapshot_hash([shard.sha256 for shard in shards])
-        revisions = retries.revisions(connection, dataset_id=dataset_id, encoder_hash=encoder_hash)
-        curation_id = identity(
+        ahead = look_ahead(
+            connection,
             dataset_id=dataset_id,
-            snapshot=snapshot,
             encoder_hash=encoder_hash,
             vocabulary_hash=vocabulary_hash,
             parameters_hash=parameters_hash,
-            revisions={shard.id: revisions[shard.id] for shard in shards if shard.id in revisions},
         )
-        existing = _find(connection, curation_id)
+        curation_id, existing = ahead.curation_id, ahead.existing
         if existing is not None and existing.state in (*ACTIVE_CURATIONS, CurationState.COMPLETED):
             return Created(curation=existing, new=False, chunks=())
         if existing is None:
@@ -144,16 +195,17 @@ def create(
                 "id": curation_id,
                 "tenant": tenant,
                 "dataset_id": dataset_id,
-                "snapshot_hash": snapshot,
+                "snapshot_hash": ahead.snapshot,
             }
-            values |= {"samples": sum(shard.samples for shard in shards), "encoder": encoder}
+            values |= {"samples": sum(shard.samples for shard in ahead.shards), "encoder": encoder}
             values |= {"encoder_hash": encoder_hash, "vocabulary_id": vocabulary_id}
             values |= {"vocabulary_hash": vocabulary_hash, "parameters_hash": parameters_hash}
             values |= {"state": CurationState.QUEUED, "stage": Stage.EMBED}
             connection.execute(insert(models.Curation).values(**values, parameters=parameters))
-            _remember_snapshot(
-                connection, tenant=tenant, curation_id=curation_id, shards=shards, revisions=revisions
-            )
+            rows = [
+                {"curation_id": curation_id, "tenant": tenant} | asdict(each) for each in ahead.numbered()
+            ]
+            connection.execute(insert(models.CurationShard), rows)
         else:
             _forget_progress(connection, curation_id)
         state = {"state": CurationState.QUEUED}
@@ -311,24 +363,6 @@ def _snapshot(connection: Connection, *, dataset_id: str) -> list[ShardRecord]:
             "the dataset has no accepted samples, so there is nothing to curate; see its report"
         )
     return shards
-
-
-def _remember_snapshot(
-    connection: Connection,
-    *,
-    tenant: str,
-    curation_id: str,
-    shards: Sequence[ShardRecord],
-    revisions: Mapping[str, int],
-) -> None:
-    rows: list[dict[str, Any]] = []
-    first_row = 0
-    for ordinal, shard in enumerate(shards):
-        row = {"curation_id": curation_id, "shard_id": shard.id, "tenant": tenant, "ordinal": ordinal}
-        row |= {"revision": revisions.get(shard.id, 0)}
-        rows.append(row | {"first_row": first_row, "samples": shard.samples, "sha256": shard.sha256})
-        first_row += shard.samples
-    connection.execute(insert(models.CurationShard), rows)
 
 
 def _forget_progress(connection: Connection, curation_id: str) -> None:

@@ -318,6 +318,9 @@ class Chunk(Base):
     units_done: Mapped[int] = mapped_column(default=0)
     asked: Mapped[bool] = mapped_column(default=False)
     revision: Mapped[int] = mapped_column(default=0)
+    leased_at: Mapped[float] = mapped_column(default=0.0)
+    seconds: Mapped[float | None]
+    """How long the lease under which it was done took: what estimates are made of."""
     error: Mapped[str | None]
 
 

@@ -165,6 +165,8 @@ def upgrade() -> None:
         sa.Column("units_done", sa.BigInteger(), nullable=False),
         sa.Column("asked", sa.Boolean(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("leased_at", sa.Double(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["curation_id"], ["curations.id"], name=op.f("fk_chunks_curation_id_curations")
