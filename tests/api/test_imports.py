@@ -9,11 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from obstore.store import from_url
+from tests.ready_embeddings import Files, partitioned
 from tests.running import picture, running, tar_of_samples
 from tests.servers.s3_server import s3_server
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.workers.tiny_encoder import DIM, write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
@@ -301,3 +303,54 @@ def test_retry__fetches_what_could_not_be_had(
     assert here.datasets.retry(dataset.id).uploads == ["late.tar"]
     here.datasets.wait(dataset.id, timeout=60)
     assert uploads(here, dataset)["late.tar"].state == "ingested"
+
+
+READY = UploadOptions(encoder="tiny")
+
+
+def ready_files() -> Files:
+    """Two partitions, and what clip-retrieval leaves beside them."""
+    vectors_ND = np.random.default_rng(5).standard_normal((5, DIM))
+    captions = {f"{number}": f"a dog and {number} cats" for number in range(5)}
+    return partitioned(vectors_ND, captions, rows=3)
+
+
+def test_embeddings__are_fetched_with_their_metadata(here: CocuClient, dataset: Dataset, site: str) -> None:
+    PAGES.update({f"/ready/{name}": data for name, data in ready_files().items()})
+    urls = [f"{site}/ready/img_emb/img_emb_{number}.npy" for number in range(2)]
+    here.datasets.fetch(dataset.id, *urls, f"{site}/ready/metadata/metadata_0.parquet", options=READY)
+    found = uploads(here, dataset)
+    assert {name: each.accepted for name, each in found.items()} == {"img_emb_0.tar": 3, "img_emb_1.tar": 2}
+
+
+def test_embeddings__whose_metadata_cannot_be_had_fail(here: CocuClient, dataset: Dataset, site: str) -> None:
+    PAGES["/alone/img_emb/img_emb_0.npy"] = ready_files()["img_emb/img_emb_0.npy"]
+    here.datasets.fetch(dataset.id, f"{site}/alone/img_emb/img_emb_0.npy", options=READY)
+    upload = uploads(here, dataset)["img_emb_0.tar"]
+    assert (upload.state, upload.accepted) == ("failed", 0)
+    assert "404" in (upload.detail or "")
+
+
+def test_embeddings__come_from_a_bucket(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, s3: str
+) -> None:
+    httpx.put(f"{s3}/open")
+    bucket = from_url("s3://open")
+    for name, data in ready_files().items():
+        bucket.put(f"shared/laion/{name}", data)
+    asked = {"s3": "s3://open/shared/laion", "options": {"encoder": "tiny"}}
+    assert ask(importing, dataset, **asked).status_code == 202
+    found = uploads(here, dataset)
+    assert {name: each.accepted for name, each in found.items()} == {"img_emb_0.tar": 3, "img_emb_1.tar": 2}
+    bucket.delete("shared/laion/metadata/metadata_1.parquet")
+    refused = ask(importing, dataset, **asked)
+    assert refused.status_code == 422
+    assert "metadata_1.parquet" in refused.text
+
+
+def test_embeddings__of_no_known_encoder_are_refused(
+    importing: LocalServer, dataset: Dataset, site: str
+) -> None:
+    answer = ask(importing, dataset, url=f"{site}/img_emb/img_emb_0.npy", options={"encoder": "nothing"})
+    assert answer.status_code == 422
+    assert "tiny" in answer.text

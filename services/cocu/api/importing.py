@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from cocu.api import views
 from cocu.client import models
 from cocu.client.sources import upload_name
+from cocu.datasets.embeddings import table_of
 from cocu.datasets.fetching import FetchRefusedError
 from cocu.errors import InvalidInputError
 from cocu.platform import Platform
@@ -18,6 +19,7 @@ from cocu.storage.catalog.imports import Source
 from cocu.storage.catalog.uploads import UploadRecord
 
 MOST_FILES = 1_000
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".zip")
 
 
 def announce(
@@ -30,6 +32,8 @@ def announce(
     """
     datasets.get(platform.catalog, tenant=tenant, dataset_id=dataset)
     urls = _urls(platform, request)
+    if request.options.encoder is not None:
+        urls = _embeddings(urls, complete=request.s3 is not None)
     names = [request.name] if request.name is not None else _names(urls)
     records, planned = imports.announce(
         platform.catalog,
@@ -59,12 +63,36 @@ def _urls(platform: Platform, request: models.ImportCreate) -> list[str]:
     return list(dict.fromkeys(given.values()))
 
 
+def _embeddings(urls: Sequence[str], *, complete: bool) -> list[str]:
+    """What each upload of embeddings is fetched from: img_emb/*.npy, of which the metadata's place follows.
+
+    complete: the metadata are among the URLs if they exist. Archives stay as they are. Raises
+    InvalidInputError for embeddings without metadata, or the reverse.
+    """
+    tables = {url: table_of(url) for url in urls}
+    wanted = {table for table in tables.values() if table is not None}
+    metadata = {url for url in urls if "/metadata/" in url and url.endswith(".parquet")}
+    alone = sorted(wanted ^ metadata if complete else metadata - wanted)
+    if alone:
+        raise InvalidInputError(
+            f"For every img_emb/*.npy there must be the metadata/*.parquet of its number, and the reverse; "
+            f"of {alone[0]} and the embeddings that belong to it one is missing."
+        )
+    chosen = [url for url, table in tables.items() if table is not None or url.endswith(_ARCHIVES)]
+    chosen = chosen if complete else [url for url in urls if url not in wanted]
+    if not chosen:
+        raise InvalidInputError("There is no img_emb/*.npy, and no archive of them.")
+    return chosen
+
+
 def _names(urls: Sequence[str]) -> list[str]:
     """A name for each: the last part of its URL, with a number where an earlier one has it."""
     names: list[str] = []
     for url in urls:
         path = PurePosixPath(unquote(urlsplit(url).path, errors="replace"))
-        name = upload_name(path.name or "import")
+        # Embeddings are packed with their metadata.
+        packed = path.with_suffix(".tar") if table_of(url) is not None else path
+        name = upload_name(packed.name or "import")
         candidate, number = name, 1
         while candidate in names:
             number += 1

@@ -52,6 +52,20 @@ _MOST_OTHERS = 64
 _Name = tuple[str, int]
 
 
+def table_of(vectors: str) -> str | None:
+    """Path or URL of the metadata that belong to embeddings; None for what is not called as they are.
+
+    >>> table_of("s3://laion/img_emb/img_emb_0012.npy")
+    's3://laion/metadata/metadata_0012.parquet'
+    >>> table_of("s3://laion/text_emb/text_emb_0012.npy")
+    """
+    match = re.fullmatch(r"(.*/|)img_emb/([^/]*?)(\d+)\.npy", vectors)
+    if match is None:
+        return None
+    folder, stem, number = match.groups()
+    return f"{folder}metadata/{stem.replace('img_emb', 'metadata')}{number}.parquet"
+
+
 @dataclass(frozen=True)
 class _File:
     """A member by its name in the archive, and where it was unpacked to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -89,6 +89,18 @@ def pack_folder(folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[by
             yield _header(f"{named.key}.{extension}", member.size)
             yield from _pieces(folder / member.name, member.size)
             yield bytes(-member.size % BLOCK)
+    yield _END
+
+
+def pack_files(files: Mapping[str, BinaryIO]) -> Iterator[bytes]:
+    """Yield, in pieces, a tar of open files, each from its beginning, under these names."""
+    for name, file in files.items():
+        size = file.seek(0, 2)
+        file.seek(0)
+        yield _header(name, size)
+        while piece := file.read(_PIECE):
+            yield piece
+        yield bytes(-size % BLOCK)
     yield _END
 
 

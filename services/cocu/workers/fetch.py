@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO
 
+from cocu.datasets.embeddings import table_of
+from cocu.datasets.shards import pack_files
 from cocu.errors import ConflictError, InvalidInputError, LimitExceededError, NotFoundError
 from cocu.storage import buckets, paths
 from cocu.storage.catalog import imports, quotas, retries, uploads
@@ -29,7 +33,13 @@ def run(lease: Lease) -> None:
         return
     settings = platform.settings
     try:
-        with _opened(lease, upload, upload.source) as chunks:
+        table = table_of(upload.source) if "encoder" in upload.options else None
+        opened = (
+            _opened(lease, upload, upload.source)
+            if table is None
+            else _packed(lease, upload, upload.source, table)
+        )
+        with opened as chunks:
             # An object of its own for every attempt: a worker that lost its lease may still be writing.
             stored = platform.objects.put_chunks(
                 paths.upload(upload.dataset_id, new_id()),
@@ -65,6 +75,27 @@ def _opened(lease: Lease, upload: UploadRecord, source: str) -> Iterator[Iterato
             limit=settings.max_tenant_bytes,
         )
         yield fetched.chunks
+
+
+@contextmanager
+def _packed(lease: Lease, upload: UploadRecord, vectors: str, table: str) -> Iterator[Iterator[bytes]]:
+    """Embeddings and the table that belongs to them as one tar, which says how large each is."""
+    settings = lease.platform.settings
+    room = settings.max_upload_bytes
+    with ExitStack() as stack:
+        files: dict[str, BinaryIO] = {}
+        for folder, source in (("img_emb", vectors), ("metadata", table)):
+            file = stack.enter_context(tempfile.TemporaryFile(dir=settings.data_folder))
+            with _opened(lease, upload, source) as chunks:
+                for chunk in chunks:
+                    room -= file.write(chunk)
+                    if room < 0:
+                        raise LimitExceededError(
+                            f"{vectors} and {table} have more than {settings.max_upload_bytes} bytes"
+                        )
+                    lease.advance()
+            files[f"{folder}/{source.rpartition('/')[2]}"] = file
+        yield pack_files(files)
 
 
 def _noted(lease: Lease, upload: UploadRecord, chunks: Iterator[bytes]) -> Iterator[bytes]:
