@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -71,11 +71,54 @@ def test_idempotent__calls_are_repeated_after_connection_errors_and_503() -> Non
         assert len(asked) == 3
 
 
-def test_creating__a_dataset_is_never_repeated() -> None:
-    with serving(problem(503, "Unavailable")) as (url, asked), CocuClient(url) as client:
-        with pytest.raises(UnavailableError):
+def key_of(request: bytes) -> str:
+    (line,) = [line for line in request.split(b"\r\n") if line.lower().startswith(b"idempotency-key:")]
+    return line.partition(b":")[2].strip().decode()
+
+
+def test_creating__is_repeated_under_one_key_and_every_call_has_its_own() -> None:
+    created = answer("201 Created", DATASET)
+    in_flight = problem(409, "In flight", "Retry-After: 1")
+    answers = (b"", problem(503, "Unavailable", "Retry-After: 1"), in_flight, created, created)
+    with serving(*answers) as (url, asked), CocuClient(url) as client:
+        client.datasets.create("n")
+        client.datasets.create("n")
+    keys = [key_of(request) for request in asked]
+    assert len(keys) == 5
+    assert len(set(keys[:4])) == 1
+    assert keys[4] != keys[3]
+
+
+def test_creating__what_exists_is_not_repeated() -> None:
+    with serving(problem(409, "Conflict")) as (url, asked), CocuClient(url) as client:
+        with pytest.raises(ConflictError):
             client.datasets.create("n")
         assert len(asked) == 1
+
+
+def test_creating__ends_after_some_attempts() -> None:
+    answers = [problem(503, "Unavailable")] * 3
+    with serving(*answers) as (url, asked), CocuClient(url, retries=2) as client:
+        with pytest.raises(UnavailableError):
+            client.datasets.create("n")
+        assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        lambda client: client.datasets.retry("d"),
+        lambda client: client.datasets.fetch("d", "https://example.org/a.tar"),
+        lambda client: client.vocabularies.shipped(),
+        lambda client: client.curations.create("d"),
+        lambda client: client.evaluations.create("c", labels={"a": ["dog"]}),
+    ],
+)
+def test_creating__anything_carries_a_key(create: Callable[[CocuClient], object]) -> None:
+    with serving(problem(422, "T")) as (url, asked), CocuClient(url) as client:
+        with pytest.raises(InvalidInputError):
+            create(client)
+        assert key_of(asked[0])
 
 
 def test_retries__end() -> None:

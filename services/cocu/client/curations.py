@@ -45,7 +45,7 @@ class Curations:
         """Start a curation of the dataset as it is now; asking again answers the same curation."""
         body = CurationCreate(vocabulary=vocabulary, encoder=encoder, parameters=parameters or Parameters())
         path = f"/v1/datasets/{segment(dataset)}/curations"
-        return self._transport.post(Curation, path, body, idempotent=True)
+        return self._transport.post(Curation, path, body)
 
     def estimate(
         self,

@@ -47,6 +47,9 @@ class CurationFailedError(ClientError):
 class ProblemError(ClientError):
     """The platform answered a problem."""
 
+    retry_after: float | None = None
+    """Seconds after which to try again, where the platform said."""
+
     def __init__(self, problem: Problem) -> None:
         reasons = [f"{error.field}: {error.problem}" for error in problem.errors]
         super().__init__("; ".join([problem.detail or problem.title, *reasons]))
@@ -74,9 +77,7 @@ class InvalidInputError(ProblemError):
 
 
 class UnavailableError(ProblemError):
-    """The platform, or a part of it, does not answer now; `retry_after` in seconds, where it said."""
-
-    retry_after: float | None = None
+    """The platform, or a part of it, does not answer now."""
 
 
 class ServerFailedError(ProblemError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from cocu.client.exceptions import (
+    ConflictError,
     ConnectionFailedError,
     ProblemError,
     UnavailableError,
@@ -28,6 +30,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Params = Mapping[str, str | int | float | bool | None]
 RECEIVING_FAILED = (httpx.TransportError, http.client.HTTPException, OSError)
 """How a connection breaks off, whoever speaks HTTP on it."""
+IDEMPOTENCY_KEY = "Idempotency-Key"
 LONGEST_PAUSE = 60.0
 """Seconds: a server that asks for a longer pause is treated as down."""
 
@@ -47,8 +50,8 @@ def segment(text: str) -> str:
 class Call:
     """One request; parameters that are None are left out.
 
-    content makes the body, of `size` bytes, anew for every attempt. idempotent: whether it may be repeated,
-    where the method alone does not say so.
+    content makes the body, of `size` bytes, anew for every attempt. idempotent: whether a POST may be
+    repeated as it is; any other is sent with an Idempotency-Key, the same at every attempt.
     """
 
     method: str = "GET"
@@ -59,6 +62,13 @@ class Call:
     size: int | None = None
     idempotent: bool = False
 
+    def keyed(self) -> Call:
+        """The same call, with a key by which the platform knows its attempts as one, where it needs one."""
+        if self.method != "POST" or self.idempotent:
+            return self
+        headers = {**self.headers, IDEMPOTENCY_KEY: f'"{secrets.token_hex(16)}"'}
+        return replace(self, headers=headers, idempotent=True)
+
     @property
     def repeatable(self) -> bool:
         """Whether sending it twice does no harm."""
@@ -68,8 +78,9 @@ class Call:
 class Transport:
     """Sends requests to one platform.
 
-    Idempotent requests are repeated, with growing pauses, after a connection error and after a 503 (its
-    Retry-After is honoured); others never are. Raises the errors of `exceptions`.
+    Requests are repeated, with growing pauses, after a connection error and after a 503 (its Retry-After is
+    honoured), as is a POST of which an attempt is still being carried out; all but PATCH and what is
+    streamed. Raises the errors of `exceptions`.
     """
 
     def __init__(
@@ -138,18 +149,20 @@ class Transport:
 
     def send(self, call: Call) -> httpx.Response:
         """Send a request and return its answer, read to the end; raises the problem it answers."""
+        call = call.keyed()
         attempts = self._retries + 1 if call.repeatable else 1
         for attempt in range(attempts):
             try:
                 return self._send_once(call)
-            except (ConnectionFailedError, UnavailableError) as error:
-                if attempt == attempts - 1:
+            except (ConnectionFailedError, UnavailableError, ConflictError) as error:
+                final = isinstance(error, ConflictError) and error.retry_after is None
+                if final or attempt == attempts - 1:
                     raise
                 time.sleep(self._pause_after(attempt, error))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _pause_after(self, attempt: int, error: ConnectionFailedError | UnavailableError) -> float:
-        asked = error.retry_after if isinstance(error, UnavailableError) else None
+    def _pause_after(self, attempt: int, error: ConnectionFailedError | ProblemError) -> float:
+        asked = error.retry_after if isinstance(error, ProblemError) else None
         if asked is None:
             return min(self._pause * float(2**attempt), 5.0) * random.uniform(0.8, 1.2)
         if asked > LONGEST_PAUSE:
@@ -240,7 +253,7 @@ class Transport:
                 )
         raised = problem_error(problem)
         wait = answer.headers.get("Retry-After", "")
-        if isinstance(raised, UnavailableError) and wait.isdigit():
+        if wait.isascii() and wait.isdigit():
             raised.retry_after = float(wait)
         return raised
 

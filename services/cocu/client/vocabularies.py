@@ -41,7 +41,7 @@ class Vocabularies:
         return self._create(VocabularyCreate(mined=source, name=name))
 
     def _create(self, body: VocabularyCreate) -> Vocabulary:
-        return self._transport.post(Vocabulary, "/v1/vocabularies", body, idempotent=True)
+        return self._transport.post(Vocabulary, "/v1/vocabularies", body)
 
     def list(self) -> Iterator[Vocabulary]:
         """Every vocabulary."""
