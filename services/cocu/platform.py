@@ -17,7 +17,7 @@ from typing import Self
 from cocu.curation.vocabulary import Vocabulary
 from cocu.datasets.fetching import Fetcher, FetchPolicy
 from cocu.datasets.limits import Limits
-from cocu.encoders.offered import BundleFolder, Encoders
+from cocu.encoders.offered import BundleFolder, Encoders, EncoderSource
 from cocu.errors import ConflictError, IntegrityError, InvalidInputError
 from cocu.settings import Settings
 from cocu.storage import paths
@@ -40,7 +40,7 @@ class Platform:
         self.catalog = catalog
         self.objects = objects
         self.growing = GrowingFiles(objects)
-        self.encoders = Encoders(BundleFolder(Path(settings.encoders_url)))
+        self.encoders = Encoders(_encoder_source(settings))
         self.vocabularies = Vocabularies(catalog, objects)
         self._opening = threading.Lock()
         self._vectors: Vectors | None = None
@@ -115,6 +115,17 @@ class Platform:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _encoder_source(settings: Settings) -> EncoderSource:
+    if "://" not in settings.encoders_url:
+        return BundleFolder(Path(settings.encoders_url), threads=settings.worker_cores or 0)
+    from cocu.encoders.triton import InferenceServer, Patience  # noqa: PLC0415 - loads gRPC
+
+    patience = Patience(
+        seconds=settings.encoder_seconds, seconds_per_input=settings.encoder_seconds_per_input
+    )
+    return InferenceServer(settings.encoders_url, patience=patience, in_flight=settings.encoder_requests)
 
 
 def _leave_to_the_sweeper(planned: Iterable[Planned]) -> None:

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     broker_url: `memory://` runs the workers in the API process; `redis://…` leaves them to Celery workers.
     vectors_url: a folder (local mode) or `http(s)://…` of a Qdrant server.
     objects_url: `file://…`, `s3://…`, or `memory://` for tests.
-    encoders_url: a folder of encoder bundles, or one bundle.
+    encoders_url: a folder of encoder bundles, or one bundle; or `grpc(s)://…` of a Triton server.
     """
 
     model_config = SettingsConfigDict(env_prefix="COCU_", extra="ignore", frozen=True, validate_default=True)
@@ -91,6 +91,13 @@ class Settings(BaseSettings):
     max_vocabulary_bytes: Count = 64 * MEBIBYTE
     max_labels_bytes: Count = 256 * MEBIBYTE
     max_page: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+
+    encoder_seconds: Seconds = 5.0
+    """How long an inference server is waited for; a batch is waited for longer by the next setting."""
+    encoder_seconds_per_input: Annotated[float, Field(ge=0)] = 4.0
+    """How much longer for each picture or text of a request."""
+    encoder_requests: Annotated[int, Field(ge=1, le=64)] = 4
+    """Batches that one process sends to an inference server at once."""
 
     worker_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Chunks that run at once where the workers are in the API's process (`memory://`)."""
@@ -159,8 +166,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"vectors_url is {self.vectors_url!r}; it must be a folder or begin with http(s)://"
             )
-        if _scheme(self.encoders_url) != "":
-            raise ValueError(f"encoders_url is {self.encoders_url!r}; it must be a folder of encoder bundles")
+        if _scheme(self.encoders_url) not in ("", "grpc", "grpcs"):
+            raise ValueError(
+                f"encoders_url is {self.encoders_url!r}; it must be a folder of encoder bundles "
+                "or begin with grpc(s)://"
+            )
         return self
 
     @property

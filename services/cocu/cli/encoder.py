@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,24 @@ from cocu.cli.options import DEFAULT_SERVER, ApiKey, Json, Server
 from cocu.cli.output import console, print_json, table
 from cocu.client import CocuClient
 
-app = typer.Typer(help="Encoder bundles: list, check, export from open_clip.", no_args_is_help=True)
+app = typer.Typer(
+    help="Encoder bundles: list, check, export from open_clip, publish to an inference server.",
+    no_args_is_help=True,
+)
+
+
+class Backend(StrEnum):
+    """What runs the towers in Triton."""
+
+    onnxruntime = "onnxruntime"
+    python = "python"
+
+
+class Device(StrEnum):
+    """Where they run."""
+
+    gpu = "gpu"
+    cpu = "cpu"
 
 
 @app.command("list")
@@ -65,3 +84,50 @@ def export(
 
     bundle = export_open_clip(model, pretrained, target, licence=licence)
     console.print(f"{bundle.name}: {bundle.dim} dimensions, written to {target}", soft_wrap=True)
+
+
+@app.command()
+def publish(
+    bundle: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The bundle.")],
+    repository: Annotated[Path, typer.Option(help="Triton's model repository; made where it is missing.")],
+    backend: Annotated[
+        Backend,
+        typer.Option(help="Triton's own ONNX Runtime, or ONNX Runtime in its Python backend (for CPUs)."),
+    ] = Backend.onnxruntime,
+    device: Annotated[
+        Device | None, typer.Option(help="Where it runs; by default a GPU for onnxruntime, else a CPU.")
+    ] = None,
+    instances: Annotated[int, typer.Option(min=1, help="Copies of each tower, on every GPU.")] = 1,
+    max_batch: Annotated[int, typer.Option(min=1, max=1024, help="The largest batch.")] = 64,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of an inference on a CPU; 0: one per core.")
+    ] = 0,
+    tensorrt: Annotated[bool, typer.Option(help="Compile the towers for the GPU, in full precision.")] = True,
+    engine_cache: Annotated[
+        str, typer.Option(help="Where the server keeps compiled towers: a folder that lasts.")
+    ] = "/var/cache/triton/engines",
+    json: Json = False,
+) -> None:
+    """Write a bundle into a Triton model repository; again is no error, another bundle of its name is."""
+    from cocu.encoders import Bundle  # noqa: PLC0415 - the server is imported only where it is needed
+    from cocu.encoders.triton.configuration import ModelOptions  # noqa: PLC0415
+    from cocu.encoders.triton.repository import publish as publish_bundle  # noqa: PLC0415
+
+    options = ModelOptions(
+        backend=backend.value,
+        device=None if device is None else device.value,
+        instances=instances,
+        max_batch=max_batch,
+        threads=threads,
+        tensorrt=tensorrt,
+        engine_cache=engine_cache,
+    )
+    published = publish_bundle(Bundle.load(bundle), repository, options=options)
+    if json:
+        print_json(dataclasses.asdict(published))
+        return
+    done = "published as" if published.changed else "is already there as"
+    console.print(
+        f"{published.name} (hash {published.hash[:12]}) {done} {' and '.join(published.models)}",
+        soft_wrap=True,
+    )

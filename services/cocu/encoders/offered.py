@@ -101,10 +101,14 @@ class Encoders:
 
 
 class BundleFolder:
-    """The bundles of a folder, or the one that the folder is, served by ONNX Runtime in this process."""
+    """The bundles of a folder, or the one that the folder is, served by ONNX Runtime in this process.
 
-    def __init__(self, folder: Path) -> None:
+    threads: of a single inference, 0 for one per physical core.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 0) -> None:
         self._folder = folder
+        self._threads = threads
         self._lock = threading.Lock()
         self._known: dict[Path, tuple[float, Bundle]] = {}
 
@@ -124,7 +128,7 @@ class BundleFolder:
         """The encoder of this hash. Raises InvalidBundleError when it does not run."""
         for bundle in self._bundles():
             if bundle.hash == hash:
-                return InProcessEncoder(bundle)
+                return InProcessEncoder(bundle, threads=self._threads)
         raise IntegrityError(f"the encoder of hash {hash[:12]}… was replaced while it was opened; try again")
 
     def close(self) -> None:

@@ -1,0 +1,142 @@
+"""The encoders that a Triton server has, found by asking it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from cocu.encoders.bundle import Description
+from cocu.encoders.offered import EncoderDescription
+from cocu.encoders.triton.configuration import PublishedTower, read_tower, version_of
+from cocu.encoders.triton.connection import Connection, Deadline, IndexEntry, NoSuchModelError, Patience
+from cocu.encoders.triton.encoder import BATCH, TritonEncoder
+from cocu.errors import IntegrityError, InvalidBundleError, InvalidInputError, UnavailableError
+
+__all__ = ["InferenceServer", "address_of"]
+
+DEFAULT_PORT = 8001
+
+log = logging.getLogger(__name__)
+_SUFFIXES = ("_image", "_text")
+
+
+def address_of(url: str) -> tuple[str, bool]:
+    """The host:port of a grpc:// or grpcs:// URL, and whether it is secure. Raises InvalidInputError."""
+    wrong = InvalidInputError(
+        f"{url!r} is no address of an inference server; it must be like grpc://triton:8001"
+    )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise wrong from error
+    rest = (parts.path.strip("/"), parts.query, parts.fragment, parts.username, parts.password)
+    if parts.scheme not in ("grpc", "grpcs") or not host or any(rest):
+        raise wrong
+    named = f"[{host}]" if ":" in host else host
+    return f"{named}:{port or DEFAULT_PORT}", parts.scheme == "grpcs"
+
+
+class InferenceServer:
+    """A source of encoders: a Triton server whose models `cocu encoder publish` has written.
+
+    Both models of an encoder must be ready for it to be there. Nothing is asked of the server until it is
+    needed.
+    """
+
+    def __init__(self, url: str, *, patience: Patience | None = None, in_flight: int = 4) -> None:
+        self.place = url
+        self._address, self._secure = address_of(url)
+        self._patience = patience or Patience()
+        self._in_flight = in_flight
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._towers: dict[tuple[str, str], PublishedTower | None] = {}
+        self._opened: list[TritonEncoder] = []
+
+    def list(self, *, awaiting: str | None = None) -> tuple[EncoderDescription, ...]:
+        """Every encoder that is ready, by name.
+
+        awaiting: a hash without which nothing can go on: the server is waited for as long as for a batch.
+        Raises UnavailableError when the server does not answer, or has that encoder but cannot serve it.
+        """
+        deadline = self._patience.deadline(1 if awaiting is None else BATCH)
+        entries = self._connect().index(deadline)
+        found = self._encoders(entries, deadline)
+        if awaiting is not None and awaiting not in found:
+            self._require_to_be_gone(awaiting, entries)
+        described = [(image.hash, image.description) for image, _ in found.values()]
+        return tuple(
+            EncoderDescription(one.name, hash, one.dim, one.license, one.source)
+            for hash, one in sorted(described, key=_by_name)
+        )
+
+    def open(self, hash: str) -> TritonEncoder:
+        """The encoder of this hash. Raises UnavailableError, IntegrityError when it is gone."""
+        connection = self._connect()
+        deadline = self._patience.deadline(1)
+        found = self._encoders(connection.index(deadline), deadline)
+        if hash not in found:
+            raise IntegrityError(
+                f"the inference server at {self._address} has no bundle {hash[:12]}… any more"
+            )
+        encoder = TritonEncoder(connection, *found[hash], in_flight=self._in_flight)
+        with self._lock:
+            self._opened.append(encoder)
+        return encoder
+
+    def close(self) -> None:
+        """Ends the connection and the threads of the encoders that were opened."""
+        with self._lock:
+            opened, connection = self._opened, self._connection
+            self._opened, self._connection = [], None
+        for encoder in opened:
+            encoder.close()
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> Connection:
+        with self._lock:
+            if self._connection is None:
+                self._connection = Connection(self._address, secure=self._secure, patience=self._patience)
+            return self._connection
+
+    def _encoders(
+        self, entries: Sequence[IndexEntry], deadline: Deadline
+    ) -> dict[str, tuple[PublishedTower, PublishedTower]]:
+        """Image and text tower of every encoder that has both, by hash."""
+        towers = [self._tower(entry, deadline) for entry in entries if entry.ready]
+        images = {one.hash: one for one in towers if one is not None and one.tower == "image"}
+        texts = {one.hash: one for one in towers if one is not None and one.tower == "text"}
+        return {hash: (images[hash], texts[hash]) for hash in images if hash in texts}
+
+    def _tower(self, entry: IndexEntry, deadline: Deadline) -> PublishedTower | None:
+        if not entry.model.endswith(_SUFFIXES):
+            return None
+        key = (entry.model, entry.version)
+        if key not in self._towers:
+            try:
+                config = self._connect().configuration(entry.model, entry.version, deadline)
+            except NoSuchModelError:
+                return None
+            # A version is numbered after its bundle: what it says about itself need be read only once.
+            try:
+                self._towers[key] = read_tower(config, version=entry.version)
+            except InvalidBundleError as error:
+                log.warning("an encoder of the inference server cannot be used: %s", error)
+                self._towers[key] = None
+        return self._towers[key]
+
+    def _require_to_be_gone(self, hash: str, entries: Sequence[IndexEntry]) -> None:
+        for entry in entries:
+            if entry.version == version_of(hash) and entry.model.endswith(_SUFFIXES) and not entry.ready:
+                raise UnavailableError(
+                    f"the inference server at {self._address} cannot serve {entry.model} at the moment"
+                    + (f": {entry.reason}" if entry.reason else "")
+                )
+
+
+def _by_name(described: tuple[str, Description]) -> str:
+    return described[1].name
