@@ -16,6 +16,8 @@ from cocu.storage.catalog.records import Page, fetch_all, fetch_one, new_id, pag
 from cocu.storage.catalog.repeating import repeated
 from cocu.storage.catalog.states import ACTIVE_CURATIONS, CurationState, DatasetState, Stage, UploadState
 
+_AT_ONCE = 50_000
+
 
 @dataclass(frozen=True)
 class DatasetRecord:
@@ -160,6 +162,8 @@ def finish_deletion(catalog: Catalog, *, dataset_id: str) -> None:
     """Removes every row of the dataset, the deleting chunk included. Doing it twice changes nothing."""
     for shard_id in _shards(catalog, dataset_id):
         _forget_samples(catalog, dataset_id, shard_id)
+    while _forget_rejections(catalog, dataset_id):
+        pass
     runs = select(models.Curation.id).where(models.Curation.dataset_id == dataset_id)
     with catalog.write() as connection:
         for model in (models.Event, models.Evaluation, models.CurationShard):
@@ -185,7 +189,14 @@ def _shards(catalog: Catalog, dataset_id: str) -> list[str]:
 
 @repeated
 def _forget_samples(catalog: Catalog, dataset_id: str, shard_id: str) -> None:
-    """A transaction for each shard: deleting millions of rows in one takes longer than one may."""
+    """A transaction for each shard: deleting millions of rows in one would take longer than one may."""
     mine = (models.Sample.dataset_id == dataset_id, models.Sample.shard_id == shard_id)
     with catalog.write() as connection:
         connection.execute(delete(models.Sample).where(*mine))
+
+
+@repeated
+def _forget_rejections(catalog: Catalog, dataset_id: str) -> int:
+    some = select(models.Rejection.id).where(models.Rejection.dataset_id == dataset_id).limit(_AT_ONCE)
+    with catalog.write() as connection:
+        return connection.execute(delete(models.Rejection).where(models.Rejection.id.in_(some))).rowcount

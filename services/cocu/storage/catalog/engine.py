@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from cocu.storage.catalog.repeating import (
     repeated,
     translated,
 )
+from cocu.storage.catalog.servers import server_engine
 
 BUSY_SECONDS = 60.0
 """How long a writer of SQLite waits for the writer before it."""
@@ -31,24 +30,7 @@ BUSY_SECONDS = 60.0
 
 CONNECTIONS = 20
 """Connections to a server that one process opens at most."""
-_IDLE_CONNECTIONS = 5
 _SETTLING_SECONDS = 0.1
-
-# A transaction of the catalog takes milliseconds; these end what hangs, here or in the server.
-_TIMEOUTS = {
-    "statement_timeout": "60s",
-    "lock_timeout": "30s",
-    "idle_in_transaction_session_timeout": "60s",
-}
-_CONNECTING = {
-    "application_name": f"cocu@{socket.gethostname()}:{os.getpid()}"[:63],
-    "connect_timeout": 5,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-    "options": " ".join(f"-c {name}={value}" for name, value in _TIMEOUTS.items()),
-}
 
 
 class Catalog:
@@ -72,7 +54,7 @@ class Catalog:
             if parsed.get_backend_name() == "sqlite":
                 engine = _sqlite_engine(url)
             else:
-                engine = _server_engine(url, connections)
+                engine = server_engine(url, connections)
         except (ArgumentError, NoSuchModuleError) as error:
             raise InvalidInputError(f"{url!r} is not the address of a catalog: {error}") from error
         catalog = cls(engine)
@@ -204,21 +186,6 @@ def _reason(error: BaseException) -> str:
             return str(found.orig).strip()
         found = found.__cause__
     return str(error)
-
-
-def _server_engine(url: str, connections: int) -> Engine:
-    given = make_url(url).query
-    kept = min(_IDLE_CONNECTIONS, connections)
-    return create_engine(
-        url,
-        connect_args={name: value for name, value in _CONNECTING.items() if name not in given},
-        pool_pre_ping=True,
-        pool_size=kept,
-        max_overflow=connections - kept,
-        pool_timeout=10.0,
-        pool_recycle=1800,
-        pool_use_lifo=True,
-    )
 
 
 def _sqlite_engine(url: str) -> Engine:

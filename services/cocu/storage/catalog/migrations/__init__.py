@@ -8,6 +8,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
+from cocu.storage.catalog.servers import without_limits
+
 LOCK = 0x636F6375
 """Number of the advisory lock that processes starting at once queue for."""
 
@@ -26,9 +28,7 @@ def upgrade(connection: Connection) -> None:
     Two processes that start together are safe: the second waits for the lock and finds nothing left to do.
     """
     if connection.dialect.name == "postgresql":
-        # Another process may be at it for as long as it takes.
-        for name in ("lock_timeout", "statement_timeout"):
-            connection.execute(text(f"SET LOCAL {name} = 0"))
+        without_limits(connection)
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     config = configuration()
     config.attributes["connection"] = connection
