@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.running import picture, running
 from tests.workers.tiny_encoder import write_tiny_encoder
@@ -29,6 +31,23 @@ def cocu(server: LocalServer, *arguments: object) -> str:
     outcome = CliRunner().invoke(app, sent, catch_exceptions=False)
     assert outcome.exit_code == 0, outcome.output
     return outcome.stdout
+
+
+def test_add__takes_a_folder_of_parquet_and_says_what_it_left(server: LocalServer, tmp_path: Path) -> None:
+    folder = tmp_path / "pairs of dogs"
+    (folder / "data").mkdir(parents=True)
+    for number in range(2):
+        columns = {"image": [picture(2 * number), picture(2 * number + 1)], "caption": ["a dog", "a cat"]}
+        pq.write_table(pa.table(columns), folder / "data" / f"train-{number}.parquet")
+    (folder / "README.md").write_text("# Dogs")
+    planned = json.loads(cocu(server, "add", folder, "--dry-run", "--json"))
+    assert planned == {"taken": ["data-train-0.parquet", "data-train-1.parquet"], "ignored": ["README.md"]}
+    with CocuClient(server.url) as client:
+        assert "pairs of dogs" not in {each.name for each in client.datasets.list()}
+    done = json.loads(cocu(server, "add", folder, "--json"))
+    assert (done["dataset"]["name"], done["dataset"]["samples"]) == ("pairs of dogs", 4)
+    assert done["report"]["accepted"] == 4
+    assert "not taken: README.md" in cocu(server, "add", folder)
 
 
 @pytest.fixture
@@ -67,7 +86,12 @@ def test_retry__names_what_is_read_again(server: LocalServer, tmp_path: Path) ->
     dataset = cocu(server, "upload", "junk", tmp_path / "junk.tar").strip()
     with CocuClient(server.url) as client:
         client.datasets.wait(dataset, timeout=60)
-    assert json.loads(cocu(server, "retry", dataset, "--json")) == {"uploads": ["junk.tar"], "unsent": []}
+    assert json.loads(cocu(server, "retry", dataset, "--json")) == {
+        "uploads": ["junk.tar"],
+        "unsent": [],
+        "rows": 0,
+        "samples": 0,
+    }
 
 
 def test_upload__an_option_that_is_none_is_named(server: LocalServer, coco: Path) -> None:

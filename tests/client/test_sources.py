@@ -51,6 +51,35 @@ def test_parts__tables_are_uploads_where_they_are_not_about_other_files(tmp_path
     assert [part.name for part in sources.parts(tmp_path / "images")] == ["images-00000.tar"]
 
 
+def test_parts__parquet_is_taken_at_any_depth_but_not_out_of_hidden_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    names = ["data/train-0.parquet", "data/test-0.parquet", "more-x.parquet", "more/x.parquet", "README.md"]
+    make(
+        folder, *names, ".cache/huggingface/data/train-0.parquet", "data/.part.parquet", "0.tar", "0.parquet"
+    )
+    found = sources.survey(folder)
+    assert [part.name for part in found.parts] == [
+        "0.tar",
+        "data-test-0.parquet",
+        "data-train-0.parquet",
+        "more-x.parquet",
+        "more-x-2.parquet",
+    ]
+    ignored = [file.relative_to(folder).as_posix() for file in found.ignored]
+    assert set(ignored) == {
+        ".cache/huggingface/data/train-0.parquet",
+        "data/.part.parquet",
+        "0.parquet",
+        "README.md",
+    }
+
+
+def test_survey__what_is_packed_is_taken_with_what_belongs_to_it(tmp_path: Path) -> None:
+    make(tmp_path / "set", "1.jpg", "1.txt", "1.json", "2.txt", "metadata.csv", "notes.md")
+    found = sources.survey(tmp_path / "set")
+    assert [file.name for file in found.ignored] == ["2.txt", "notes.md"]
+
+
 @pytest.mark.parametrize(
     ("name", "header", "rows"),
     [

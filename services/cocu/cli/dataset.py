@@ -12,10 +12,27 @@ from cocu.cli.options import DEFAULT_SERVER, ApiKey, Json, Server
 from cocu.cli.output import console, print_json, table
 from cocu.client import CocuClient
 from cocu.client.models import UploadFormat, UploadOptions
+from cocu.client.sources import survey
 
 app = typer.Typer(help="Datasets: create, fill, look, delete.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="Id of the dataset.")]
+Source = Annotated[
+    Path,
+    typer.Argument(
+        exists=True,
+        help="A tar, zip, Parquet, CSV or TSV file, a folder of them, of images, or of embeddings.",
+    ),
+]
+Format = Annotated[UploadFormat | None, typer.Option(help="Instead of detecting it.")]
+Captions = Annotated[
+    Literal["first", "random", "all"], typer.Option(help="Which captions of an image with several.")
+]
+ShortSide = Annotated[
+    int | None, typer.Option(min=16, max=8192, help="Make larger pictures this small, as JPEG.")
+]
+Column = Annotated[str | None, typer.Option(help="Of a table: its name, or number from 0 on.")]
+Fetch = Annotated[bool, typer.Option("--fetch", help="Fetch images that are given by URL.")]
 Encoder = Annotated[
     str | None,
     typer.Option(help="The data are embeddings (clip-retrieval's img_emb, metadata) that this encoder made."),
@@ -47,25 +64,15 @@ def create(name: str, server: Server = DEFAULT_SERVER, api_key: ApiKey = None, j
 @app.command()
 def upload(
     name: Annotated[str, typer.Argument(help="Name of the dataset; made if there is none.")],
-    path: Annotated[
-        Path,
-        typer.Argument(
-            exists=True,
-            help="A tar, zip, Parquet, CSV or TSV file, a folder of them, of images, or of embeddings.",
-        ),
-    ],
-    format: Annotated[UploadFormat | None, typer.Option(help="Instead of detecting it.")] = None,
-    captions: Annotated[
-        Literal["first", "random", "all"], typer.Option(help="Which captions of an image with several.")
-    ] = "first",
-    short_side: Annotated[
-        int | None, typer.Option(min=16, max=8192, help="Make larger pictures this small, as JPEG.")
-    ] = None,
-    key_column: Annotated[str | None, typer.Option(help="Of a table: name, or number from 0 on.")] = None,
-    image_column: Annotated[str | None, typer.Option(help="Likewise, of Parquet.")] = None,
-    url_column: Annotated[str | None, typer.Option(help="Likewise.")] = None,
-    caption_column: Annotated[str | None, typer.Option(help="Likewise.")] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch images that are given by URL.")] = False,
+    path: Source,
+    format: Format = None,
+    captions: Captions = "first",
+    short_side: ShortSide = None,
+    key_column: Column = None,
+    image_column: Column = None,
+    url_column: Column = None,
+    caption_column: Column = None,
+    fetch: Fetch = False,
     encoder: Encoder = None,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
@@ -86,6 +93,41 @@ def upload(
     with CocuClient(server, api_key) as client:
         dataset = workflow.upload(client, path, name=name, options=options)
     print_json(dataset) if json else print(dataset.id)
+
+
+@app.command()
+def add(
+    path: Source,
+    name: Annotated[str | None, typer.Option(help="Of the dataset; that of the path by default.")] = None,
+    fetch: Fetch = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be taken.")] = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    json: Json = False,
+) -> None:
+    """Put what a file or folder holds into a dataset, wait until it is read, and say what was taken.
+
+    As `upload`, which has more options.
+    """
+    found = survey(path)
+    taken = [(part.name, part.size) for part in found.parts]
+    ignored = [str(file.relative_to(path)) for file in found.ignored]
+    document: dict[str, object] = {"taken": [each for each, _ in taken], "ignored": ignored}
+    if not json:
+        console.print(table(None, ("upload", "bytes"), [(each, f"{size:,}") for each, size in taken]))
+        for each in ignored:
+            console.print(f"not taken: {each}", markup=False)
+    if not dry_run:
+        with CocuClient(server, api_key) as client:
+            options = UploadOptions(fetch=fetch)
+            made = workflow.upload(client, path, name=name or path.resolve().name, options=options)
+            document |= {"dataset": workflow.read(client, made), "report": client.datasets.report(made.id)}
+            if not json:
+                for line in summary.counts(client.datasets.report(made.id)):
+                    console.print(line)
+                print(made.id)
+    if json:
+        print_json(document)
 
 
 @app.command("import")

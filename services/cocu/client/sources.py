@@ -2,14 +2,15 @@
 
     photos.tar, pairs.parquet, …    one upload
     cc3m.tsv, pairs.csv             one upload for every 100,000 rows
-    folder/*.tar, *.zip, *.parquet  an upload each; not the tables that img2dataset leaves beside its tars
+    folder/**/*.tar, *.zip, *.parquet  an upload each; not the tables that img2dataset leaves beside its tars
     folder/*.tsv, *.csv             likewise, where the folder holds nothing else
     folder/**/*.jpg + *.txt         tars of at most 10,000 samples, packed one at a time into a temporary file
     folder/img_emb/*.npy + folder/metadata/*.parquet   embeddings as clip-retrieval writes them: a tar a pair
     folder with metadata.jsonl, metadata.csv or captions*.json: one tar, since these name every image
 
-Packing is deterministic (sorted by name, no times, no owners), so that the same folder makes the same uploads
-and putting it in again changes nothing.
+What begins with a dot, or lies in a folder that does, is left alone (caches of download tools, as of Hugging
+Face's, lie there). Packing is deterministic (sorted by name, no times, no owners), so that the same folder
+makes the same uploads and putting it in again changes nothing.
 """
 
 from __future__ import annotations
@@ -76,6 +77,22 @@ class Part:
             yield made
 
 
+@dataclass(frozen=True)
+class Survey:
+    """The uploads that a path comes to, in a fixed order, and the files of it that are in none of them."""
+
+    parts: tuple[Part, ...]
+    ignored: tuple[Path, ...]
+
+
+def survey(path: Path) -> Survey:
+    """What of a path is taken and what is not; raises NothingToUploadError."""
+    found = parts(path)
+    taken = {file for part in found for file in (part.file, *part.tables, *_packed(part)) if file is not None}
+    files = sorted(member for member in path.rglob("*") if member.is_file()) if path.is_dir() else []
+    return Survey(tuple(found), tuple(file for file in files if file not in taken))
+
+
 def parts(path: Path) -> list[Part]:
     """The uploads that a file or folder comes to, in a fixed order; raises NothingToUploadError."""
     if path.is_file():
@@ -84,11 +101,11 @@ def parts(path: Path) -> list[Part]:
         raise NothingToUploadError(f"there is no file or folder {path}")
     if (path / EMBEDDINGS).is_dir():
         return _embeddings(path)
-    files = sorted(member for member in path.rglob("*") if member.is_file())
+    files = sorted(member for member in path.rglob("*") if member.is_file() and not _hidden(member, path))
     top = [member for member in files if member.parent == path]
     images = [member for member in files if member.suffix.lower() in IMAGES]
     tables = [member for member in files if CAPTION_TABLES.fullmatch(member.name)]
-    found = [_whole(member) for member in top if _is_archive(member)]
+    found = _named([member for member in files if _is_archive(member)], path)
     found += _packed_parts(path, images, tables)
     found = found or [part for member in top if member.suffix.lower() in TABLES for part in _of_table(member)]
     if not found:
@@ -144,6 +161,24 @@ def _whole(file: Path) -> Part:
     return Part(name=upload_name(file.name), file=file)
 
 
+def _hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _named(files: list[Path], folder: Path) -> list[Part]:
+    """An upload for each file, called as it is within the folder, no two alike."""
+    found: dict[str, Part] = {}
+    for file in files:
+        first = name = upload_name("-".join(file.relative_to(folder).parts))
+        number = 1
+        while name in found:
+            number += 1
+            stem, dot, extension = first.partition(".")
+            name = f"{stem}-{number}{dot}{extension}"
+        found[name] = Part(name=name, file=file)
+    return list(found.values())
+
+
 def _of_table(file: Path) -> list[Part]:
     parts = spans(file)
     if len(parts) == 1:
@@ -180,12 +215,19 @@ def _packed_parts(folder: Path, images: list[Path], tables: list[Path]) -> list[
 
 def _pack(folder: Path, tables: tuple[Path, ...], images: tuple[Path, ...], target: Path) -> None:
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
-        for table in tables:
-            _add(tar, table, table.relative_to(folder).as_posix())
-        for image in images:
-            for member in (image, *(image.with_suffix(ending) for ending in SIDECARS)):
-                if member.is_file():
-                    _add(tar, member, member.relative_to(folder).as_posix())
+        for member in (*tables, *_with_sidecars(images)):
+            _add(tar, member, member.relative_to(folder).as_posix())
+
+
+def _packed(part: Part) -> list[Path]:
+    return _with_sidecars(part.images)
+
+
+def _with_sidecars(images: tuple[Path, ...]) -> list[Path]:
+    found = (
+        member for image in images for member in (image, *(image.with_suffix(each) for each in SIDECARS))
+    )
+    return [member for member in found if member.is_file()]
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
