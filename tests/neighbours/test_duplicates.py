@@ -107,3 +107,30 @@ def test_distinct_neighbours__counts_the_rows_it_searched_again() -> None:
     np.testing.assert_array_equal(
         found.ids_BL, naive_neighbours(embeddings_ND, list(range(30)), 3, groups_N.tolist())[0]
     )
+
+
+def test_without_pictures_only_all_but_equal_vectors_are_copies() -> None:
+    lists = [
+        (
+            np.array([[1, 2], [0, 2], [0, 3], [2, 0]]),
+            np.array([[0.998, 0.97], [0.998, 0.9], [0.97, 0.9995], [0.9995, 0.1]]),
+        )
+    ]
+    hashes, fingerprints_N = list("abcd"), np.zeros(4, np.uint64)
+    grouped = group_duplicates(
+        hashes=hashes,
+        lists=lists,
+        threshold=0.95,
+        fingerprints_N=fingerprints_N,
+        pictured_N=np.array([True, True, False, False]),
+    )
+    # 0 and 1 have pictures that are alike; 2 and 3 have none, and nearly one vector.
+    assert grouped.groups_N.tolist() == [0, 0, 2, 2]
+    nobody = group_duplicates(
+        hashes=hashes,
+        lists=lists,
+        threshold=0.95,
+        fingerprints_N=fingerprints_N,
+        pictured_N=np.zeros(4, bool),
+    )
+    assert nobody.groups_N.tolist() == [0, 1, 2, 2]

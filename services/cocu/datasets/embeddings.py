@@ -216,7 +216,7 @@ def _matrix(file: _File) -> NDArray[np.floating[Any]]:
             start = opened.tell()
     except (ValueError, OSError) as error:
         raise InvalidInputError(f"{printable(file.member)} is no array: {printable(str(error))}") from error
-    if dtype.kind != "f" or dtype.itemsize > 8 or len(shape) != 2 or 0 in shape:
+    if dtype.kind != "f" or dtype.itemsize > 8 or len(shape) != 2 or min(shape) < 1:
         raise InvalidInputError(
             f"{printable(file.member)} holds {dtype} of shape {shape}; not float16 or float32 [n, D]"
         )
@@ -243,8 +243,8 @@ def _table(file: _File, options: ReadOptions) -> _Table:
             f"{printable(file.member)} has no column of {lacking}; there are {there}. Name it in the options"
         )
     plain = [field.name for field in schema if is_plain(field.type) and schema.names.count(field.name) == 1]
-    used = {caption} if key.lower() == PATH else {caption, key}
-    others = tuple(name for name in plain if name not in used and "." not in name)
+    # The key's column stays: a `uid` is also what DataComp's tools know the sample by.
+    others = tuple(name for name in plain if name != caption and "." not in name)
     columns = Columns(key=key, caption=caption)
     return _Table(file, columns, key.lower() == PATH, others[:_MOST_OTHERS], rows)
 

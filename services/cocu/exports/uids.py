@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from cocu.errors import ConflictError
 from cocu.exports.export import Export
 
 UID = np.dtype("u8,u8")
@@ -21,7 +22,8 @@ def uid_list(export: Export) -> Iterator[bytes]:
 
     A uid is the `uid` of the metadata that came with the sample, as DataComp's own shards have it (32 hex
     digits), else the first 128 bits of the SHA-256 of the image's bytes. Samples with one image then have
-    one uid, which stands in the list as often as there are such samples.
+    one uid, which stands in the list as often as there are such samples. Raises ConflictError for a sample
+    that has neither, because it came as an embedding.
     """
     target = io.BytesIO()
     np.save(target, _uids(export), allow_pickle=False)
@@ -34,20 +36,29 @@ def _uids(export: Export) -> NDArray[np.void]:
     uids_N = np.empty(export.record.samples, UID)
     row = 0
     for shard in export.shard_exports():
-        hashes = shard.table["sha256"].to_pylist()
-        for digest, metadata in zip(hashes, shard.metadata(), strict=True):
-            uids_N[row] = halves(metadata.get("uid"), digest)
+        keys, hashes = (shard.table[name].to_pylist() for name in ("key", "sha256"))
+        for key, digest, metadata in zip(keys, hashes, shard.metadata(), strict=True):
+            found = halves(metadata.get("uid"), digest)
+            if found is None:
+                raise ConflictError(
+                    f"sample {key!r} came as an embedding without a uid, so that DataComp's tools could not "
+                    "find it; choose another format"
+                )
+            uids_N[row] = found
             row += 1
     return np.sort(uids_N)
 
 
-def halves(uid: object, sha256: str) -> tuple[int, int]:
-    """The uid of a sample as two numbers.
+def halves(uid: object, sha256: str | None) -> tuple[int, int] | None:
+    """The uid of a sample as two numbers; None for one that has neither uid nor image.
 
     >>> halves("0123456789abcdef0000000000000010", "") == (0x0123456789ABCDEF, 16)
     True
     >>> halves(None, "0" * 15 + "1" + "0" * 15 + "2" + "f" * 32)
     (1, 2)
     """
-    digits = uid if isinstance(uid, str) and _HEX.fullmatch(uid) else sha256[:32]
+    digits = uid if isinstance(uid, str) and _HEX.fullmatch(uid) else sha256
+    if digits is None:
+        return None
+    digits = digits[:32]
     return int(digits[:16], 16), int(digits[16:], 16)
