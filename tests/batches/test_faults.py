@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from cocu.api.application import create_app
 from cocu.api.server import LocalServer
 from cocu.client import BatchRequest, CocuClient
 from cocu.storage.objects import ObjectStore
+from cocu.storage.ranges import RangeReads
 
 SAMPLES = 48
 SIDE = 512
@@ -88,7 +89,7 @@ def test_server_killed_in_mid_epoch__neither_doubles_nor_loses_a_sample(
 
 
 class CountingObjects:
-    """Counts the shards of batches that are read."""
+    """Counts the batches whose images are read."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
@@ -97,9 +98,9 @@ class CountingObjects:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objects, name)
 
-    def read_into(self, path: str, ranges: list[tuple[int, memoryview]]) -> None:
+    def read_all_into(self, reads: Sequence[RangeReads]) -> None:
         self.reads += 1
-        self._objects.read_into(path, ranges)
+        self._objects.read_all_into(reads)
 
 
 @pytest.fixture

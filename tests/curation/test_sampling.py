@@ -95,6 +95,16 @@ def test_draws_have_the_exact_probabilities(image, sampler, temperature, replace
     assert chisquare(observed, chances * sum(observed)).pvalue > 1e-4
 
 
+def test_what_is_left_is_drawn_by_its_scores_when_the_best_outweighs_it_beyond_measure():
+    """The weights beside the best are 0 in floating point; once it is drawn, they must count again."""
+    image = [(0, 5000.0, 0), (1, 4000.0, 1), (2, 1.0, 0), (3, 0.0, 0), (4, -500.0, 1), (5, -500.5, 1)]
+    drawn = _draws(image, 20_000, count=4)
+    assert (drawn[:, :2] == [0, 1]).all(), "each cluster's best outweighs the rest of it"
+    third, fourth = ((drawn[:, 2:] == concept).sum() / len(drawn) for concept in (2, 4))
+    assert third == pytest.approx(1 / (1 + np.exp(-1)), abs=0.02)
+    assert fourth == pytest.approx(1 / (1 + np.exp(-0.5)), abs=0.02)
+
+
 def test_without_replacement_clusters_come_round_before_any_is_used_again():
     for drawn in _draws(LONGER, 300, count=5):
         assert sorted(drawn) == [0, 1, 2, 3, 4]
@@ -166,7 +176,7 @@ def test_draws_are_the_same_on_every_machine():
     assert _draws(LONGER, 4).tolist() == PINNED
 
 
-PINNED = [[0, 1, 3], [1, 0, 3], [3, 2, 1], [0, 3, 1]]
+PINNED = [[0, 3, 1], [1, 0, 3], [3, 2, 1], [0, 1, 3]]
 
 
 def test_refuses_draws_that_there_are_not():

@@ -9,26 +9,43 @@ import pyarrow as pa
 
 from cocu.batches.epoch import Epoch
 
+Piece = bytes | memoryview
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
-def encoded(epoch: Epoch) -> Iterator[memoryview]:
-    """The bytes of the stream, in the pieces that Arrow writes; images are not copied."""
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+"""The end-of-stream marker."""
+
+
+def encoded(epoch: Epoch) -> Iterator[list[Piece]]:
+    """The bytes of the stream, batch by batch; images are not copied."""
+    return _with_images(epoch) if epoch.parameters.images else _without_images(epoch)
+
+
+def _without_images(epoch: Epoch) -> Iterator[list[Piece]]:
+    start: list[Piece] = [memoryview(epoch.schema.serialize())]
+    for batch in epoch.batches():
+        yield [*start, memoryview(batch.serialize())]
+        start = []
+    yield [*start, _END]
+
+
+def _with_images(epoch: Epoch) -> Iterator[list[Piece]]:
     sink = _Pieces()
     with pa.ipc.new_stream(pa.PythonFile(sink, "w"), epoch.schema) as writer:
-        yield from sink.taken()
+        # The schema comes with the first batch.
         for batch in epoch.batches():
             writer.write_batch(batch)
             del batch
-            yield from sink.taken()
-    yield from sink.taken()
+            yield sink.taken()
+    yield sink.taken()
 
 
 class _Pieces(io.RawIOBase):
     """Keeps what is written, without copying it, until it is taken."""
 
     def __init__(self) -> None:
-        self._pieces: list[memoryview] = []
+        self._pieces: list[Piece] = []
 
     def writable(self) -> bool:
         return True
@@ -39,6 +56,6 @@ class _Pieces(io.RawIOBase):
         self._pieces.append(piece)
         return len(piece)
 
-    def taken(self) -> Iterator[memoryview]:
+    def taken(self) -> list[Piece]:
         pieces, self._pieces = self._pieces, []
-        yield from pieces
+        return pieces

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from cocu.curation.archives import Floats, Ids, Ints
 from cocu.curation.lists import offsets_of
+from cocu.curation.randomness import Seeds, key_hashes
 from cocu.errors import IntegrityError
 from cocu.platform import Platform
 from cocu.storage import paths, tables
@@ -35,23 +36,31 @@ class ArchiveColumns:
 
 @dataclass(frozen=True)
 class ShardColumns:
-    """The samples of a shard and their archives; where the images lie in the shard's tar."""
+    """The samples of a shard and their archives; where the images lie in the shard's tar, and its size."""
 
     keys: pa.Array
+    key_hashes_N: Seeds
     captions: pa.Array
     image_offsets_N: Ids
     image_sizes_N: Ids
     archives: ArchiveColumns
+    tar_bytes: int
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes in memory."""
-        samples = (self.keys, self.captions, self.image_offsets_N, self.image_sizes_N)
+        samples = (
+            self.keys,
+            self.key_hashes_N,
+            self.captions,
+            self.image_offsets_N,
+            self.image_sizes_N,
+        )
         return sum(int(array.nbytes) for array in (*samples, *vars(self.archives).values()))
 
 
 def read_columns(platform: Platform, record: CurationRecord, shard: CurationShardRecord) -> ShardColumns:
-    """Read a shard. Where a curation has no archives of it, they count as empty.
+    """Read a shard but its images. Where a curation has no archives of it, they count as empty.
 
     Raises NotFoundError, IntegrityError.
     """
@@ -59,12 +68,16 @@ def read_columns(platform: Platform, record: CurationRecord, shard: CurationShar
     samples = tables.read_table(platform.objects, path, columns=["key", "caption", "offset", "size"])
     if samples.num_rows != shard.samples:
         raise IntegrityError(f"{path} has {samples.num_rows} rows, not {shard.samples}")
+    keys = _only_chunk(samples["key"])
     return ShardColumns(
-        keys=_only_chunk(samples["key"]),
+        keys=keys,
+        key_hashes_N=key_hashes(keys.to_pylist()),
         captions=_only_chunk(samples["caption"]),
         image_offsets_N=samples["offset"].to_numpy().astype(np.int64),
         image_sizes_N=samples["size"].to_numpy().astype(np.int64),
         archives=_archives(platform, record, shard),
+        # Asked for once, not whenever images are read.
+        tar_bytes=platform.objects.size(paths.shard(record.dataset_id, shard.shard_id)),
     )
 
 
@@ -105,6 +118,7 @@ class ColumnsCache:
         self._room = room
         self._lock = threading.Lock()
         self._held: OrderedDict[tuple[str, str, str | None], ShardColumns] = OrderedDict()
+        self._names: tuple[str, pa.Array] = ("", pa.array([], pa.string()))
 
     def columns(self, record: CurationRecord, shard: CurationShardRecord) -> ShardColumns:
         """The columns of a shard. Raises NotFoundError, IntegrityError."""
@@ -119,3 +133,11 @@ class ColumnsCache:
             while sum(each.nbytes for each in self._held.values()) > self._room and len(self._held) > 1:
                 self._held.popitem(last=False)
         return columns
+
+    def names(self, record: CurationRecord) -> pa.Array:
+        """The concepts of a curation's vocabulary by id; those asked for last are kept."""
+        hash, names = self._names
+        if hash != record.vocabulary_hash:
+            names = pa.array(self._platform.vocabularies.of_hash(record.vocabulary_hash).names, pa.string())
+            self._names = record.vocabulary_hash, names
+        return names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cocu.batches import arrow, protobuf, tar
@@ -19,14 +19,15 @@ class Encoding:
 
     name: str
     media_type: str
-    encoded: Callable[[Epoch], Iterable[Piece]]
+    encoded: Callable[[Epoch], Iterator[Sequence[Piece]]]
 
-    def chunks(self, epoch: Epoch) -> Iterator[Piece]:
-        """The bytes of the stream in chunks worth sending: small pieces together, large ones in parts.
+    def chunks(self, epoch: Epoch) -> Iterator[list[Piece]]:
+        """The bytes of the stream, batch by batch, in chunks worth sending: small pieces together, large ones
+        in parts.
 
-        One batch is made at a time, when its first byte is asked for.
+        One batch is made at a time, when it is asked for.
         """
-        return _chunks(self.encoded(epoch))
+        return (list(_chunks(pieces)) for pieces in self.encoded(epoch))
 
 
 ENCODINGS = {
@@ -72,20 +73,19 @@ def _weight(text: str) -> float:
 
 
 def _chunks(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    small = bytearray()
+    small: list[Piece] = []
+    size = 0
     for piece in pieces:
         if len(piece) < LEAST_BYTES:
-            small += piece
-            if len(small) < LEAST_BYTES:
+            small.append(piece)
+            size += len(piece)
+            if size < LEAST_BYTES:
                 continue
-            yield bytes(small)
-            small = bytearray()
-            continue
         if small:
-            yield bytes(small)
-            small = bytearray()
-        whole = memoryview(piece)
-        for start in range(0, len(whole), MOST_BYTES):
-            yield whole[start : start + MOST_BYTES]
+            yield small[0] if len(small) == 1 else b"".join(small)
+            small, size = [], 0
+        if len(piece) >= LEAST_BYTES:
+            whole = memoryview(piece)
+            yield from (whole[start : start + MOST_BYTES] for start in range(0, len(whole), MOST_BYTES))
     if small:
-        yield bytes(small)
+        yield small[0] if len(small) == 1 else b"".join(small)

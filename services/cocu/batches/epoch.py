@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ from cocu.storage import paths
 from cocu.storage.catalog import curations
 from cocu.storage.catalog.curations import CurationRecord, CurationShardRecord
 from cocu.storage.catalog.states import COMPLETED_CURATIONS
+from cocu.storage.ranges import RangeReads
+
+ROWS_TOGETHER = 8192
+"""Samples of whole batches, over all ranks, that are drawn for at a time."""
 
 _LIST_OF_TEXTS = pa.list_(pa.string())
 
@@ -135,52 +140,70 @@ class Epoch:
 
         Raises NotFoundError when the data is deleted meanwhile, IntegrityError, UnavailableError.
         """
-        asked = self.parameters
-        for rows in self.order.batches(asked.global_batch, start=asked.start, drop_last=asked.drop_last):
-            yield self._batch(rank_share(rows, rank=asked.rank, world_size=asked.world_size))
-
-    def _batch(self, rows_B: Ids) -> pa.RecordBatch:
-        # By shard and row, so that every shard is read forwards; then back into the epoch's order.
-        ascending_B = np.argsort(rows_B, kind="stable")
-        back = pa.array(np.argsort(ascending_B, kind="stable"))
-        parts = self._by_shard(rows_B[ascending_B])
-        drawn = drawn_columns(
-            list(parts.values()),
-            self.parameters,
-            curation_hash=self.content_hash,
-            names=self.platform.vocabularies.of_hash(self.record.vocabulary_hash).names,
-        )
-        columns = {name: column.take(back) for name, column in drawn.items()}
-        if self.parameters.images:
-            columns |= self._images(parts, ascending_B)
-        return pa.RecordBatch.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
-
-    def _by_shard(self, rows_B: Ids) -> dict[str, Chosen]:
-        firsts = np.array([shard.first_row for shard in self.shards])
-        shards_B = np.searchsorted(firsts, rows_B, side="right") - 1
-        return {
-            (shard := self.shards[ordinal]).shard_id: Chosen(
-                self.cache.columns(self.record, shard), rows_B[shards_B == ordinal] - shard.first_row
+        for shares in self._stretches():
+            parts = self._by_shard(np.concatenate(shares))
+            drawn = drawn_columns(
+                parts,
+                self.parameters,
+                curation_hash=self.content_hash,
+                names=self.cache.names(self.record),
             )
-            for ordinal in np.unique(shards_B).tolist()
-        }
+            place = 0
+            for rows_B in shares:
+                columns = {name: column.slice(place, len(rows_B)) for name, column in drawn.items()}
+                if self.parameters.images:
+                    columns |= self._images(rows_B)
+                place += len(rows_B)
+                yield pa.RecordBatch.from_arrays(
+                    [columns[name] for name in self.schema.names], schema=self.schema
+                )
 
-    def _images(self, parts: dict[str, Chosen], ascending_B: Ids) -> dict[str, pa.Array]:
-        """The images of samples that come by shard and row, each put where its sample is in the batch."""
-        sizes_B = np.empty(len(ascending_B), np.int64)
-        sizes_B[ascending_B] = np.concatenate(
-            [part.columns.image_sizes_N[part.rows_B] for part in parts.values()] or [np.empty(0, np.int64)]
+    def _stretches(self) -> Iterator[list[Ids]]:
+        """This rank's rows of one batch after the other, of several batches together: what is drawn for many
+        samples at a time costs each of them less."""
+        asked = self.parameters
+        several = max(1, ROWS_TOGETHER // asked.global_batch)
+        shares = (
+            rank_share(rows, rank=asked.rank, world_size=asked.world_size)
+            for rows in self.order.batches(asked.global_batch, start=asked.start, drop_last=asked.drop_last)
         )
+        while together := list(islice(shares, several)):
+            yield together
+
+    @cached_property
+    def _first_rows(self) -> Ids:
+        return np.array([shard.first_row for shard in self.shards], np.int64)
+
+    def _by_shard(self, rows_B: Ids) -> list[Chosen]:
+        """Samples by shard, and by row within it, so that every shard is read forwards."""
+        ascending_B = np.argsort(rows_B, kind="stable")
+        sorted_B = rows_B[ascending_B]
+        shards_B = np.searchsorted(self._first_rows, sorted_B, side="right") - 1
+        bounds = [0, *(np.flatnonzero(np.diff(shards_B)) + 1).tolist(), len(rows_B)]
+        return [
+            self._chosen(self.shards[shards_B[start]], sorted_B[start:stop], ascending_B[start:stop])
+            for start, stop in pairwise(bounds)
+            if start < stop
+        ]
+
+    def _chosen(self, shard: CurationShardRecord, rows_B: Ids, places_B: Ids) -> Chosen:
+        return Chosen(shard, self.cache.columns(self.record, shard), rows_B - shard.first_row, places_B)
+
+    def _images(self, rows_B: Ids) -> dict[str, pa.Array]:
+        parts = self._by_shard(rows_B)
+        sizes_B = np.empty(len(rows_B), np.int64)
+        for part in parts:
+            sizes_B[part.places_B] = part.columns.image_sizes_N[part.rows_B]
         found = images.Images(sizes_B)
-        place = 0
-        for shard, part in parts.items():
-            offsets = part.columns.image_offsets_N[part.rows_B].tolist()
-            places = ascending_B[place : place + len(offsets)].tolist()
-            targets = [found.target(each) for each in places]
-            path = paths.shard(self.record.dataset_id, shard)
-            ranges = zip(offsets, targets, strict=True)
-            self.platform.objects.read_into(path, [each for each in ranges if len(each[1])])
-            place += len(offsets)
+        self.platform.objects.read_all_into([self._reads(part, found) for part in parts])
         if self.parameters.size is not None:
             found = images.resized(found, side=self.parameters.size, limits=self.platform.limits)
         return {"image": found.column(), "format": pa.array(found.extensions(), pa.string())}
+
+    def _reads(self, part: Chosen, found: images.Images) -> RangeReads:
+        offsets = part.columns.image_offsets_N[part.rows_B].tolist()
+        targets = map(found.target, part.places_B.tolist())
+        # Samples that came as embeddings have no picture.
+        ranges = [(offset, target) for offset, target in zip(offsets, targets, strict=True) if target]
+        path = paths.shard(self.record.dataset_id, part.shard.shard_id)
+        return RangeReads(path, part.columns.tar_bytes, ranges)

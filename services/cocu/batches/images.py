@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -51,6 +52,16 @@ class Images:
         """jpg, png or webp for each, by content; None where there is no image."""
         heads = (bytes(self.target(place)[:16]) for place in range(len(self)))
         return [_EXTENSIONS.get(media_type(head), "") if head else None for head in heads]
+
+
+def views(column: pa.Array) -> list[memoryview | None]:
+    """The images of a column of `Images`, None where there is none: not copied, as Arrow's scalars are."""
+    _, offsets, data = column.buffers()
+    if not len(column) or data is None:
+        return [None] * len(column)
+    offsets_B1 = np.frombuffer(offsets, np.int64, len(column) + 1, column.offset * 8).tolist()
+    whole = memoryview(data).cast("B")
+    return [whole[start:end] if start < end else None for start, end in pairwise(offsets_B1)]
 
 
 def resized(images: Images, *, side: int, limits: Limits) -> Images:

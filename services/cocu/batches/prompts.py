@@ -9,13 +9,14 @@ from importlib.resources import files
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from cocu.batches import strings
 from cocu.batches.parameters import PLACE
 from cocu.curation.archives import Ids, Ints
-from cocu.curation.randomness import seeds_of, uniforms
-from cocu.curation.sampling import NO_CONCEPT
+from cocu.curation.randomness import Seeds, seeds_of, uniforms
+
+_ALONE = (PLACE,)
 
 
 @cache
@@ -26,11 +27,11 @@ def imagenet_templates() -> tuple[str, ...]:
 
 
 def draw_templates(
-    keys: Sequence[str], *, curation_hash: str, seed: int, epoch: int, concepts: int, templates: int
+    hashes_B: Seeds, *, curation_hash: str, seed: int, epoch: int, concepts: int, templates: int
 ) -> Ids:
     """Which template each of B samples' K texts stands in, int64 [B, K], all alike: a pure function of
-    (curation hash, seed, epoch, key, position)."""
-    seeds_B = seeds_of(("templates", curation_hash, seed, epoch), keys)
+    (curation hash, seed, epoch, key, position). hashes_B: of the keys, by `key_hashes`."""
+    seeds_B = seeds_of(("templates", curation_hash, seed, epoch), hashes_B)
     return np.asarray((uniforms(seeds_B, concepts) * templates).astype(np.int64))
 
 
@@ -39,24 +40,20 @@ def texts(
 ) -> pa.Array:
     """The texts of B samples, list<string> of K each: the concepts in their templates, then the caption where
     there are fewer (section 8 of the reference)."""
-    drawn_BK = concepts_BK != NO_CONCEPT
-    named = names.take(pa.array(concepts_BK[drawn_BK]))
-    if templates:
-        before, after = zip(*(template.split(PLACE) for template in templates), strict=True)
-        chosen = pa.array(templates_BK[drawn_BK])
-        named = pc.binary_join_element_wise(
-            pa.array(before, pa.string()).take(chosen), named, pa.array(after, pa.string()).take(chosen), ""
-        )
-    places_BK = np.where(
-        drawn_BK,
-        np.cumsum(drawn_BK.reshape(-1)).reshape(drawn_BK.shape) - 1,
-        len(named) + np.arange(len(concepts_BK))[:, None],
+    befores, afters = zip(*(template.split(PLACE) for template in templates or _ALONE), strict=True)
+    flat = strings.prompted(
+        befores=pa.array(befores, pa.string()),
+        names=names,
+        afters=pa.array(afters, pa.string()),
+        captions=captions,
+        concepts_BK=concepts_BK,
+        templates_BK=templates_BK,
     )
-    flat = pa.concat_arrays([named, captions]).take(pa.array(places_BK.reshape(-1)))
     return lists_of(flat, np.full(len(concepts_BK), concepts_BK.shape[1]))
 
 
 def lists_of(values: pa.Array, lengths_B: NDArray[np.integer]) -> pa.Array:
     """Values as lists of these lengths."""
-    offsets = np.concatenate([[0], np.cumsum(lengths_B)]).astype(np.int32)
+    offsets = np.zeros(len(lengths_B) + 1, np.int32)
+    np.cumsum(lengths_B, out=offsets[1:])
     return pa.ListArray.from_arrays(pa.array(offsets), values)

@@ -12,16 +12,15 @@ from cocu.batches.messages import batches_pb2 as messages
 MEDIA_TYPE = "application/x-protobuf"
 
 
-def encoded(epoch: Epoch) -> Iterator[bytes]:
-    """The bytes of the stream, a length and a message by turns."""
+def encoded(epoch: Epoch) -> Iterator[list[bytes]]:
+    """The bytes of the stream, batch by batch: a length and a message."""
     for number, batch in enumerate(epoch.batches(), start=epoch.parameters.start):
         message = messages.Batch(number=number, samples=_samples(batch))
         if number == epoch.parameters.start:
             message.epoch.CopyFrom(messages.Epoch(**epoch.description))
         data = message.SerializeToString()
         del batch, message
-        yield _varint(len(data))
-        yield data
+        yield [_varint(len(data)), data]
 
 
 def _samples(batch: pa.RecordBatch) -> Iterator[messages.Sample]:

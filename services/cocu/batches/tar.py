@@ -8,33 +8,36 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from cocu.batches import images
 from cocu.batches.epoch import Epoch
 
 MEDIA_TYPE = "application/x-tar"
+Piece = bytes | memoryview
 _BLOCK = 512
 _LONGEST_NAME = 100
 
 
-def encoded(epoch: Epoch) -> Iterator[bytes | memoryview]:
-    """The bytes of the tar. Where ranks get no sample of the last batch, it adds none."""
+def encoded(epoch: Epoch) -> Iterator[list[Piece]]:
+    """The bytes of the tar, batch by batch. Where ranks get no sample of the last batch, it adds none."""
     for batch in epoch.batches():
-        yield from _members(batch)
-    yield bytes(2 * _BLOCK)
+        yield list(_members(batch))
+        del batch
+    yield [bytes(2 * _BLOCK)]
 
 
-def _members(batch: pa.RecordBatch) -> Iterator[bytes | memoryview]:
-    with_images = "image" in batch.schema.names
+def _members(batch: pa.RecordBatch) -> Iterator[Piece]:
+    pictures = images.views(batch.column("image")) if "image" in batch.schema.names else None
     columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != "image"}
     formats = columns.pop("format", None)
     for place, key in enumerate(columns["key"]):
-        if with_images and (image := batch.column("image")[place]).is_valid:
-            yield from _member(f"{key}.{formats[place] or 'bin'}", memoryview(image.as_buffer()))
+        if pictures is not None and (picture := pictures[place]) is not None:
+            yield from _member(f"{key}.{formats[place] or 'bin'}", picture)
         yield from _member(f"{key}.txt", columns["caption"][place].encode())
         drawn = {name: column[place] for name, column in columns.items()}
         yield from _member(f"{key}.json", json.dumps(drawn, ensure_ascii=False).encode())
 
 
-def _member(name: str, data: bytes | memoryview) -> Iterator[bytes | memoryview]:
+def _member(name: str, data: Piece) -> Iterator[Piece]:
     yield _header(name, len(data))
     yield data
     padding = -len(data) % _BLOCK

@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cocu.client.exceptions import (
@@ -101,7 +102,13 @@ class Batch:
         None for a sample that came as an embedding, without its picture.
         """
         column = self.table.column("image")
-        return [memoryview(image.as_buffer()) if image.is_valid else None for image in column]
+        _, offsets, data = column.buffers()
+        if not len(column) or data is None:
+            return [None] * len(column)
+        # By their places in memory: Arrow's scalars would be copies.
+        places = memoryview(offsets).cast("B").cast("q")[column.offset : column.offset + len(column) + 1]
+        whole = memoryview(data).cast("B")
+        return [whole[start:end] if start < end else None for start, end in pairwise(places)]
 
     @cached_property
     def formats(self) -> list[str | None]:

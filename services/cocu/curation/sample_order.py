@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from cocu.curation.archives import Ids
-from cocu.curation.randomness import permutation, seed_of
+from cocu.curation.randomness import nth, numbers, permutation, seed_of
 
 __all__ = ["RUN", "SHARDS_TOGETHER", "SampleOrder", "batch_count", "rank_share", "sample_order"]
 
@@ -139,16 +139,26 @@ class SampleOrder:
         firsts = np.arange(0, sizes.max(initial=0), RUN)
         return np.asarray(np.clip(sizes[None, :] - firsts[:, None], 0, RUN).sum(axis=1), dtype=np.int64)
 
+    @cached_property
+    def _begins(self) -> Ids:
+        """The row at which each shard begins."""
+        sizes = np.maximum(np.array(self.shard_sizes, dtype=np.uint64), 1)
+        return (numbers(self._seed("begin"), len(sizes)) % sizes).astype(np.int64)
+
+    @cached_property
+    def _windows(self) -> int:
+        return self._seed("window")
+
     def _window(self, group: int, window: int) -> Ids:
         """The rows of one run of each shard of a group, mixed."""
-        runs = []
-        for shard in self._group(group):
-            size = self.shard_sizes[shard]
-            begin = self._seed("begin", int(shard)) % max(size, 1)
-            run = np.arange(window * RUN, min((window + 1) * RUN, size), dtype=np.int64)
-            runs.append(self._shard_starts[shard] + (begin + run) % max(size, 1))
-        rows = np.concatenate(runs)
-        return rows[permutation(self._seed("window", group, window), len(rows))]
+        shards_G = self._group(group)
+        starts_G = self._shard_starts[shards_G]
+        sizes_G1 = (self._shard_starts[shards_G + 1] - starts_G)[:, None]
+        places_R = np.arange(window * RUN, (window + 1) * RUN, dtype=np.int64)
+        rows_GR = starts_G[:, None] + (self._begins[shards_G][:, None] + places_R) % np.maximum(sizes_G1, 1)
+        rows: Ids = rows_GR[places_R < sizes_G1]
+        mixed: Ids = rows[permutation(nth(nth(self._windows, group), window), len(rows))]
+        return mixed
 
-    def _seed(self, *names: str | int) -> int:
-        return seed_of("order", self.curation_hash, self.seed, self.epoch, *names)
+    def _seed(self, name: str) -> int:
+        return seed_of("order", self.curation_hash, self.seed, self.epoch, name)

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cocu.curation.archives import Archives, Floats, Ids, Ints
-from cocu.curation.randomness import seeds_of, uniforms
+from cocu.curation.randomness import Seeds, key_hashes, seeds_of, uniforms
 
-__all__ = ["NO_CONCEPT", "SAMPLERS", "Sampler", "check_draw", "draw_concepts"]
+__all__ = ["NO_CONCEPT", "SAMPLERS", "Sampler", "check_draw", "draw_concepts", "draw_entries"]
 
 Values = NDArray[np.float64]
 
@@ -76,11 +76,45 @@ def draw_concepts(
     Raises:
         ValueError: keys and archives differ in number, or a parameter is out of range.
     """
-    if len(keys) != len(archives.offsets_B1) - 1:
-        raise ValueError(f"{len(keys)} keys for {len(archives.offsets_B1) - 1} archives: give one each")
+    entries_BK = draw_entries(
+        archives,
+        key_hashes(keys),
+        curation_hash=curation_hash,
+        seed=seed,
+        epoch=epoch,
+        count=count,
+        temperature=temperature,
+        sampler=sampler,
+        replacement=replacement,
+    )
+    # The sentinel is the entry that -1 reads.
+    return np.append(archives.concepts_C, NO_CONCEPT)[entries_BK].astype(np.int32)
+
+
+def draw_entries(
+    archives: Archives,
+    hashes_B: Seeds,
+    *,
+    curation_hash: str,
+    seed: int,
+    epoch: int,
+    count: int,
+    temperature: float = 1.0,
+    sampler: str = "cluster",
+    replacement: bool = False,
+) -> Ids:
+    """The same draw as places in the flat arrays of the archives, int64 [B, K], NO_CONCEPT likewise.
+
+    hashes_B: of the samples' keys, by `key_hashes`.
+
+    Raises:
+        ValueError: hashes and archives differ in number, or a parameter is out of range.
+    """
+    if len(hashes_B) != len(archives.offsets_B1) - 1:
+        raise ValueError(f"{len(hashes_B)} keys for {len(archives.offsets_B1) - 1} archives: give one each")
     check_draw(sampler=sampler, count=count, temperature=temperature)
-    seeds_B = seeds_of(("concepts", curation_hash, seed, epoch), keys)
-    entries_BK = SAMPLERS[sampler](
+    seeds_B = seeds_of(("concepts", curation_hash, seed, epoch), hashes_B)
+    return SAMPLERS[sampler](
         offsets_B1=archives.offsets_B1,
         scores_C=archives.scores_C,
         clusters_C=archives.clusters_C,
@@ -89,8 +123,6 @@ def draw_concepts(
         temperature=temperature,
         replacement=replacement,
     )
-    # The sentinel is the entry that -1 reads.
-    return np.append(archives.concepts_C, NO_CONCEPT)[entries_BK].astype(np.int32)
 
 
 def check_draw(*, sampler: str, count: int, temperature: float) -> None:
@@ -169,26 +201,49 @@ SAMPLERS: Mapping[str, Sampler] = {"cluster": draw_by_cluster, "topk": draw_top,
 """The samplers by name."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+_LEAST_TOTAL = 1e-200
+"""Less than this in all, and what is left to draw from has lost digits to underflow."""
+
+
+@_compiled
 def _draw_by_cluster(
     offsets_B1: Ids, scores_C: Values, clusters_C: Ints, uniforms_BU: Values, count: int, replacement: bool
 ) -> Ids:
     entries_BK = np.full((len(offsets_B1) - 1, count), -1, np.int64)
-    for image in range(len(offsets_B1) - 1):
+    # Room for the largest archive, used for one after the other.
+    most = np.int64(clusters_C.max() + 1 if len(clusters_C) else 0)
+    means_M, tops_M, cluster_weights_M = np.empty(most), np.empty(most), np.empty(most)
+    left_M, closed_M, open_M = np.empty(most, np.int64), np.empty(most, np.bool_), np.empty(most)
+    weights_A = np.empty((offsets_B1[1:] - offsets_B1[:-1]).max() if len(entries_BK) else 0)
+    open_A = np.empty(len(weights_A))
+    drawn_A, barred_A = np.empty(len(weights_A), np.bool_), np.empty(len(weights_A), np.bool_)
+    for image in range(len(entries_BK)):
         start, end = offsets_B1[image], offsets_B1[image + 1]
-        means, left = _clusters(scores_C[start:end], clusters_C[start:end])
-        if len(means) < 2:
+        scores, clusters = scores_C[start:end], clusters_C[start:end]
+        number = _summarise(scores, clusters, means_M, tops_M, left_M)
+        if number < 2:
             for draw in range(min(count, end - start)):
                 entries_BK[image, draw] = start + draw
             continue
-        closed = np.zeros(len(means), np.bool_)
-        drawn = np.zeros(end - start, np.bool_)
+        means, left, closed = means_M[:number], left_M[:number], closed_M[:number]
+        weights, drawn, barred = (
+            weights_A[: end - start],
+            drawn_A[: end - start],
+            barred_A[: end - start],
+        )
+        _weigh(scores, clusters, means, tops_M, weights, cluster_weights_M)
+        closed[:] = False
+        drawn[:] = False
         for draw in range(count if replacement else min(count, end - start)):
             if closed.all():
-                closed[:] = left == 0
-            cluster = _softmax_pick(means, closed, uniforms_BU[image, 2 * draw])
-            barred = drawn | (clusters_C[start:end] != cluster)
-            entry = _softmax_pick(scores_C[start:end], barred, uniforms_BU[image, 2 * draw + 1])
+                for cluster in range(number):
+                    closed[cluster] = left[cluster] == 0
+            cluster = _pick(cluster_weights_M, means, closed, open_M, uniforms_BU[image, 2 * draw])
+            for entry in range(end - start):
+                barred[entry] = drawn[entry] | (clusters[entry] != cluster)
+            entry = _pick(weights, scores, barred, open_A, uniforms_BU[image, 2 * draw + 1])
             entries_BK[image, draw] = start + entry
             if not replacement:
                 drawn[entry] = True
@@ -197,38 +252,76 @@ def _draw_by_cluster(
     return entries_BK
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _clusters(scores_A: Values, clusters_A: Ints) -> tuple[Values, Ids]:
-    """The mean score and the size of each cluster; none where the archive is not clustered."""
-    count = 0
-    for cluster in clusters_A:
-        count = max(count, cluster + 1)
-    means = np.zeros(count, np.float64)
-    sizes = np.zeros(count, np.int64)
-    for entry in range(len(scores_A) if count else 0):
-        means[clusters_A[entry]] += scores_A[entry]
-        sizes[clusters_A[entry]] += 1
-    return means / sizes, sizes
+@_compiled
+def _summarise(scores_A: Values, clusters_A: Ints, means_M: Values, tops_M: Values, sizes_M: Ids) -> int:
+    """The mean and the highest score and the size of each cluster; their number, 0 where there are none."""
+    number = 0
+    for entry in range(len(scores_A)):
+        cluster = clusters_A[entry]
+        while number <= cluster:
+            means_M[number], tops_M[number], sizes_M[number] = 0.0, -np.inf, 0
+            number += 1
+        if cluster >= 0:
+            means_M[cluster] += scores_A[entry]
+            tops_M[cluster] = max(tops_M[cluster], scores_A[entry])
+            sizes_M[cluster] += 1
+    for cluster in range(number):
+        means_M[cluster] /= sizes_M[cluster]
+    return number
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _softmax_pick(exponents_M: Values, barred_M: NDArray[np.bool_], uniform: float) -> int:
-    """The entry drawn by the softmax over those not barred, at the quantile `uniform`."""
-    # Subtracting the largest exponent keeps the softmax finite at any temperature.
+@_compiled
+def _weigh(
+    scores_A: Values,
+    clusters_A: Ints,
+    means_M: Values,
+    tops_M: Values,
+    weights_A: Values,
+    cluster_weights_M: Values,
+) -> None:
+    """The numerators of both softmaxes; subtracting the largest exponent keeps them finite."""
+    for entry in range(len(scores_A)):
+        weights_A[entry] = np.exp(scores_A[entry] - tops_M[clusters_A[entry]])
+    largest = means_M.max()
+    for cluster in range(len(means_M)):
+        cluster_weights_M[cluster] = np.exp(means_M[cluster] - largest)
+
+
+@_compiled
+def _pick(
+    weights_M: Values, exponents_M: Values, barred_M: NDArray[np.bool_], open_M: Values, uniform: float
+) -> int:
+    """The entry drawn by the softmax over those not barred, at the quantile `uniform`; open_M is room."""
+    total = _open_weights(weights_M, barred_M, open_M)
+    if total < _LEAST_TOTAL:
+        total = _open_weights(_weights_of_the_rest(exponents_M, barred_M), barred_M, open_M)
+    target = uniform * total
+    for entry in range(len(barred_M)):
+        target -= open_M[entry]
+        if target < 0.0:
+            return entry
+    # Rounding may leave a little: it belongs to the last.
+    for entry in range(len(barred_M) - 1, 0, -1):
+        if not barred_M[entry]:
+            return entry
+    return 0
+
+
+@_compiled
+def _open_weights(weights_M: Values, barred_M: NDArray[np.bool_], open_M: Values) -> float:
+    """The weights with those barred at 0, and their sum. Without branches, which no processor could guess."""
+    total = 0.0
+    for entry in range(len(barred_M)):
+        open_M[entry] = 0.0 if barred_M[entry] else weights_M[entry]
+        total += open_M[entry]
+    return total
+
+
+@_compiled
+def _weights_of_the_rest(exponents_M: Values, barred_M: NDArray[np.bool_]) -> Values:
+    """The weights anew, once those barred were all there was."""
     largest = -np.inf
-    for entry in range(len(exponents_M)):
+    for entry in range(len(barred_M)):
         if not barred_M[entry]:
             largest = max(largest, exponents_M[entry])
-    total = 0.0
-    for entry in range(len(exponents_M)):
-        if not barred_M[entry]:
-            total += np.exp(exponents_M[entry] - largest)
-    target = uniform * total
-    last = 0
-    for entry in range(len(exponents_M)):
-        if not barred_M[entry]:
-            target -= np.exp(exponents_M[entry] - largest)
-            last = entry
-            if target < 0.0:
-                break
-    return last
+    return np.exp(exponents_M - largest)

@@ -32,13 +32,11 @@ from cocu.errors import IntegrityError, InvalidInputError, LimitExceededError, N
 from cocu.storage import durable, remote
 from cocu.storage.blocks import write_blocks
 from cocu.storage.copies import DEFAULT_BYTES, LocalCopies
-from cocu.storage.ranges import read_file_into
+from cocu.storage.ranges import RangeReads, at_once, read_file_into, read_object_into
 
 _INCOMING = ".incoming"
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 _COPY_BYTES = 1 << 20
-_COALESCED_BYTES = 256 << 10
-"""A gap that is read over rather than asked around."""
 _SEGMENT = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9_.=@+-]*")
 _LONGEST_PATH = 1024
 
@@ -203,30 +201,31 @@ class ObjectStore:
             raise IntegrityError(f"object {path} ends before byte {offset + size}, which should be in it")
         return data
 
-    def read_into(self, path: str, ranges: Sequence[tuple[int, memoryview]]) -> None:
+    def read_into(
+        self, path: str, ranges: Sequence[tuple[int, memoryview]], *, size: int | None = None
+    ) -> None:
         """Fill each view with the bytes from its offset on, for whoever reuses memory.
 
         Fastest by ascending offset; other stores than files are asked once for ranges that lie close
-        together. Raises NotFoundError, and IntegrityError when the object is shorter.
+        together. size: asked for without it. Raises NotFoundError, IntegrityError when the object is shorter.
         """
         _check_path(path)
         if any(offset < 0 or not view.nbytes for offset, view in ranges):
             raise ValueError("offsets must not be negative, and views must not be empty")
         # Some versions of the store abort, not fail, when a range begins behind the end.
-        if self.size(path) < max((offset + view.nbytes for offset, view in ranges), default=0):
+        known = self.size(path) if size is None else size
+        if known < max((offset + view.nbytes for offset, view in ranges), default=0):
             raise IntegrityError(f"object {path} ends before bytes that should be in it")
         with _translated(path):
             if self._root is not None:
                 read_file_into(self._root / path, ranges)
-                return
-            found = self._backend.get_ranges(
-                path,
-                starts=[offset for offset, _ in ranges],
-                lengths=[view.nbytes for _, view in ranges],
-                coalesce=_COALESCED_BYTES,
-            )
-        for (_, view), data in zip(ranges, found, strict=True):
-            view[:] = memoryview(data)
+            else:
+                read_object_into(self._backend, path, ranges)
+
+    def read_all_into(self, reads: Sequence[RangeReads]) -> None:
+        """The same of several objects; where each is a round trip, at the same time."""
+        threads = self._root is None and len(reads) > 1
+        at_once(lambda one: self.read_into(one.path, one.ranges, size=one.size), reads, threads=threads)
 
     def chunks(self, path: str, *, size: int = _COPY_BYTES) -> Iterator[bytes]:
         """The object in pieces of about `size` bytes. Raises NotFoundError before the first."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
+from cocu.api.ahead import begun, sent_ahead
 from cocu.api.dependencies import CurationId, PlatformOf, Tenant
 from cocu.batches import prompts
 from cocu.batches.columns import ColumnsCache
-from cocu.batches.encodings import ENCODINGS, Encoding, Piece, accepted
+from cocu.batches.encodings import ENCODINGS, Encoding, accepted
 from cocu.batches.epoch import Epoch
 from cocu.batches.parameters import MOST_CONCEPTS, MOST_SAMPLES, BatchParameters
 
@@ -132,7 +131,7 @@ def stream_batches(
     cache: ColumnsCache = request.app.state.batch_columns
     epoch = Epoch.of(platform, cache, parameters, tenant=tenant, curation=curation)
     return StreamingResponse(
-        _begun(encoding.chunks(epoch)),
+        sent_ahead(begun(encoding.chunks(epoch))),
         media_type=encoding.media_type,
         headers={
             "Cache-Control": "no-store",
@@ -142,9 +141,3 @@ def stream_batches(
             "Cocu-Batches": str(epoch.batch_count),
         },
     )
-
-
-def _begun(chunks: Iterator[Piece]) -> Iterator[Piece]:
-    """The same chunks; what fails with the first still becomes a problem, as nothing has been sent yet."""
-    first = next(chunks, b"")
-    return chain((first,), chunks)
