@@ -1,19 +1,17 @@
+"""Files that grow into objects, of every form of the store."""
+
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+import tempfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cocu.errors import IntegrityError, NotFoundError
 from cocu.storage.growing import BusyError, GrowingFiles
 from cocu.storage.objects import ObjectStore
-
-
-@pytest.fixture(params=["file", "memory"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    url = "memory://" if request.param == "memory" else (tmp_path / "objects").as_uri()
-    return ObjectStore.open(url, cache=tmp_path / "cache")
 
 
 @pytest.fixture
@@ -27,7 +25,9 @@ def append(growing: GrowingFiles, offset: int, data: bytes) -> int:
     with growing.writing("one") as file:
         file.begin(offset)
         file.write(data)
-        return file.sync()
+        noted = file.sync()
+        file.noted()
+        return noted
 
 
 def test_what_is_appended__becomes_the_object(objects: ObjectStore, growing: GrowingFiles) -> None:
@@ -69,6 +69,58 @@ def test_a_writer_that_comes_when_it_is_complete__cannot_touch_the_object(
     with pytest.raises(NotFoundError):
         growing.finish("one", "b")
     assert objects.get("a") == b"abc"
+
+
+def test_finishing__leaves_nothing_behind(objects: ObjectStore, growing: GrowingFiles) -> None:
+    append(growing, 0, b"abc")
+    growing.finish("one", "a")
+    growing.create("two")
+    growing.discard("two")
+    folder = objects.scratch / "growing"
+    assert list(folder.iterdir()) == []
+    assert not list(objects.scratch.glob("*.part"))
+
+
+def test_what_was_hashed_on_the_way__is_not_read_again(
+    objects: ObjectStore, growing: GrowingFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(growing, 0, b"abc")
+    append(growing, 3, b"def")
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("reads it again"))
+    assert growing.finish("one", "a").sha256 == hashlib.sha256(b"abcdef").hexdigest()
+
+
+@given(
+    pieces=st.lists(
+        st.tuples(
+            st.booleans(), st.binary(max_size=5), st.sampled_from(["noted", "synced", "noted, then more"])
+        ),
+        max_size=8,
+    )
+)
+def test_hash__is_that_of_the_file_whichever_process_wrote_and_noted_what(
+    pieces: list[tuple[bool, bytes, str]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = ObjectStore.open(folder)
+        processes = GrowingFiles(store), GrowingFiles(store)
+        processes[0].create("one")
+        content = b""
+        for other, data, how in pieces:
+            with processes[other].writing("one") as file:
+                file.begin(len(content))
+                file.write(data)
+                if how != "synced":
+                    file.sync()
+                    file.noted()
+                    content += data
+                if how == "noted, then more":
+                    file.write(b"that does not count")
+                    file.sync()
+        with processes[0].writing("one") as file:
+            file.begin(len(content))
+        assert processes[0].finish("one", "a").sha256 == hashlib.sha256(content).hexdigest()
+        assert store.get("a") == content
 
 
 def test_discarding__twice_is_as_good_as_once(growing: GrowingFiles) -> None:
