@@ -19,6 +19,7 @@ class Limits:
     archive, of any kind. max_rows: of one table.
     max_decompressed_bytes: of one archive, counted as they flow. max_compression_ratio: decompressed over
     compressed bytes, of zip members, compressed tars and Parquet. max_name_bytes: of a member's name.
+    max_key_bytes: of a sample's key in UTF-8; a shard's members are called by it, URLs and cursors hold it.
     max_samples_per_shard: where `write_shard` stops.
     """
 
@@ -36,6 +37,7 @@ class Limits:
     max_decompressed_bytes: int = 256 * 1024**3
     max_compression_ratio: float = 100.0
     max_name_bytes: int = 512
+    max_key_bytes: int = 500
     max_samples_per_shard: int = 10_000
 
 

@@ -89,6 +89,7 @@ class Reading:
         """Yield samples and rejections, once; see `read_samples`."""
 
         def check(item: _Found) -> RawSample | Rejection:
+            item = _of_short_key(item, self._limits)
             if isinstance(item, Vector):
                 return _known(item)
             if isinstance(item, Link):
@@ -256,6 +257,14 @@ def _known(item: Vector) -> RawSample:
         metadata=item.metadata,
         embedding=item.embedding,
     )
+
+
+def _of_short_key(item: _Found, limits: Limits) -> _Found:
+    size = 0 if item.key is None else len(item.key.encode("utf-8", "surrogatepass"))
+    if isinstance(item, Rejection) or size <= limits.max_key_bytes:
+        return item
+    detail = f"a key of {size} bytes; the limit is {limits.max_key_bytes}"
+    return Rejection(None, item.key, Reason.KEY_TOO_LONG, detail)
 
 
 def _checked(item: Pair | Rejection, limits: Limits, short_side: int | None) -> RawSample | Rejection:

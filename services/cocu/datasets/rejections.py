@@ -37,6 +37,7 @@ class Reason(StrEnum):
 
     UNSAFE_NAME = "unsafe_name"
     NAME_TOO_LONG = "name_too_long"
+    KEY_TOO_LONG = "key_too_long"
     NOT_A_REGULAR_FILE = "not_a_regular_file"
     NESTED_ARCHIVE = "nested_archive"
     ENCRYPTED_MEMBER = "encrypted_member"
@@ -76,6 +77,7 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.DUPLICATE_KEY: "An earlier sample has the same key; the earlier one is kept.",
     Reason.UNSAFE_NAME: "The member's name is absolute, climbs with '..' or holds control characters.",
     Reason.NAME_TOO_LONG: "The member's name is longer than the limit.",
+    Reason.KEY_TOO_LONG: "The sample's key has more bytes (in UTF-8) than the limit of 500.",
     Reason.NOT_A_REGULAR_FILE: "The member is a link, a device or a sparse file.",
     Reason.NESTED_ARCHIVE: "The member is itself an archive; archives are not opened inside archives.",
     Reason.ENCRYPTED_MEMBER: "The member is encrypted.",

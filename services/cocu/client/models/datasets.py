@@ -164,6 +164,7 @@ class Rejection(Answer):
 class Sample(Answer):
     """One image with its caption; `sha256` (hex) and `bytes` are those of the image.
 
+    key: unique in the dataset, of at most 500 bytes in UTF-8.
     Of a sample that came as an embedding, without its picture, `bytes` is 0, and size and paths are null.
     """
 
