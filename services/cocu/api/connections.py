@@ -21,6 +21,9 @@ from cocu.api.problems import MEDIA_TYPE, problem_response
 
 LINGER_SECONDS = 2.0
 """How long who was refused may take to read it."""
+READ_BYTES = 256 << 10
+BODY_READ_BYTES = 1 << 20
+"""How much is read at once inside a body: each time costs as much as hashing 30 KB."""
 
 
 class PatientProtocol(H11Protocol):
@@ -44,7 +47,10 @@ class PatientProtocol(H11Protocol):
         if self._refused:
             return
         self._heard_at = self.loop.time()
-        if self._passed_on(data):
+        passed_on = self._passed_on(data)
+        # asyncio offers no other way to say it; other transports do not look there.
+        self.transport.max_size = BODY_READ_BYTES if passed_on else READ_BYTES  # type: ignore[attr-defined]
+        if passed_on:
             return
         super().data_received(data)
         if self._refused or self.transport.is_closing():
