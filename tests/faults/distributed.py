@@ -10,21 +10,27 @@ Whatever else the platform is made of is said by settings: catalog_url, objects_
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sqlalchemy import select
 from tests.running import running
 from tests.workers.driving import WORDS, some_samples, tar_of
 
 from cocu.client import CocuClient
+from cocu.settings import Settings
+from cocu.storage.catalog import Catalog, models
+from cocu.storage.catalog.states import ChunkState, Stage
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PATIENCE = 60.0
@@ -47,9 +53,10 @@ class Part:
 
     def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
         self.log = log
+        module = "tests.faults.faulty_worker" if "COCU_TEST_FAULTS" in environment else "cocu"
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cocu", *command],
+                [sys.executable, "-m", module, *command],
                 env=dict(environment),
                 cwd=REPOSITORY,
                 stdout=file,
@@ -104,11 +111,12 @@ class Distributed:
         self.settings = {"data_folder": folder / "data", **QUICK, **settings}
         self.parts: list[Part] = []
         self.url = ""
+        self._catalog: Catalog | None = None
 
     def environment(self, **changes: Any) -> dict[str, str]:
         """The environment of a part, one core each."""
         single = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": WARNINGS, "PYTHONUNBUFFERED": "1"}
-        given = {f"COCU_{name.upper()}": str(value) for name, value in (self.settings | changes).items()}
+        given = {f"COCU_{name.upper()}": _text(value) for name, value in (self.settings | changes).items()}
         return {**os.environ, **single, **given}
 
     def start(self, *command: str, **changes: Any) -> Part:
@@ -126,10 +134,18 @@ class Distributed:
         return part
 
     def start_worker(
-        self, *, queues: str = "", processes: int = 1, wait: bool = True, **changes: Any
+        self,
+        *,
+        queues: str = "",
+        processes: int = 1,
+        wait: bool = True,
+        faults: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> Part:
-        """Starts a worker, and waits until it takes messages."""
+        """Starts a worker, and waits until it takes messages. faults: see `faulty_worker`."""
         options = ["--queues", queues] if queues else []
+        if faults is not None:
+            changes["test_faults"] = dict(faults)
         part = self.start("worker", "--processes", str(processes), *options, **changes)
         if wait:
             part.wait_for(" ready.")
@@ -140,6 +156,53 @@ class Distributed:
         part = self.start("sweeper", **changes)
         part.wait_for("sweeping every")
         return part
+
+    def catalog(self) -> Catalog:
+        """The catalog, to look into; it is closed with the platform."""
+        if self._catalog is None:
+            self._catalog = Catalog.open(Settings(**self.settings).catalog_url)
+        return self._catalog
+
+    def chunks(self, dataset: str | None = None) -> list[Any]:
+        """Every chunk (of a dataset) as the catalog has it, `index` left out."""
+        statement = select(models.Chunk.__table__).where(models.Chunk.stage != Stage.INDEX)
+        if dataset is not None:
+            statement = statement.where(models.Chunk.dataset_id == dataset)
+        with self.catalog().read() as connection:
+            return list(connection.execute(statement))
+
+    def running(self, dataset: str | None = None) -> dict[str, int]:
+        """The ids of the processes that run chunks (of a dataset) now, by chunk."""
+        held = [chunk for chunk in self.chunks(dataset) if chunk.state == ChunkState.RUNNING]
+        return {chunk.id: int(chunk.lease_owner.split(":")[1]) for chunk in held}
+
+    def busy(self, dataset: str | None = None, *, but: Container[tuple[str, int]] = ()) -> tuple[str, int]:
+        """A chunk that runs, and the process that runs it; waits for one. but: those that do not count."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for held in self.running(dataset).items():
+                if held not in but:
+                    return held
+            time.sleep(0.01)
+        raise AssertionError("no chunk runs")
+
+    @contextmanager
+    def undone(self) -> Iterator[Self]:
+        """Kills at the end of the block what was started in it, and lets the rest go on."""
+        before = len(self.parts)
+        try:
+            yield self
+        except BaseException:
+            self.tell()
+            raise
+        finally:
+            for part in self.parts[before:]:
+                part.kill()
+
+    def tell(self) -> None:
+        """Shows the ends of all logs, for a test that fails."""
+        for part in self.parts:
+            sys.stderr.write(f"--- {part.log.name}\n{part.said()[-4000:]}\n")
 
     def client(self, **options: Any) -> CocuClient:
         """A client of the API."""
@@ -153,9 +216,15 @@ class Distributed:
     ) -> None:
         for part in self.parts:
             part.kill()
+        if self._catalog is not None:
+            self._catalog.close()
         if error is not None:
-            for part in self.parts:
-                sys.stderr.write(f"--- {part.log.name}\n{part.said()[-4000:]}\n")
+            self.tell()
+
+
+def _text(value: object) -> str:
+    """A setting as its environment variable has it."""
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)
 
 
 def children_of(parent: int) -> list[int]:
@@ -178,7 +247,7 @@ SAMPLES = 75
 
 def upload(client: CocuClient, folder: Path, *, uploads: int = UPLOADS, samples: int = SAMPLES) -> str:
     """Sends the uploads and waits until they are ingested; the id of the dataset."""
-    dataset = client.datasets.create("set")
+    dataset = client.datasets.create(f"set {secrets.token_hex(4)}")
     for number in range(uploads):
         own = some_samples(samples, first=number * samples)
         file = folder / f"{number}.tar"

@@ -1,0 +1,62 @@
+"""`cocu` with a fault, or slower, as COCU_TEST_FAULTS says (JSON): what tests start in place of `cocu`.
+
+    python -m tests.faults.faulty_worker worker --processes 2
+
+seconds: how much longer every chunk takes, at its beginning, so that it can be met in the middle.
+deadly_side: pictures this wide kill the process that opens them, as one does that needs too much memory.
+clock: by how many seconds the clock of the process is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+from PIL import Image
+
+from cocu.cli import main
+from cocu.datasets import images
+from cocu.workers import embed
+from cocu.workers.leases import Lease
+
+FAULTS = json.loads(os.environ.get("COCU_TEST_FAULTS", "{}"))
+
+
+def make_slow(seconds: float) -> None:
+    enter = Lease.__enter__
+
+    def slowly(lease: Lease) -> Lease:
+        entered = enter(lease)
+        time.sleep(seconds)
+        return entered
+
+    Lease.__enter__ = slowly  # type: ignore[method-assign]
+
+
+def make_deadly(side: int) -> None:
+    load = images.load_image
+
+    def deadly(data: bytes, **options: object) -> Image.Image:
+        picture: Image.Image = load(data, **options)
+        if picture.width == side:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return picture
+
+    embed.load_image = deadly  # type: ignore[assignment]
+
+
+def make_wrong_clock(seconds: float) -> None:
+    right = time.time
+    time.time = lambda: right() + seconds
+
+
+if __name__ == "__main__":
+    if "seconds" in FAULTS:
+        make_slow(FAULTS["seconds"])
+    if "deadly_side" in FAULTS:
+        make_deadly(FAULTS["deadly_side"])
+    if "clock" in FAULTS:
+        make_wrong_clock(FAULTS["clock"])
+    main()
