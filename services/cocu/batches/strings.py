@@ -108,7 +108,8 @@ def _fill(
 @_compiled
 def _put(text: Bytes, place: int, source: tuple[Offsets, Bytes], number: int) -> int:
     offsets, data = source
-    start, end = offsets[number], offsets[number + 1]
-    for byte in range(start, end):
-        text[place + byte - start] = data[byte]
-    return place + end - start
+    start, length = offsets[number], offsets[number + 1] - offsets[number]
+    # Unsigned, places are known not to count from the end.
+    for byte in range(np.uint64(length)):
+        text[np.uint64(place) + byte] = data[np.uint64(start) + byte]
+    return place + length

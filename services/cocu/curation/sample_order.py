@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numba
 import numpy as np
 
 from cocu.curation.archives import Ids
@@ -153,12 +154,22 @@ class SampleOrder:
         """The rows of one run of each shard of a group, mixed."""
         shards_G = self._group(group)
         starts_G = self._shard_starts[shards_G]
-        sizes_G1 = (self._shard_starts[shards_G + 1] - starts_G)[:, None]
-        places_R = np.arange(window * RUN, (window + 1) * RUN, dtype=np.int64)
-        rows_GR = starts_G[:, None] + (self._begins[shards_G][:, None] + places_R) % np.maximum(sizes_G1, 1)
-        rows: Ids = rows_GR[places_R < sizes_G1]
+        sizes_G = self._shard_starts[shards_G + 1] - starts_G
+        rows = _runs(starts_G, sizes_G, self._begins[shards_G], window * RUN)
         mixed: Ids = rows[permutation(nth(nth(self._windows, group), window), len(rows))]
         return mixed
 
     def _seed(self, name: str) -> int:
         return seed_of("order", self.curation_hash, self.seed, self.epoch, name)
+
+
+@numba.njit(nogil=True, cache=True)
+def _runs(starts_G: Ids, sizes_G: Ids, begins_G: Ids, first: int) -> Ids:
+    """The rows of the run from place `first` on of each shard, one shard after the other."""
+    rows = np.empty(np.minimum(np.maximum(sizes_G - first, 0), RUN).sum(), np.int64)
+    count = 0
+    for shard in range(len(starts_G)):
+        for place in range(first, min(first + RUN, sizes_G[shard])):
+            rows[count] = starts_G[shard] + (begins_G[shard] + place) % sizes_G[shard]
+            count += 1
+    return rows
