@@ -250,13 +250,13 @@ class ObjectStore:
         with _translated(path):
             return int(self._backend.head(path)["size"])
 
-    def list(self, prefix: str = "") -> builtins.list[str]:
-        """Paths under a folder-like prefix ("a/b" lists a/b/…, not a/bc), sorted; all of them without one."""
+    def list(self, prefix: str = "", *, older_than: float = 0.0) -> builtins.list[str]:
+        """Paths under a folder ("a/b" is a/b/…, not a/bc; "" is all), not written for so long; sorted."""
         if prefix:
             prefix = prefix.rstrip("/")
             _check_path(prefix)
         with _translated(prefix):
-            paths = [str(meta["path"]) for page in self._backend.list(prefix or None) for meta in page]
+            paths = remote.list_paths(self._backend, prefix or None, older_than=older_than)
         return sorted(path for path in paths if not path.startswith(_INCOMING + "/") and path != prefix)
 
     def delete(self, path: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,15 @@ def _parts(backend: Backend, path: str, size: int, version: str | None) -> Itera
         wanted = (start, min(start + _PART_BYTES, size))
         found = get(backend, path, options={"range": wanted, "if_match": version})
         yield bytes(found.bytes())
+
+
+def list_paths(backend: Backend, prefix: str | None, *, older_than: float) -> list[str]:
+    """Paths under a prefix; where `older_than` is not 0, of objects not written for so many seconds."""
+    found = (meta for page in backend.list(prefix) for meta in page)
+    if not older_than:
+        return [str(meta["path"]) for meta in found]
+    latest = datetime.now(UTC) - timedelta(seconds=older_than)
+    return [str(meta["path"]) for meta in found if meta["last_modified"] < latest]
 
 
 def delete_all(backend: Backend, paths: list[str]) -> None:

@@ -1,12 +1,14 @@
 """The sweeper: what no worker holds and no message announces is put into the queue again.
 
-It also ends what has outlived its time: resumable uploads, and answers kept by idempotency key.
+It also ends what has outlived its time: resumable uploads, answers kept by idempotency key, and once a day
+the files that nothing names.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError
@@ -14,9 +16,14 @@ from sqlalchemy.exc import DBAPIError
 from cocu.errors import UnavailableError
 from cocu.platform import Platform
 from cocu.storage.catalog import chunks, idempotency, resumables
+from cocu.workers import orphans
 from cocu.workers.sending import Sender
 
 logger = logging.getLogger(__name__)
+
+ORPHANS_AFTER = 600.0
+"""Seconds after which a sweeper first looks for files that nothing names: not where it is but a short run."""
+ORPHANS_EVERY = 24 * 3600.0
 
 
 class Sweeper:
@@ -35,6 +42,8 @@ class Sweeper:
         self._platform = platform
         self._sender = sender
         self._on_look = on_look
+        self._orphans_due = time.monotonic() + ORPHANS_AFTER
+        self._datasets: list[str] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.run, name="sweeper", daemon=True)
 
@@ -58,6 +67,16 @@ class Sweeper:
             if self._stopping.wait(self._platform.settings.sweep_seconds):
                 return
 
+    def _tidy(self) -> None:
+        """Deletes orphans, of one dataset a look, so that no look takes long."""
+        if time.monotonic() >= self._orphans_due:
+            self._orphans_due = time.monotonic() + ORPHANS_EVERY
+            self._datasets = orphans.looked_after(self._platform.catalog)
+        if self._datasets:
+            deleted = orphans.delete_orphans(self._platform, dataset_id=self._datasets.pop())
+            if deleted:
+                logger.info("deleted %d files that nothing names, such as %s", len(deleted), deleted[0])
+
     def _sweep(self) -> Exception | None:
         catalog = self._platform.catalog
         try:
@@ -68,6 +87,7 @@ class Sweeper:
             for token in resumables.expire(catalog):
                 self._platform.growing.discard(token)
             idempotency.forget_expired(catalog)
+            self._tidy()
         except (DBAPIError, UnavailableError, OSError) as error:
             # The database or the broker is away; the next look may find it back.
             logger.warning("could not sweep: %s", error)
