@@ -5,7 +5,9 @@
 - Arrow rows without pictures.
 - Memory of the server while ten readers hold a stream each and take nothing.
 
-The server is a process of its own; everything is on one machine.
+The server is a process of its own; everything is on one machine. Each byte of an image is copied four times:
+into the server's memory, into a chunk, into the socket, out of it into memory of Arrow. So the limits are the
+memory's bandwidth and the processor time of both sides; without images, the processor time of the draws.
 
 python -m benchmarks.batches
 """
@@ -185,6 +187,7 @@ def read_stream(client: CocuClient, curation: str, *, epoch: int) -> tuple[int, 
     size = count = 0
     for batch in client.batches.stream(curation, epoch=epoch, global_batch=256):
         for image, caption, texts in zip(batch.images, batch.captions, batch.texts, strict=True):
+            assert image is not None
             size += len(image)
             count += bool(caption) and len(texts) == 3
     return size, count
@@ -221,11 +224,12 @@ def rows_per_second(served: Served) -> float:
 def batches_per_reader(served: Served) -> float:
     """Memory that ten readers that take nothing cost, each, in batches of 256 pictures."""
     params = {"global_batch": 256}
+    # Before the first stream: what is freed after it may be kept, and would hide what the readers cost.
+    before = served.server.resident()
     with httpx.stream(
         "GET", f"{served.server.url}/v1/curations/{served.curation}/batches", params=params
     ) as one:
         batch = sum(map(len, one.iter_bytes())) / (served.kind.samples / 256)
-    before = served.server.resident()
     with ExitStack() as stack, httpx.Client(timeout=60) as http:
         for seed in range(READERS):
             url = f"{served.server.url}/v1/curations/{served.curation}/batches"
