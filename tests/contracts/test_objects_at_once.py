@@ -1,4 +1,4 @@
-"""Parts of several objects at the same time, in files, in memory and in a bucket: what batches are read by."""
+"""Parts of several objects at the same time, in files, in memory and in a bucket: how batches are read."""
 
 from __future__ import annotations
 
