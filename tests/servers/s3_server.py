@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,14 @@ def s3_server() -> Iterator[str]:
     # The system gives a free port; moto says which as soon as it listens.
     command = [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    reading: threading.Thread | None = None
     try:
         assert process.stdout is not None
         for line in process.stdout:
             if "Running on http://" in line:
+                # It says something about every request, and would wait for somebody to read that.
+                reading = threading.Thread(target=process.stdout.read, daemon=True)
+                reading.start()
                 yield "http://" + line.split("http://")[1].strip()
                 break
         else:
@@ -30,6 +35,8 @@ def s3_server() -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+        if reading is not None:
+            reading.join()
         process.stdout.close()
 
 

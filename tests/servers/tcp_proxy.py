@@ -11,6 +11,9 @@ from contextlib import contextmanager, suppress
 Watch = Callable[[bytes], bool]
 """Looks at what a client sends; true where the connection is to be cut there."""
 
+Answer = Callable[[bytes], bytes | None]
+"""Looks at what a client sends; what it is answered instead of that being passed on, if anything."""
+
 
 class TcpProxy:
     """Passes bytes on to a port of localhost. What it does meanwhile may be changed at any time."""
@@ -24,6 +27,7 @@ class TcpProxy:
         self._ended = False
         self._watch: Watch | None = None
         self._forward = False
+        self._answer: Answer | None = None
         self.delay_seconds = 0.0
         """How long every piece lies here, in either direction."""
         self.refusing = False
@@ -32,6 +36,8 @@ class TcpProxy:
         """Whether nothing is passed on any more, while connections stay open."""
         self.cuts = 0
         """Connections that `cut_when` has cut."""
+        self.answers = 0
+        """How often `answer_with` has answered."""
 
     @property
     def port(self) -> int:
@@ -45,6 +51,11 @@ class TcpProxy:
         """
         with self._lock:
             self._watch, self._forward = watch, forward
+
+    def answer_with(self, answer: Answer | None) -> None:
+        """Answers in the place of the server whatever `answer` says so of."""
+        with self._lock:
+            self._answer = answer
 
     def cut_all(self) -> None:
         """Cuts every connection there is."""
@@ -108,6 +119,10 @@ class TcpProxy:
                 time.sleep(self.delay_seconds)
                 while self.silent and not self._ended:
                     time.sleep(0.05)
+                instead = self._instead(data) if from_client else None
+                if instead is not None:
+                    source.sendall(instead)
+                    break
                 if from_client and self._to_cut(data):
                     if self._forward:
                         # The answer must not get through: it is not read from now on.
@@ -117,6 +132,12 @@ class TcpProxy:
                 target.sendall(data)
         for one in (source, target):
             _shut(one)
+
+    def _instead(self, data: bytes) -> bytes | None:
+        with self._lock:
+            instead = None if self._answer is None else self._answer(data)
+            self.answers += instead is not None
+            return instead
 
     def _to_cut(self, data: bytes) -> bool:
         with self._lock:
