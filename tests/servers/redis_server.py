@@ -34,7 +34,9 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Starts it, and waits until it answers."""
+        """Starts it, and waits until it answers; nothing to do where it runs."""
+        if self._process is not None:
+            return
         options = {
             "bind": "127.0.0.1",
             "port": self.port,

@@ -2,7 +2,8 @@
 
 A process that lives is not enough: consumers of Redis are known to stop taking messages after it was away.
 So a worker's heart beats in the loop that takes messages, and looks at the queues: messages that nobody
-takes while a process is free are trouble, as is a broker that does not answer.
+takes while a process is free are trouble, as is a broker that does not answer. A worker that takes none
+connects anew; where that does not help, its check says so.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BEAT_SECONDS = 5.0
+BEAT_SECONDS = 3.0
+PATIENT_BEATS = 2
+"""After how many beats without taking what is there a worker connects anew."""
 
 
 class Heartbeat:
@@ -65,13 +68,13 @@ def trouble_in(file: Path, *, patience: float) -> str | None:
 class Taking:
     """Judges at every beat whether a worker takes the messages that are there.
 
-    queued: whether its queues hold messages; raises OSError or UnavailableError while the broker is away.
+    queued: whether its queues hold messages; raises UnavailableError while the broker is away.
     """
 
     processes: int
     queued: Callable[[], bool]
     _taken: int = -1
-    _stale: bool = False
+    _missed: int = 0
 
     def trouble(self, *, taken: int, running: int, received: int) -> str | None:
         """What keeps the worker from its work, or None.
@@ -82,19 +85,30 @@ class Taking:
         if received > running and not moved:
             return f"{received - running} messages were taken that no process begins with"
         if running < self.processes and not moved and self.queued():
+            self._missed += 1
             return "its queues hold messages and a process is free, but it takes none"
+        self._missed = 0
         return None
+
+    def deaf(self) -> bool:
+        """Whether it has not taken what is there for so long that it should connect anew; asked once."""
+        deaf = self._missed >= PATIENT_BEATS
+        if deaf:
+            self._missed = 0
+        return deaf
 
 
 def consumer_step(beat: Callable[[Any], None]) -> type:
-    """A step of Celery's consumer that calls `beat` with the consumer, in the loop that takes messages."""
+    """A step of Celery's consumer that calls `beat` with the consumer, in the loop that takes messages.
+
+    A ConnectionError of `beat` makes the consumer connect anew.
+    """
     from celery import bootsteps  # noqa: PLC0415
 
     class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc]
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
         def start(self, consumer: Any) -> None:
-            beat(consumer)
             self._entry = consumer.timer.call_repeatedly(BEAT_SECONDS, beat, (consumer,))
 
         def stop(self, consumer: Any) -> None:

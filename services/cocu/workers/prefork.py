@@ -60,6 +60,7 @@ class PreforkWorkers:
         signals.worker_process_shutdown.connect(self._child.end, weak=False)
         signals.worker_shutting_down.connect(self._stop_children, weak=False)
         self._application.steps["consumer"].add(consumer_step(self._beat))
+        self._heartbeat.beat()
         worker = self._application.Worker(
             pool="prefork",
             concurrency=self._processes,
@@ -89,6 +90,10 @@ class PreforkWorkers:
         except UnavailableError as error:
             trouble = str(error)
         self._heartbeat.beat(trouble)
+        if self._taking.deaf():
+            # An acknowledgement that the broker did not get counts as a message still held, for ever.
+            logger.warning("%s; connecting anew", trouble)
+            raise ConnectionResetError(trouble)
 
     def _queued(self) -> bool:
         return bool(self._stages & self._sender.queued())
