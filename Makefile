@@ -3,9 +3,10 @@ PYTHON ?= python3
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_EXAMPLES ?= 100
+SMOKE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-export lint format fuzz bench lock clean
+.PHONY: help demo test test-export lint format fuzz bench compose-smoke lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +60,9 @@ fuzz: .venv/.installed ## hold a platform against its OpenAPI document, with FUZ
 
 bench: .venv/.installed ## every benchmark; each ends with one JSON line
 	.venv/bin/python -m benchmarks
+
+compose-smoke: ## build the images and curate the scenes through the composed platform; needs Docker (SMOKE_ARGS=--keep keeps the images)
+	$(PYTHON) deploy/smoke/smoke.py $(SMOKE_ARGS)
 
 lock: ## resolve the lock files anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra server -o requirements/server.txt

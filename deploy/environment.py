@@ -1,6 +1,6 @@
 """Write `.env` for docker-compose.yml, with secrets that nobody else has: `python3 deploy/environment.py`.
 
-    --profile gpu       Triton on a GPU (default: cpu); may be given again: --profile cpu --profile observability
+    --profile gpu       Triton on a GPU (default: cpu); more than one: --profile cpu --profile observability
     --file PATH         somewhere else than .env beside docker-compose.yml
 
 A file that is there is kept: its secrets are those that the volumes were made with.
@@ -49,7 +49,8 @@ def main() -> None:
         descriptor = os.open(chosen.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         sys.exit(
-            f"{chosen.file} is there already, and with it the secrets of the volumes; remove it to draw new ones"
+            f"{chosen.file} is there already, with the secrets that the volumes were made with; "
+            "to draw new ones, remove it and the volumes (docker compose down --volumes)"
         )
     with os.fdopen(descriptor, "w") as file:
         file.write(environment(chosen.profile or ["cpu"]))

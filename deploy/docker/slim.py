@@ -79,7 +79,7 @@ def share_copies(folder: Path) -> None:
 def strip(library: Path) -> None:
     """Without its symbols, unless it cannot be loaded then: some have been patched in ways strip breaks."""
     whole = library.read_bytes()
-    subprocess.run(["strip", "--strip-unneeded", library], check=True)
+    subprocess.run(["strip", "--strip-unneeded", library], check=True)  # noqa: S603, S607
     if not loads(library):
         library.write_bytes(whole)
 
@@ -87,10 +87,8 @@ def strip(library: Path) -> None:
 def loads(library: Path) -> bool:
     """Whether the dynamic linker takes it, in a process of its own."""
     load = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
-    return (
-        subprocess.run([sys.executable, "-c", load, library], capture_output=True, check=False).returncode
-        == 0
-    )
+    done = subprocess.run([sys.executable, "-c", load, library], capture_output=True, check=False)  # noqa: S603
+    return done.returncode == 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cocu.cli.demo import is_better
 from cocu.cli.local import local_client
-from cocu.client import CocuClient, ClientError, read_labels
+from cocu.client import ClientError, CocuClient, read_labels
 
 SCENES = Path("/scenes")
 ENCODER = Path("/opt/cocu/share/encoders/scenes")

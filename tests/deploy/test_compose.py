@@ -1,0 +1,191 @@
+"""What docker-compose.yml promises: read as text everywhere, and by Compose itself where there is one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cocu.cli.application import app
+from cocu.settings import Settings
+
+OURS = {"api", "worker", "sweeper", "migrate", "publish", "publish-gpu"}
+
+
+@pytest.fixture(scope="module")
+def text(repository: Path) -> str:
+    return (repository / "docker-compose.yml").read_text()
+
+
+@pytest.fixture(scope="module")
+def services(text: str) -> dict[str, Any]:
+    return dict(yaml.safe_load(text)["services"])
+
+
+@pytest.fixture(scope="module")
+def environment(repository: Path) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(
+        "environment", repository / "deploy/environment.py"
+    )
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def compose() -> list[str]:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]) is not None:
+            version = subprocess.run([*command, "version"], capture_output=True, check=False)
+            if version.returncode == 0:
+                return command
+    pytest.skip("there is no Compose here to read docker-compose.yml")
+
+
+def test_services__are_all_confined(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.get("mem_limit"), name
+        assert not service.get("privileged"), name
+        assert "docker.sock" not in str(service.get("volumes", [])), name
+
+
+def test_services__only_the_api_is_reached_from_outside(services: dict[str, Any], text: str) -> None:
+    assert {name for name, service in services.items() if "ports" in service} == {"api"}
+    assert yaml.safe_load(text)["networks"]["inside"] == {"internal": True}
+    outside = {name for name, service in services.items() if "outside" in (service.get("networks") or [])}
+    assert outside == {"api", "worker", "sweeper"}
+
+
+def test_services__tell_whether_they_are_well_and_start_again(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        if name in {"migrate", "publish", "publish-gpu"}:
+            assert service["restart"] == "on-failure", name
+            assert service["healthcheck"] == {"disable": True}, name
+        else:
+            assert service["restart"] == "unless-stopped", name
+            assert service["healthcheck"]["test"], name
+
+
+def test_images__are_pinned_and_come_from_whom_they_should(text: str, services: dict[str, Any]) -> None:
+    official = dict(re.findall(r"\$\{(\w+_IMAGE):-([^}]+)\}", text))
+    ours = {name for name in official if name.startswith("COCU_")}
+    for name in official.keys() - ours:
+        tag = official[name].rpartition(":")[2]
+        assert re.search(r"\d+\.\d+", tag), f"{official[name]} is not pinned to a version"
+    for service in services.values():
+        image = str(service["image"])
+        assert image.startswith("${"), image
+        assert not re.search("bitnami|minio", image)
+
+
+def test_images__have_the_same_base_in_compose_and_dockerfiles(repository: Path, text: str) -> None:
+    official = dict(re.findall(r"\$\{(\w+_IMAGE):-([^}]+)\}", text))
+    for folder, name in (("docker", "PYTHON_IMAGE"), ("triton", "TRITON_IMAGE")):
+        dockerfile = (repository / "deploy" / folder / "Dockerfile").read_text()
+        assert f"ARG {name}={official[name]}\n" in dockerfile
+
+
+def test_profiles__the_platform_needs_none_and_a_gpu_is_asked_for_in_one(services: dict[str, Any]) -> None:
+    always = {name for name, service in services.items() if not service.get("profiles")}
+    assert always == {"api", "worker", "sweeper", "migrate", "postgres", "redis", "qdrant"}
+    for name, service in services.items():
+        if "devices" in str(service.get("deploy", "")):
+            assert service["profiles"] == ["gpu"], name
+    assert "triton" in services["triton-gpu"]["networks"]["inside"]["aliases"]
+
+
+def test_services__wait_for_neither_qdrant_nor_triton(services: dict[str, Any]) -> None:
+    for name in ("api", "worker", "sweeper"):
+        assert services[name]["depends_on"].keys() == {"migrate", "redis"}
+
+
+def test_workers__are_stopped_later_than_they_hand_back_their_chunks(services: dict[str, Any]) -> None:
+    grace = int(services["worker"]["stop_grace_period"].removesuffix("s"))
+    assert grace >= Settings().worker_grace_seconds + 5
+    assert "container_name" not in services["worker"]
+
+
+def test_commands__are_those_of_cocu(services: dict[str, Any]) -> None:
+    for name in OURS:
+        command: list[str] = services[name]["command"]
+        words = [word for word in command if re.fullmatch(r"[a-z]+", word)][: 2 if name not in {"api"} else 1]
+        options = [word for word in command if word.startswith("--")]
+        if name.startswith("publish"):
+            words = ["encoder", "publish"]
+        shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+        assert shown.exit_code == 0, f"cocu {' '.join(words)}: {shown.output}"
+        for option in options:
+            assert option in shown.output, f"cocu {' '.join(words)} has no {option}"
+
+
+def test_environment__gives_every_secret_that_compose_requires(text: str, environment: ModuleType) -> None:
+    required = set(re.findall(r"\$\{(\w+):\?", text))
+    assert required >= {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    lines = environment.environment(["cpu"]).splitlines()
+    given = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    for name in required:
+        # In a URL every other character would need escaping.
+        assert re.fullmatch(r"[0-9a-f]{24,}", given[name])
+    # No secret has a value that everybody knows.
+    assert not re.search(r"\$\{\w*(PASSWORD|SECRET|KEY)\w*:?-", text)
+
+
+def test_environment__is_drawn_once_and_readable_by_its_owner_alone(repository: Path, tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    command = [sys.executable, str(repository / "deploy/environment.py"), "--file", str(file)]
+    subprocess.run([*command, "--profile", "gpu"], check=True, capture_output=True)
+    first = file.read_text()
+    assert "COMPOSE_PROFILES=gpu\n" in first
+    assert file.stat().st_mode & 0o777 == 0o600
+    again = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert again.returncode == 1
+    assert "is there already" in again.stderr
+    assert file.read_text() == first
+
+
+def test_environment__differs_every_time(environment: ModuleType) -> None:
+    first, second = (environment.environment(["cpu"]).splitlines() for _ in range(2))
+    changed = {line.partition("=")[0] for line in set(first) ^ set(second)}
+    assert {"POSTGRES_PASSWORD", "REDIS_PASSWORD"} <= changed
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "observability"])
+def test_compose__takes_the_file_with_an_environment(
+    profile: str, repository: Path, tmp_path: Path, environment: ModuleType
+) -> None:
+    (tmp_path / "env").write_text(environment.environment([profile]))
+    done = _config(compose(), repository, tmp_path / "env")
+    assert done.returncode == 0, done.stderr
+
+
+def test_compose__says_what_to_do_without_an_environment(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("")
+    done = _config(compose(), repository, tmp_path / "env")
+    assert done.returncode != 0
+    assert "deploy/environment.py" in done.stderr
+
+
+def _config(command: list[str], repository: Path, file: Path) -> subprocess.CompletedProcess[str]:
+    files = ["--file", str(repository / "docker-compose.yml"), "--env-file", str(file)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COCU_", "COMPOSE_"))}
+    return subprocess.run(
+        [*command, "--project-directory", str(repository), *files, "config", "--quiet"],
+        env=kept,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
