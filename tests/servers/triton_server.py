@@ -124,7 +124,9 @@ class TritonServer:
             return False
 
     def _last_words(self) -> str:
-        return "Triton did not become ready:\n" + self.log.read_text(errors="replace")[-4000:]
+        said = self.log.read_text(errors="replace")
+        errors = [line for line in said.splitlines() if line.startswith(("E", "error:"))]
+        return "\n".join(["Triton did not become ready:", *errors, said[-2000:]])
 
 
 @contextmanager

@@ -181,12 +181,13 @@ def _optimization(bundle: Bundle, options: ModelOptions) -> dict[str, Any] | Non
 def _warmup(model: ImageTower | TextTower, options: ModelOptions) -> list[dict[str, Any]]:
     """One run with the smallest and one with the largest batch, before the model counts as ready.
 
-    TensorRT builds its engine for the sizes it has seen, which these two enclose.
+    TensorRT builds its engine for the sizes it has seen, which these two enclose. Triton makes the batch out
+    of single requests, which the python backend would run one by one.
     """
     # Tokens that are drawn at random would be outside of the vocabulary.
     data = {"random_data": True} if isinstance(model, ImageTower) else {"zero_data": True}
     given = {model.input: {"data_type": _data_type(model), "dims": _dims(model), **data}}
-    sizes = sorted({1, options.max_batch})
+    sizes = [1] if options.backend == "python" else sorted({1, options.max_batch})
     return [{"name": f"batch of {size}", "batch_size": size, "inputs": given} for size in sizes]
 
 

@@ -103,7 +103,7 @@ class _RemoteTower:
                     attempt, deadline, before_retry=lambda: self._require_the_same(deadline)
                 )
             except NoSuchModelError as error:
-                self._refuse_a_successor(deadline)
+                self._require_the_same(deadline)
                 wait = self._connection.patience.wait(attempts)
                 attempts += 1
                 if deadline.left <= wait:
@@ -114,23 +114,25 @@ class _RemoteTower:
                 time.sleep(wait)
 
     def _require_the_same(self, deadline: Deadline) -> None:
-        """Whatever happened to the server meanwhile, it must still serve this bundle.
+        """Whatever happened to the server meanwhile: no other bundle may be in the place of this one.
 
-        Raises NoSuchModelError, ModelChangedError, UnavailableError.
+        Raises ModelChangedError, UnavailableError.
         """
-        config = self._connection.configuration(self._tower.model, self._tower.version, deadline)
+        entries = [one for one in self._connection.index(deadline) if one.model == self._tower.model]
+        ready = [one.version for one in entries if one.ready]
+        if self._tower.version not in ready:
+            for version in ready:
+                raise self._changed(f"version {version} instead of {self._tower.version}")
+            return
         try:
+            config = self._connection.configuration(self._tower.model, self._tower.version, deadline)
             found = read_tower(config, version=self._tower.version)
         except InvalidBundleError as error:
             raise self._changed(str(error)) from error
+        except NoSuchModelError:
+            return
         if found is None or found.hash != self._tower.hash:
             raise self._changed("a model that is not of this bundle")
-
-    def _refuse_a_successor(self, deadline: Deadline) -> None:
-        """Raises ModelChangedError where another version of the model is served."""
-        for entry in self._connection.index(deadline):
-            if entry.model == self._tower.model and entry.ready and entry.version != self._tower.version:
-                raise self._changed(f"version {entry.version} instead of {self._tower.version}")
 
     def _changed(self, what: str) -> ModelChangedError:
         return ModelChangedError(

@@ -130,8 +130,10 @@ class InferenceServer:
         return self._towers[key]
 
     def _require_to_be_gone(self, hash: str, entries: Sequence[IndexEntry]) -> None:
+        replaced = {entry.model for entry in entries if entry.ready and entry.version != version_of(hash)}
         for entry in entries:
-            if entry.version == version_of(hash) and entry.model.endswith(_SUFFIXES) and not entry.ready:
+            ours = entry.version == version_of(hash) and entry.model.endswith(_SUFFIXES)
+            if ours and not entry.ready and entry.model not in replaced:
                 raise UnavailableError(
                     f"the inference server at {self._address} cannot serve {entry.model} at the moment"
                     + (f": {entry.reason}" if entry.reason else "")
