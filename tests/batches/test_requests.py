@@ -46,7 +46,7 @@ def test_bad_parameters__are_problems_that_name_the_field(
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e6])
-@pytest.mark.parametrize("sampler", ["cluster", "uniform", "topk"])
+@pytest.mark.parametrize("sampler", ["cluster", "uniform", "topk", "caption"])
 def test_extreme_temperatures__are_no_error(curated: Curated, temperature: float, sampler: str) -> None:
     parameters = {"temperature": temperature, "sampler": sampler, "include_scores": "true"}
     assert httpx.get(curated.url, timeout=60, params=parameters).status_code == 200

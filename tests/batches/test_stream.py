@@ -10,7 +10,7 @@ import httpx
 import pyarrow as pa
 import pytest
 from PIL import Image
-from tests.batches.conftest import SAMPLES, Curated, key_of
+from tests.batches.conftest import SAMPLES, WORDS, Curated, key_of
 
 from cocu.client import CocuClient
 
@@ -103,6 +103,15 @@ def test_topk__is_the_archive_from_its_best(curated: Curated) -> None:
         assert [vocabulary[number] for number in rows[key]["concept_ids"]] == rows[key]["concepts"]
         assert rows[key]["scores"] == pytest.approx([each.score for each in best])
         assert rows[key]["caption"] == archive.caption
+
+
+def test_caption__draws_what_the_samples_own_caption_names(curated: Curated) -> None:
+    for batch in read(curated, sampler="caption", concepts=3, prompts="raw"):
+        for row in batch:
+            named = {word for word in WORDS if f" {word}" in row["caption"]}
+            assert set(row["concepts"]) == named
+            assert row["drawn"] == len(named)
+            assert row["texts"][row["drawn"] :] == [row["caption"]] * (3 - row["drawn"])
 
 
 def test_texts__are_padded_with_the_caption(curated: Curated) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from cocu.curation.archives import NO_CLUSTER, Archives
+from cocu.curation.archives import NO_CLUSTER, OWN_CAPTION, Archives
 from cocu.curation.probabilities import draw_probabilities, sequence_probabilities
 from cocu.curation.sampling import NO_CONCEPT, SAMPLERS, draw_concepts
 
@@ -19,7 +20,7 @@ EXAMPLE = [("dog", 2.0, 0), ("man", 1.815439, 1), ("woman", 1.788018, 1), ("gras
 
 
 def _archives(*images) -> Archives:
-    """One list of (concept, score, cluster) per image, best first."""
+    """One list of (concept, score, cluster) per image, best first; the captions name them all."""
     flat = [entry for image in images for entry in image]
     count = len(flat)
     return Archives(
@@ -29,8 +30,8 @@ def _archives(*images) -> Archives:
         global_C=np.zeros(count, np.float32),
         local_C=np.zeros(count, np.float32),
         clusters_C=np.array([cluster for _, _, cluster in flat], dtype=np.int32),
-        origin_offsets_C1=np.zeros(count + 1, np.int64),
-        origins_O=np.empty(0, np.int32),
+        origin_offsets_C1=np.arange(count + 1),
+        origins_O=np.full(count, OWN_CAPTION, np.int32),
     )
 
 
@@ -129,6 +130,29 @@ def test_a_short_archive_is_padded(sampler):
     assert drawn[2, 3] == NO_CONCEPT
 
 
+def test_the_caption_sampler_draws_evenly_what_the_caption_names_and_nothing_else():
+    archives = replace(
+        _archives(*[LONGER] * 6000),
+        # Concepts 1, 2 and 4 of each come from the own caption, 4 from a neighbour as well.
+        origin_offsets_C1=np.append((np.arange(6000)[:, None] * 6 + [0, 1, 2, 3, 4]).ravel(), 36_000),
+        origins_O=np.tile(np.array([0, -1, -1, 3, -1, 2], np.int32), 6000),
+    )
+    keys = [f"key{number}" for number in range(6000)]
+    arguments = {"curation_hash": "c", "seed": 0, "epoch": 0, "sampler": "caption"}
+    two = draw_concepts(archives, keys, count=2, **arguments)
+    counts = Counter(map(tuple, two.tolist()))
+    scores_C, clusters_C = np.array([each[1] for each in LONGER]), np.array([each[2] for each in LONGER])
+    named_C = np.array([False, True, True, False, True])
+    expected = sequence_probabilities(scores_C, clusters_C, named_C, count=2, sampler="caption")
+    assert expected == dict.fromkeys(itertools.permutations((1, 2, 4), 2), pytest.approx(1 / 6))
+    assert set(counts) == set(expected)
+    assert chisquare(list(counts.values())).pvalue > 1e-4
+    four = draw_concepts(archives, keys, count=4, **arguments)
+    assert (np.sort(four, axis=1) == [NO_CONCEPT, 1, 2, 4]).all()
+    assert (four[:, 3] == NO_CONCEPT).all()
+    assert (four[:, :2] == two).all()
+
+
 def test_no_archive_has_any_concept():
     assert (
         draw_concepts(_archives([], []), ["a", "b"], curation_hash="c", seed=0, epoch=0) == NO_CONCEPT
@@ -181,7 +205,7 @@ PINNED = [[0, 3, 1], [1, 0, 3], [3, 2, 1], [0, 1, 3]]
 
 def test_refuses_draws_that_there_are_not():
     for change, words in (
-        ({"sampler": "best"}, "sampler must be one of cluster, topk, uniform"),
+        ({"sampler": "best"}, "sampler must be one of cluster, topk, uniform, caption"),
         ({"count": 0}, "count must be at least 1"),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"temperature": float("nan")}, "temperature must be positive"),

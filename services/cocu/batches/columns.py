@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from cocu.curation.archives import Floats, Ids, Ints
 from cocu.curation.lists import offsets_of
 from cocu.curation.randomness import Seeds, key_hashes
+from cocu.curation.sampling import named_by_caption
 from cocu.errors import IntegrityError
 from cocu.platform import Platform
 from cocu.storage import paths, tables
@@ -32,6 +34,8 @@ class ArchiveColumns:
     concepts_C: Ints
     scores_C: Floats
     clusters_C: Ints
+    named_C: NDArray[np.bool_]
+    """Whether the sample's own caption names the concept."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,16 @@ def _archives(platform: Platform, record: CurationRecord, shard: CurationShardRe
     if shard.content_hash is None:
         nothing = np.empty(0, np.int32)
         offsets_N1 = np.zeros(shard.samples + 1, np.int64)
-        return ArchiveColumns(offsets_N1, nothing, np.empty(0, np.float32), nothing)
+        return ArchiveColumns(offsets_N1, nothing, np.empty(0, np.float32), nothing, np.empty(0, bool))
     path = paths.archives(record.id, shard.shard_id)
-    columns = [f"{_CONCEPT}.{name}" for name in ("concept", "score", "cluster")]
+    columns = [f"{_CONCEPT}.{name}" for name in ("concept", "score", "cluster", "origins.list.element")]
     table = tables.read_table(platform.objects, path, columns=columns)
     if table.num_rows != shard.samples:
         raise IntegrityError(f"{path} has {table.num_rows} rows, not {shard.samples}")
     lists = _only_chunk(table["concepts"])
     concepts = lists.flatten()
     names = platform.vocabularies.of_hash(record.vocabulary_hash).names
+    origins = concepts.field("origins")
     ids = pc.index_in(concepts.field("concept"), pa.array(names, pa.string()))
     if ids.null_count:
         raise IntegrityError(f"{path} names concepts that the vocabulary of its curation does not have")
@@ -103,6 +108,7 @@ def _archives(platform: Platform, record: CurationRecord, shard: CurationShardRe
         concepts_C=ids.to_numpy().astype(np.int32),
         scores_C=concepts.field("score").to_numpy().copy(),
         clusters_C=concepts.field("cluster").to_numpy().copy(),
+        named_C=named_by_caption(np.asarray(origins.offsets), origins.values.to_numpy()),
     )
 
 

@@ -13,7 +13,7 @@ from cocu.batches import prompts
 from cocu.batches.columns import ShardColumns
 from cocu.batches.parameters import BatchParameters
 from cocu.curation import lists
-from cocu.curation.archives import Archives, Ids
+from cocu.curation.archives import OWN_CAPTION, Archives, Ids
 from cocu.curation.sampling import NO_CONCEPT, draw_entries
 from cocu.storage.catalog.curations import CurationShardRecord
 
@@ -94,11 +94,12 @@ def _joined(parts: Sequence[pa.Array], back_B: Ids) -> pa.Array:
 
 
 def _archives(parts: Sequence[Chosen]) -> Archives:
-    """The archives of all parts, one after the other; origins, which nothing is drawn by, are left out."""
+    """The archives of all parts, one after the other; of origins, only whether the own caption is one."""
     taken = [
         (part.columns.archives, *lists.take(part.columns.archives.offsets_N1, part.rows_B)) for part in parts
     ]
     scores_C = _together([each.scores_C[at] for each, _, at in taken], np.float32)
+    named_C = _together([each.named_C[at] for each, _, at in taken], np.bool_)
     return Archives(
         offsets_B1=lists.offsets_of(_together([np.diff(offsets_B1) for _, offsets_B1, _ in taken], np.int64)),
         concepts_C=_together([each.concepts_C[at] for each, _, at in taken], np.int32),
@@ -106,8 +107,8 @@ def _archives(parts: Sequence[Chosen]) -> Archives:
         global_C=scores_C,
         local_C=scores_C,
         clusters_C=_together([each.clusters_C[at] for each, _, at in taken], np.int32),
-        origin_offsets_C1=np.zeros(len(scores_C) + 1, np.int64),
-        origins_O=np.empty(0, np.int32),
+        origin_offsets_C1=lists.offsets_of(named_C.astype(np.int64)),
+        origins_O=np.full(named_C.sum(), OWN_CAPTION, np.int32),
     )
 
 

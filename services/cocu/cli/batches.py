@@ -26,7 +26,7 @@ def head(
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another order and draw.")] = 0,
     epoch: Annotated[int, typer.Option(min=0, help="Likewise.")] = 0,
     concepts: Annotated[int, typer.Option(min=1, help="Texts of every sample.")] = 3,
-    sampler: Annotated[str, typer.Option(help="cluster, topk or uniform.")] = "cluster",
+    sampler: Annotated[str, typer.Option(help="cluster, topk, uniform or caption.")] = "cluster",
     temperature: Annotated[float, typer.Option(help="Low draws the best, high draws evenly.")] = 1.0,
     raw: Annotated[bool, typer.Option("--raw", help="Concepts alone, not in templates.")] = False,
     server: Server = DEFAULT_SERVER,

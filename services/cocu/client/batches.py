@@ -42,9 +42,9 @@ class BatchRequest:
 
     Order and draws are functions of the curation's content, `seed` and `epoch`. Each global batch is dealt
     out to `world_size` ranks; whatever their number, all together get the same samples. start: number of the
-    first batch. concepts: texts of every sample. sampler: cluster, topk or uniform. size: the longest that
-    the shorter side of an image may be, in pixels. prompts: templates (`templates`, or the 80 of ImageNet) or
-    raw.
+    first batch. concepts: texts of every sample. sampler: cluster, topk, uniform or caption (from what the
+    sample's own caption names). size: the longest that the shorter side of an image may be, in pixels.
+    prompts: templates (`templates`, or the 80 of ImageNet) or raw.
     """
 
     seed: int = 0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cocu.curation.archives import Archives, Floats, Ints
-from cocu.curation.sampling import check_draw
+from cocu.curation.sampling import check_draw, named_by_caption
 
 __all__ = ["draw_probabilities", "sequence_probabilities"]
 
@@ -25,10 +25,12 @@ def draw_probabilities(archives: Archives, *, temperature: float = 1.0, sampler:
         ValueError: the temperature or the sampler is none.
     """
     probabilities_C = np.zeros(len(archives.concepts_C))
+    named_C = named_by_caption(archives.origin_offsets_C1, archives.origins_O)
     for start, end in zip(archives.offsets_B1[:-1], archives.offsets_B1[1:], strict=True):
         for (first,), probability in sequence_probabilities(
             archives.scores_C[start:end],
             archives.clusters_C[start:end],
+            named_C[start:end],
             count=1,
             temperature=temperature,
             sampler=sampler,
@@ -40,6 +42,7 @@ def draw_probabilities(archives: Archives, *, temperature: float = 1.0, sampler:
 def sequence_probabilities(
     scores_C: Floats,
     clusters_C: Ints,
+    named_C: NDArray[np.bool_] | None = None,
     *,
     count: int,
     temperature: float = 1.0,
@@ -49,14 +52,27 @@ def sequence_probabilities(
     """The probability of every sequence of `count` draws from one archive, as positions in it.
 
     Grows with the archive's length to the power of `count`: for small archives. Draws beyond the archive's
-    end are left out of the sequence; an empty archive has no sequence.
+    end are left out of the sequence; an empty archive has no sequence. named_C: whether the own caption names
+    each, for the sampler "caption".
 
     Raises:
-        ValueError: the temperature, the count or the sampler is none.
+        ValueError: the temperature, the count or the sampler is none, or named_C is missing.
     """
     check_draw(sampler=sampler, count=count, temperature=temperature)
     scores_C = np.asarray(scores_C, dtype=np.float64) / temperature
     clusters_C = np.asarray(clusters_C)
+    if sampler == "caption":
+        if named_C is None:
+            raise ValueError("the sampler 'caption' draws what the caption names: give named_C")
+        places_I = np.flatnonzero(named_C)
+        among_named = sequence_probabilities(
+            scores_C[places_I],
+            clusters_C[places_I],
+            count=count,
+            sampler="uniform",
+            replacement=replacement,
+        )
+        return {tuple(places_I[list(each)].tolist()): chance for each, chance in among_named.items()}
     if sampler == "uniform":
         scores_C, clusters_C = np.zeros(len(scores_C)), np.arange(len(scores_C), dtype=np.int32)
     if sampler == "topk" or clusters_C.max(initial=-1) < 1:

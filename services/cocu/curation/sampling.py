@@ -11,6 +11,8 @@ the mean
   reference. An archive without clusters, or with one, gives its top concepts, as in the reference.
 - "topk": the best concepts by score, the same in every epoch.
 - "uniform": any concepts of the archive, all alike.
+- "caption": any of those that the sample's own caption names, all alike: what a trainer has without curation,
+  for comparison. An archive that was not made with its own caption has none.
 
 `probabilities` gives the exact probabilities of these draws.
 """
@@ -24,12 +26,22 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cocu.curation.archives import Archives, Floats, Ids, Ints
+from cocu.curation.archives import OWN_CAPTION, Archives, Floats, Ids, Ints
+from cocu.curation.lists import offsets_of, owners
 from cocu.curation.randomness import Seeds, key_hashes, seeds_of, uniforms
 
-__all__ = ["NO_CONCEPT", "SAMPLERS", "Sampler", "check_draw", "draw_concepts", "draw_entries"]
+__all__ = [
+    "NO_CONCEPT",
+    "SAMPLERS",
+    "Sampler",
+    "check_draw",
+    "draw_concepts",
+    "draw_entries",
+    "named_by_caption",
+]
 
 Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 NO_CONCEPT = -1
 """Fills a draw where the archive has fewer concepts than asked for."""
@@ -39,7 +51,8 @@ class Sampler(Protocol):
     """A way to draw from B archives: int64 [B, K] entries of the flat arrays, NO_CONCEPT beyond an archive's
     end.
 
-    uniforms_BU has 2 K random numbers for each archive.
+    named_C: whether the sample's own caption names the concept. uniforms_BU has 2 K random numbers for each
+    archive.
     """
 
     def __call__(
@@ -48,6 +61,7 @@ class Sampler(Protocol):
         offsets_B1: Ids,
         scores_C: Floats,
         clusters_C: Ints,
+        named_C: Flags,
         uniforms_BU: Values,
         count: int,
         temperature: float,
@@ -118,6 +132,7 @@ def draw_entries(
         offsets_B1=archives.offsets_B1,
         scores_C=archives.scores_C,
         clusters_C=archives.clusters_C,
+        named_C=named_by_caption(archives.origin_offsets_C1, archives.origins_O),
         uniforms_BU=uniforms(seeds_B, 2 * count),
         count=count,
         temperature=temperature,
@@ -140,6 +155,7 @@ def draw_by_cluster(
     offsets_B1: Ids,
     scores_C: Floats,
     clusters_C: Ints,
+    named_C: Flags,
     uniforms_BU: Values,
     count: int,
     temperature: float,
@@ -163,6 +179,7 @@ def draw_top(
     offsets_B1: Ids,
     scores_C: Floats,
     clusters_C: Ints,
+    named_C: Flags,
     uniforms_BU: Values,
     count: int,
     temperature: float,
@@ -178,6 +195,7 @@ def draw_uniformly(
     offsets_B1: Ids,
     scores_C: Floats,
     clusters_C: Ints,
+    named_C: Flags,
     uniforms_BU: Values,
     count: int,
     temperature: float,
@@ -190,6 +208,7 @@ def draw_uniformly(
         offsets_B1=offsets_B1,
         scores_C=np.zeros(len(scores_C)),
         clusters_C=alone_C.astype(np.int32),
+        named_C=named_C,
         uniforms_BU=uniforms_BU,
         count=count,
         temperature=1.0,
@@ -197,7 +216,48 @@ def draw_uniformly(
     )
 
 
-SAMPLERS: Mapping[str, Sampler] = {"cluster": draw_by_cluster, "topk": draw_top, "uniform": draw_uniformly}
+def draw_from_caption(
+    *,
+    offsets_B1: Ids,
+    scores_C: Floats,
+    clusters_C: Ints,
+    named_C: Flags,
+    uniforms_BU: Values,
+    count: int,
+    temperature: float,
+    replacement: bool,
+) -> Ids:
+    """Any concepts that the caption names, all alike: the even draw from what is left of each archive."""
+    named_I = np.flatnonzero(named_C)
+    named_B = np.bincount(owners(offsets_B1)[named_I], minlength=len(offsets_B1) - 1)
+    drawn_BK = draw_uniformly(
+        offsets_B1=offsets_of(named_B),
+        scores_C=scores_C[named_I],
+        clusters_C=clusters_C[named_I],
+        named_C=named_C[named_I],
+        uniforms_BU=uniforms_BU,
+        count=count,
+        temperature=temperature,
+        replacement=replacement,
+    )
+    # The sentinel is the entry that -1 reads.
+    return np.append(named_I, NO_CONCEPT)[drawn_BK]
+
+
+def named_by_caption(origin_offsets_C1: Ids, origins_O: Ints) -> Flags:
+    """Whether a sample's own caption names each concept of its archive, bool [C], by its origins."""
+    named_C = np.diff(origin_offsets_C1) > 0
+    # The own caption comes before all neighbours.
+    named_C[named_C] = origins_O[origin_offsets_C1[:-1][named_C]] == OWN_CAPTION
+    return named_C
+
+
+SAMPLERS: Mapping[str, Sampler] = {
+    "cluster": draw_by_cluster,
+    "topk": draw_top,
+    "uniform": draw_uniformly,
+    "caption": draw_from_caption,
+}
 """The samplers by name."""
 
 

@@ -65,7 +65,8 @@ def _parameters(
     drop_last: Annotated[bool, Query(description="Leave out the last batch if it is short.")] = False,
     concepts: Annotated[int, Query(ge=1, le=MOST_CONCEPTS, description="Texts of every sample.")] = 3,
     sampler: Annotated[
-        Literal["cluster", "topk", "uniform"], Query(description="How they are drawn.")
+        Literal["cluster", "topk", "uniform", "caption"],
+        Query(description="How they are drawn; `caption` from those that the sample's own caption names."),
     ] = "cluster",
     temperature: Annotated[
         float, Query(ge=1e-6, le=1e6, description="Low draws the best, high draws evenly.")
