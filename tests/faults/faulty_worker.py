@@ -13,26 +13,26 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 
 from PIL import Image
 
 from cocu.cli import main
 from cocu.datasets import images
-from cocu.workers import embed
+from cocu.workers import embed, stages
 from cocu.workers.leases import Lease
 
 FAULTS = json.loads(os.environ.get("COCU_TEST_FAULTS", "{}"))
 
 
 def make_slow(seconds: float) -> None:
-    enter = Lease.__enter__
+    for stage, run in dict(stages.STAGES).items():
 
-    def slowly(lease: Lease) -> Lease:
-        entered = enter(lease)
-        time.sleep(seconds)
-        return entered
+        def slowly(lease: Lease, run: Callable[[Lease], None] = run) -> None:
+            time.sleep(seconds)
+            run(lease)
 
-    Lease.__enter__ = slowly  # type: ignore[method-assign]
+        stages.STAGES[stage] = slowly  # type: ignore[index]
 
 
 def make_deadly(side: int) -> None:
