@@ -24,6 +24,7 @@ def environment(profiles: list[str]) -> str:
         f"COMPOSE_PROFILES={','.join(profiles)}",
         f"POSTGRES_PASSWORD={secrets.token_hex(24)}",
         f"REDIS_PASSWORD={secrets.token_hex(24)}",
+        f"QDRANT_API_KEY={secrets.token_hex(24)}",
         f"GRAFANA_PASSWORD={secrets.token_hex(12)}",
         "# The API listens on this machine only; 0.0.0.0 opens it to others.",
         "COCU_ADDRESS=127.0.0.1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -64,10 +65,14 @@ def test_services__are_all_confined(services: dict[str, Any]) -> None:
 
 
 def test_services__only_the_api_is_reached_from_outside(services: dict[str, Any], text: str) -> None:
-    assert {name for name, service in services.items() if "ports" in service} == {"api"}
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    # Grafana is for people on the same machine, and only where its profile is chosen.
+    assert published.keys() == {"api", "grafana"}
+    assert all(port.startswith("127.0.0.1:") for port in published["grafana"])
+    assert services["grafana"]["profiles"] == ["observability"]
     assert yaml.safe_load(text)["networks"]["inside"] == {"internal": True}
     outside = {name for name, service in services.items() if "outside" in (service.get("networks") or [])}
-    assert outside == {"api", "worker", "sweeper"}
+    assert outside == {"api", "worker", "sweeper", "grafana"}
 
 
 def test_services__tell_whether_they_are_well_and_start_again(services: dict[str, Any]) -> None:
@@ -134,7 +139,7 @@ def test_commands__are_those_of_cocu(services: dict[str, Any]) -> None:
 
 def test_environment__gives_every_secret_that_compose_requires(text: str, environment: ModuleType) -> None:
     required = set(re.findall(r"\$\{(\w+):\?", text))
-    assert required >= {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    assert required >= {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "QDRANT_API_KEY"}
     lines = environment.environment(["cpu"]).splitlines()
     given = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
     for name in required:
@@ -189,3 +194,50 @@ def _config(command: list[str], repository: Path, file: Path) -> subprocess.Comp
         text=True,
         check=False,
     )
+
+
+def test_pinning__asks_for_every_image_that_is_pulled(repository: Path, tmp_path: Path, text: str) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\necho $4 >> {tmp_path}/asked\necho sha256:{'ab' * 32}\n")
+    docker.chmod(0o755)
+    done = _pin(repository, tmp_path)
+    assert done.returncode == 0, done.stderr
+    images = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    pulled = {name for name in re.findall(r"\$\{(\w+_IMAGE):-", text) if not name.startswith("COCU_")}
+    assert images.keys() == pulled
+    assert all(image.endswith(f"@sha256:{'ab' * 32}") for image in images.values())
+    asked = (tmp_path / "asked").read_text().split()
+    assert {image.partition("@")[0] for image in images.values()} == set(asked)
+
+
+def test_pinning__prints_nothing_where_a_registry_gives_no_digest(repository: Path, tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\ncase $4 in redis*) echo denied >&2; exit 1;; esac\necho sha256:" + "0" * 64)
+    docker.chmod(0o755)
+    done = _pin(repository, tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "redis" in done.stderr
+    assert "denied" in done.stderr
+
+
+def _pin(repository: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(repository / "deploy/pin_images.py")]
+    path = f"{folder}:{os.environ['PATH']}"
+    return subprocess.run(
+        command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+
+
+def test_observability__watches_services_that_there_are(repository: Path, services: dict[str, Any]) -> None:
+    settings = yaml.safe_load((repository / "deploy/prometheus/prometheus.yml").read_text())
+    for job in settings["scrape_configs"]:
+        for target in job["static_configs"][0]["targets"]:
+            host = target.partition(":")[0]
+            assert host == "localhost" or "inside" in services[host]["networks"], target
+    (source,) = yaml.safe_load(
+        (repository / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text()
+    )["datasources"]
+    for file in (repository / "deploy/grafana/dashboards").glob("*.json"):
+        panels = json.loads(file.read_text())["panels"]
+        assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
