@@ -26,7 +26,7 @@ from cocu.storage.catalog.records import Page
 from cocu.storage.catalog.vocabularies import VocabularyRecord
 from cocu.storage.growing import GrowingFiles
 from cocu.storage.objects import ObjectStore
-from cocu.storage.vectors import Vectors
+from cocu.storage.vectors import VectorOptions, Vectors
 
 Planned = tuple[str, str]
 """(id, stage) of a chunk of work to put into the queue of its stage."""
@@ -67,7 +67,8 @@ class Platform:
         """The vector store. Raises UnavailableError while it cannot be opened."""
         with self._opening:
             if self._vectors is None:
-                self._vectors = Vectors.open(self.settings.vectors_url)
+                options = _vector_options(self.settings)
+                self._vectors = Vectors.open(self.settings.vectors_url, options=options)
             return self._vectors
 
     @cached_property
@@ -126,6 +127,21 @@ def _encoder_source(settings: Settings) -> EncoderSource:
         seconds=settings.encoder_seconds, seconds_per_input=settings.encoder_seconds_per_input
     )
     return InferenceServer(settings.encoders_url, patience=patience, in_flight=settings.encoder_requests)
+
+
+def _vector_options(settings: Settings) -> VectorOptions:
+    key = settings.vectors_api_key
+    return VectorOptions(
+        api_key=None if key is None else key.get_secret_value() or None,
+        prefer_grpc=settings.vectors_grpc,
+        grpc_port=settings.vectors_grpc_port,
+        seconds=settings.vectors_seconds,
+        bulk_seconds=settings.vectors_bulk_seconds,
+        upserts_at_once=settings.vectors_upserts,
+        quantised=settings.vectors_quantised,
+        on_disk=settings.vectors_on_disk,
+        replicas=settings.vectors_replicas,
+    )
 
 
 def _leave_to_the_sweeper(planned: Iterable[Planned]) -> None:

@@ -15,7 +15,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
@@ -98,6 +98,24 @@ class Settings(BaseSettings):
     """How much longer for each picture or text of a request."""
     encoder_requests: Annotated[int, Field(ge=1, le=64)] = 4
     """Batches that one process sends to an inference server at once."""
+
+    vectors_api_key: SecretStr | None = None
+    """What a Qdrant server wants to see of whoever speaks to it."""
+    vectors_grpc: bool = True
+    """Whether vectors go to a Qdrant server over gRPC, at the next setting's port, or as JSON over HTTP."""
+    vectors_grpc_port: Annotated[int, Field(ge=1, le=65535)] = 6334
+    vectors_seconds: Annotated[float, Field(ge=1, le=600)] = 5.0
+    """How long a search may wait for an answer of a Qdrant server; no call takes twice as long."""
+    vectors_bulk_seconds: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    """The same for a request that writes many vectors."""
+    vectors_upserts: Annotated[int, Field(ge=1, le=64)] = 4
+    """Batches that one chunk sends to a Qdrant server at once."""
+    vectors_quantised: bool = True
+    """Whether searches on a Qdrant server begin with one byte a number, held in memory."""
+    vectors_on_disk: bool = True
+    """Whether the vectors themselves are mapped from a Qdrant server's disk instead of held in memory."""
+    vectors_replicas: Annotated[int, Field(ge=1, le=16)] = 1
+    """Copies of each vector in a Qdrant cluster."""
 
     worker_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Chunks that run at once where the workers are in the API's process (`memory://`)."""

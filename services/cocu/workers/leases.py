@@ -14,6 +14,7 @@ from typing import Self
 
 from cocu.errors import IntegrityError, InvalidInputError, UnavailableError
 from cocu.platform import Platform
+from cocu.settings import Settings
 from cocu.storage.catalog import chunks, planning
 from cocu.storage.catalog.chunks import ChunkRecord
 from cocu.storage.catalog.states import Stage
@@ -96,15 +97,14 @@ class Lease:
         where = f"{self.chunk.stage} of {self.chunk.subject}"
         logger.error("%s failed: %s", where, error, exc_info=(type(error), error, error.__traceback__))
         settings = self.platform.settings
-        # Nobody is to wait long for search; every other stage waits for what is away to come back.
-        outage = isinstance(error, UnavailableError) and self.chunk.stage != Stage.INDEX
+        outage = isinstance(error, UnavailableError)
         planned = planning.give_up(
             self.platform.catalog,
             chunk_id=self.chunk.id,
             owner=self.owner,
             error=str(error) or type(error).__name__,
             retry=not isinstance(error, HOPELESS),
-            max_failures=settings.max_outages if outage else settings.max_failures,
+            max_failures=_most_failures(settings, self.chunk, outage=outage),
             retry_seconds=settings.retry_seconds,
         )
         self.platform.enqueue(planned)
@@ -131,6 +131,13 @@ class Lease:
                 logger.warning("the lease of %s could not be renewed: %s", self.chunk.id, error)
             if self._gone.is_set():
                 return
+
+
+def _most_failures(settings: Settings, chunk: ChunkRecord, *, outage: bool) -> int | None:
+    if outage and chunk.stage == Stage.INDEX:
+        # No curation waits for it: it may wait for the vector store for as long as that takes.
+        return None
+    return settings.max_outages if outage else settings.max_failures
 
 
 def take(platform: Platform, chunk_id: str, *, stopping: threading.Event) -> Lease | None:

@@ -1,4 +1,4 @@
-"""publish: the content hash over all archives, what was added in numbers, and concepts for search."""
+"""publish: the content hash over all archives, what was added in numbers, and concepts for the vectors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from cocu.curation.archives import OWN_CAPTION, Archives
 from cocu.curation.concept_index import ConceptIndex
@@ -14,7 +13,9 @@ from cocu.errors import IntegrityError, UnavailableError
 from cocu.storage import arrays, concept_indexes, content, paths, tables
 from cocu.storage.catalog import curations
 from cocu.storage.catalog.curations import CurationShardRecord
+from cocu.storage.catalog.indexing import EmbeddedShard
 from cocu.workers.earlier import changes
+from cocu.workers.index import Target, put_concepts
 from cocu.workers.leases import Lease
 from cocu.workers.snapshot import Snapshot
 
@@ -33,7 +34,6 @@ def run(lease: Lease) -> None:
         table = tables.read_table(platform.objects, paths.archives(snapshot.curation.id, shard.shard_id))
         archives = tables.archives_of(table, snapshot.vocabulary.names)
         totals.add(archives, _index(snapshot, shard, archives))
-        _note_concepts(snapshot, table)
         lease.advance(shard.samples)
     arrays.write_arrays(
         platform.objects,
@@ -46,6 +46,8 @@ def run(lease: Lease) -> None:
         content_hash=content.combined_hash(shard.content_hash or "" for shard in archived),
         statistics=totals.summary() | _duplicates(snapshot) | _recall(snapshot) | changes(snapshot),
     )
+    # After that: whatever is indexed from now on brings the concepts of this curation along.
+    _note_concepts(lease, snapshot, archived)
 
 
 def _index(snapshot: Snapshot, shard: CurationShardRecord, archives: Archives) -> ConceptIndex:
@@ -59,20 +61,30 @@ def _index(snapshot: Snapshot, shard: CurationShardRecord, archives: Archives) -
     )
 
 
-def _note_concepts(snapshot: Snapshot, table: pa.Table) -> None:
+def _note_concepts(lease: Lease, snapshot: Snapshot, archived: list[CurationShardRecord]) -> None:
     """Notes in the vector store which concepts each archive holds; a store that is away spoils nothing."""
-    curation = snapshot.curation
+    platform, curation = snapshot.platform, snapshot.curation
     try:
-        snapshot.platform.vectors.set_concepts(
-            encoder=curation.encoder_hash,
-            tenant=curation.tenant,
-            dataset=curation.dataset_id,
-            curation=curation.id,
-            keys=table["key"].to_pylist(),
-            concepts=[[one["concept"] for one in row] for row in table["concepts"].to_pylist()],
-        )
+        target = Target.in_use(platform.vectors, curation.encoder_hash)
+        for shard in archived:
+            embedded = EmbeddedShard(
+                tenant=curation.tenant,
+                dataset_id=curation.dataset_id,
+                encoder_hash=curation.encoder_hash,
+                shard_id=shard.shard_id,
+                first_row=shard.first_row,
+                samples=shard.samples,
+                revision=shard.revision,
+            )
+            put_concepts(platform, embedded, target, curation_id=curation.id)
+            lease.advance()
     except UnavailableError as error:
-        logger.warning("the concepts of curation %s are not in the vector store: %s", curation.id, error)
+        logger.warning(
+            "not all concepts of curation %s are in the vector store: %s; `cocu index rebuild %s` adds them",
+            curation.id,
+            error,
+            curation.dataset_id,
+        )
 
 
 class _Totals:

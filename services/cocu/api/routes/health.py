@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import APIRouter
 
 import cocu
 from cocu.api.dependencies import PlatformOf
 from cocu.client import models
 from cocu.errors import UnavailableError
-from cocu.platform import Platform
 
 router = APIRouter(tags=["health"])
 
@@ -23,20 +24,23 @@ def get_health() -> models.Health:
 def get_readiness(platform: PlatformOf) -> models.Health:
     """Answer 200 when the catalog and the objects answer too, else 503.
 
-    A broker that is away is told, but turns nobody away: what there is can be read, and work that is asked
-    for is written down and begins when the broker is back.
+    A broker or vector store that is away is told, but turns nobody away: what there is can be read, and work
+    that is asked for is written down and begins, or goes on, when the broker is back. Only searches have to
+    wait for the vector store.
     """
     platform.catalog.check()
     platform.objects.exists("ready")
     parts = {"catalog": "ok", "objects": "ok"}
     if not platform.settings.embedded:
-        parts["broker"] = _broker(platform)
+        parts["broker"] = _state(platform.check_broker)
+    if "://" in platform.settings.vectors_url:
+        parts["vectors"] = _state(platform.vectors.check)
     return models.Health(status="ok", version=cocu.__version__, parts=parts)
 
 
-def _broker(platform: Platform) -> str:
+def _state(check: Callable[[], None]) -> str:
     try:
-        platform.check_broker()
+        check()
     except UnavailableError:
         return "unavailable"
     return "ok"

@@ -1,8 +1,8 @@
 """What follows when a chunk is taken, ends or is given up: decided in the one transaction that says so.
 
 A curation goes through its stages one after the other: whoever finishes the last chunk of a stage plans the
-next. `index` runs beside them as soon as a shard is embedded; only `publish` waits for it, and its failures
-spoil nothing.
+next. `index` runs beside them as soon as a shard is embedded; only `publish` waits for it, until its first
+failure, and its failures spoil nothing: it is tried again after the curation has ended.
 
 Locks are always taken in the order dataset, curations by id, chunk.
 """
@@ -117,10 +117,13 @@ def give_up(
     owner: str,
     error: str,
     retry: bool,
-    max_failures: int,
+    max_failures: int | None,
     retry_seconds: float,
 ) -> Planned:
-    """The chunk ended in an error: it is tried again, or fails for good and the rest goes on without it."""
+    """The chunk ended in an error: it is tried again, or fails for good and the rest goes on without it.
+
+    max_failures: None where it is tried again until it succeeds.
+    """
     with catalog.write() as connection:
         chunk = chunks.get(connection, chunk_id=chunk_id)
         if chunk is None:
@@ -129,16 +132,23 @@ def give_up(
         if not chunks.holds(connection, chunk_id=chunk_id, owner=owner):
             return []
         failures = chunk.failures + 1
-        if chunk.stage == Stage.DELETE or (retry and failures < max_failures):
+        again = retry and (max_failures is None or failures < max_failures)
+        if chunk.stage == Stage.DELETE or again:
             wait = database_seconds() + retry_seconds * 2 ** min(failures - 1, 8)
             values = {"state": ChunkState.PENDING, "lease_owner": None, "failures": failures}
             # No message is on its way: the sweeper sends one when the wait is over.
             _set_chunk(
                 connection, chunk_id, **values, not_before=wait, lease_until=0.0, error=storable(error)
             )
-            return []
+            return _go_on_without(connection, chunk, runs) if chunk.stage == Stage.INDEX else []
         _set_chunk(connection, chunk_id, failures=failures)
         return _fail(connection, chunk, runs, error)
+
+
+def _go_on_without(connection: Connection, chunk: chunks.ChunkRecord, runs: list[Any]) -> Planned:
+    """Lets curations go on that an index chunk held up; it stays wanted when they have ended."""
+    _set_chunk(connection, chunk.id, asked=True)
+    return [each for run in runs for each in _advance(connection, run)]
 
 
 def _index_again(connection: Connection, chunk: chunks.ChunkRecord) -> Planned:
@@ -272,11 +282,14 @@ def _subjects(connection: Connection, run: Any, stage: Stage, state: ChunkState)
     return set(connection.execute(statement).scalars())
 
 
-def _unfinished(connection: Connection, run: Any, stage: Stage) -> bool:
+def _unfinished(connection: Connection, run: Any, stage: Stage, *, untroubled: bool = False) -> bool:
+    """Whether chunks of the stage are still to end; untroubled: of those that have not failed before."""
     statement = select(models.Chunk.id).where(
         progress.in_stage(run.id, stage),
         models.Chunk.state.in_(UNFINISHED_CHUNKS),
     )
+    if untroubled:
+        statement = statement.where(models.Chunk.failures == 0)
     return connection.execute(statement.limit(1)).first() is not None
 
 
@@ -298,7 +311,7 @@ def _advance(connection: Connection, run: Any) -> Planned:
             connection, run, CurationState.COMPLETED_WITH_ERRORS if errors else CurationState.COMPLETED
         )
     following = _following(run, stage)
-    if following == Stage.PUBLISH and _unfinished(connection, run, Stage.INDEX):
+    if following == Stage.PUBLISH and _unfinished(connection, run, Stage.INDEX, untroubled=True):
         return []
     if stage == Stage.EMBED:
         connection.execute(
