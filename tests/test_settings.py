@@ -51,6 +51,11 @@ def test_an_empty_variable_is_one_not_given(monkeypatch: pytest.MonkeyPatch, tmp
     assert Settings(data_folder=tmp_path).catalog_url.startswith("sqlite:///")
 
 
+@pytest.mark.parametrize("url", ["grpc://triton:8001", "grpcs://triton.example"])
+def test_encoders_may_be_on_an_inference_server(url: str) -> None:
+    assert Settings(encoders_url=url).encoders_url == url
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -62,7 +67,7 @@ def test_an_empty_variable_is_one_not_given(monkeypatch: pytest.MonkeyPatch, tmp
         ("broker_url", "amqp://queue", "it must begin with one of memory://, redis://"),
         ("objects_url", "/a/folder", "it must begin with one of file://"),
         ("vectors_url", "ftp://vectors", "it must be a folder or begin with http"),
-        ("encoders_url", "http://triton", "it must be a folder of encoder bundles"),
+        ("encoders_url", "http://triton", "it must be a folder of encoder bundles or begin with grpc"),
         ("samples_per_shard", 10_001, "less than or equal to 10000"),
         ("lease_seconds", 0, "greater than or equal to 0.5"),
         ("max_image_pixels", 0, "greater than or equal to 1"),

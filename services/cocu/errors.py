@@ -13,6 +13,7 @@
     ├── UnavailableError           a part (vectors, objects, encoder) does not answer; try again         (503)
     │   └── FetchFailedError       an address that does not answer          (datasets/fetching.py)
     └── IntegrityError             stored data is not what its hash, shape or count says                 (500)
+        └── ModelChangedError      another model in an encoder's place      (encoders/encoder.py)
 
 `curation/` knows none of these: it raises ValueError, as a library of functions on arrays does.
 A sample that cannot be used is not an error but a `Rejection` with a reason code: `datasets/rejections.py`.

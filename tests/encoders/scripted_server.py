@@ -26,7 +26,7 @@ Script = Callable[[int, Any, Any], Any]
 class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Serves one bundle in this process; `script` may interfere with each inference."""
 
-    def __init__(self, bundle: Path, folder: Path) -> None:
+    def __init__(self, bundle: Path, folder: Path, credentials: grpc.ServerCredentials | None = None) -> None:
         loaded = Bundle.load(bundle)
         published = publish(loaded, folder, options=ModelOptions(backend="python"))
         self.version = published.version
@@ -45,7 +45,10 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         self._lock = threading.Lock()
         self._server = grpc.server(ThreadPoolExecutor(16))
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
-        self.url = f"grpc://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        if credentials is None:
+            self.url = f"grpc://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        else:
+            self.url = f"grpcs://localhost:{self._server.add_secure_port('127.0.0.1:0', credentials)}"
 
     def start(self) -> None:
         self._server.start()
@@ -94,9 +97,11 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
 
 @contextmanager
-def scripted_server(bundle: Path, folder: Path) -> Iterator[ScriptedServer]:
+def scripted_server(
+    bundle: Path, folder: Path, *, credentials: grpc.ServerCredentials | None = None
+) -> Iterator[ScriptedServer]:
     """A running server that serves the bundle; it publishes it into the folder first."""
-    server = ScriptedServer(bundle, folder)
+    server = ScriptedServer(bundle, folder, credentials)
     server.start()
     try:
         yield server

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from tests.encoders.tiny_bundle import SIZE, write_tiny_bundle
 
-from cocu.encoders import InProcessEncoder, embed_stream, open_encoder
+from cocu.encoders import Bundle, InProcessEncoder, embed_stream, open_encoder
+from cocu.encoders.encoder import Float32s, ModelChangedError, Pixels
 from cocu.encoders.fingerprints import fingerprint
-from cocu.errors import IntegrityError
+from cocu.errors import IntegrityError, UnavailableError
 
 
 @pytest.fixture
@@ -76,6 +77,50 @@ def test_embed_stream__reads_no_further_than_two_batches_ahead(encoder: InProces
     assert [result.item for result in islice(stream, 5)] == list(range(5))
     assert len(taken) <= 12
     stream.close()  # type: ignore[attr-defined]
+
+
+class ManyAtOnce(InProcessEncoder):
+    """Takes three batches at once, and raises what it is told to at the fifth."""
+
+    parallel = 3
+    error: Exception | None = None
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(Bundle.load(folder), threads=1)
+        self.barrier = threading.Barrier(3, timeout=30)
+        self.calls = count()
+
+    def embed_images(self, pixels_NHWC: Pixels) -> Float32s:
+        number = next(self.calls)
+        if number < 3:
+            self.barrier.wait()
+        if number >= 4 and self.error is not None:
+            raise self.error
+        return super().embed_images(pixels_NHWC)
+
+
+def test_embed_stream__gives_several_batches_at_once_and_keeps_order(
+    encoder: InProcessEncoder, tmp_path: Path
+) -> None:
+    many = ManyAtOnce(tmp_path)
+    results = list(embed_stream(many, range(40), load=picture, batch=4))
+    assert [result.item for result in results] == list(range(40))
+    for one, other in zip(results, embed_stream(encoder, range(40), load=picture, batch=4), strict=True):
+        np.testing.assert_array_equal(one.embedding, other.embedding)
+    # Three that came together: the barrier would have broken otherwise.
+    assert not many.barrier.broken
+
+
+@pytest.mark.parametrize("error", [ModelChangedError("another"), UnavailableError("away")])
+def test_embed_stream__ends_when_no_picture_is_at_fault(
+    encoder: InProcessEncoder, tmp_path: Path, error: Exception
+) -> None:
+    many = ManyAtOnce(tmp_path)
+    many.error = error
+    results = []
+    with pytest.raises(type(error), match=str(error)):
+        results.extend(embed_stream(many, range(400), load=picture, batch=4))
+    assert next(many.calls) < 12
 
 
 def test_embed_stream__leaves_no_threads_behind(encoder: InProcessEncoder) -> None:

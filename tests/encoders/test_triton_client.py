@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.encoders.scripted_server import ScriptedServer, dawdles, fails, scripted_server
 from tests.encoders.tiny_bundle import SIZE, write_tiny_bundle
-from tests.servers.binaries import free_port
+from tests.servers.binaries import find_binary, free_port
 
 from cocu.encoders.encoder import ModelChangedError
 from cocu.encoders.offered import Encoders
@@ -209,6 +212,34 @@ def test_platform__takes_its_encoders_from_the_server(server: ScriptedServer, tm
     with Platform.open(settings) as platform:
         assert platform.encoders.describe().name == "tiny"
         assert platform.encoders.get("tiny").parallel == 2
+
+
+def test_grpcs__is_a_channel_whose_server_must_be_known(tmp_path: Path) -> None:
+    openssl = find_binary("openssl", package="openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    given = ["-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-days", "1"]
+    subprocess.run(
+        [*command, *given, "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True
+    )
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    program = (
+        "import sys\n"
+        "from cocu.encoders.triton import InferenceServer, Patience\n"
+        "source = InferenceServer(sys.argv[1], patience=Patience(seconds=3.0, seconds_per_input=0.0))\n"
+        "print(source.list()[0].name)\n"
+        "source.close()\n"
+    )
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+    with scripted_server(bundle, tmp_path / "models", credentials=credentials) as server:
+
+        def listed(**variables: str) -> subprocess.CompletedProcess[str]:
+            environment = {**os.environ, **variables}
+            command = [sys.executable, "-c", program, server.url]
+            return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+        assert listed(GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=str(certificate)).stdout == "tiny\n"
+        assert "UnavailableError" in listed().stderr
 
 
 def test_patience__waits_longer_each_time_but_not_forever() -> None:

@@ -110,6 +110,8 @@ def test_configuration__warms_up_with_the_smallest_and_the_largest_batch(
     assert list(text[0].inputs["tokens"].dims) == [CONTEXT_LENGTH]
     assert image[0].inputs["pixels"].random_data
     assert text[0].inputs["tokens"].zero_data
+    publish(bundle, models, options=ModelOptions(backend="python"))
+    assert [one.batch_size for one in configuration(models / "tiny_image").model_warmup] == [1]
 
 
 def test_configuration__carries_the_bundle(models: Path, bundle: Bundle) -> None:

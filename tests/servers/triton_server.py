@@ -70,6 +70,12 @@ class TritonServer:
         """Where it answers the same over HTTP."""
         return f"http://127.0.0.1:{self.http_port}"
 
+    @property
+    def group(self) -> int:
+        """The process group of the server and its models."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, *, wait: bool = True) -> None:
         """Starts the server; it must not run. With `wait`, it returns when every model is ready."""
         assert self._process is None
