@@ -10,12 +10,9 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore as Backend
-from obstore.store import from_url
 
 from cocu.errors import InvalidInputError, LimitExceededError, NotFoundError, UnavailableError
-
-_READ_BYTES = 1 << 20
+from cocu.storage import remote
 
 
 def list_files(url: str, *, allowed: Iterable[str], most: int) -> list[str]:
@@ -27,7 +24,7 @@ def list_files(url: str, *, allowed: Iterable[str], most: int) -> list[str]:
     bucket, prefix = _parts(url, allowed)
     found: list[str] = []
     with _translated(url):
-        for page in _open(bucket).list(prefix or None):
+        for page in remote.open_remote(f"s3://{bucket}").list(prefix or None):
             found += [str(meta["path"]) for meta in page if meta["size"] > 0]
             if len(found) > most:
                 raise LimitExceededError(f"more than {most:,} files lie under {url}; import parts of it")
@@ -43,8 +40,7 @@ def read(url: str, *, allowed: Iterable[str]) -> Iterator[bytes]:
     """
     bucket, path = _parts(url, allowed)
     with _translated(url):
-        for chunk in _open(bucket).get(path).stream(min_chunk_size=_READ_BYTES):
-            yield bytes(chunk)
+        yield from remote.pieces(remote.open_remote(f"s3://{bucket}"), path)
 
 
 def _parts(url: str, allowed: Iterable[str]) -> tuple[str, str]:
@@ -60,10 +56,6 @@ def _parts(url: str, allowed: Iterable[str]) -> tuple[str, str]:
             f"imports from {clean} are not allowed here; the operator names what is (import_buckets)"
         )
     return parts.netloc, path
-
-
-def _open(bucket: str) -> Backend:
-    return from_url(f"s3://{bucket}")
 
 
 @contextmanager
