@@ -1,0 +1,43 @@
+"""Zero-shot segmentation: datasets in their published layouts, protocols, scores, and pictures to look at.
+
+from cocu_training import evaluation
+
+dataset = evaluation.open_dataset("voc", "VOCdevkit/VOC2012")
+result = evaluation.evaluate(model, "tokenizer.json", dataset, evaluation.find_protocol("voc"))
+evaluation.print_evaluation(result)
+evaluation.write_evaluation(result, "results/voc")
+"""
+
+from cocu_training.evaluation.class_names import ClassNames, read_class_names
+from cocu_training.evaluation.datasets import DatasetError, LabelledPicture, SegmentationDataset
+from cocu_training.evaluation.evaluating import Evaluation, Preview, evaluate
+from cocu_training.evaluation.identity import weights_hash
+from cocu_training.evaluation.layouts import LAYOUTS, open_dataset
+from cocu_training.evaluation.protocols import PROTOCOLS, Protocol, find_protocol
+from cocu_training.evaluation.report import evaluation_document, print_evaluation, write_evaluation
+from cocu_training.evaluation.scoring import Confusion, Scores
+from cocu_training.evaluation.sweep import Sweep, sweep_thresholds
+
+__all__ = [
+    "LAYOUTS",
+    "PROTOCOLS",
+    "ClassNames",
+    "Confusion",
+    "DatasetError",
+    "Evaluation",
+    "LabelledPicture",
+    "Preview",
+    "Protocol",
+    "Scores",
+    "SegmentationDataset",
+    "Sweep",
+    "evaluate",
+    "evaluation_document",
+    "find_protocol",
+    "open_dataset",
+    "print_evaluation",
+    "read_class_names",
+    "sweep_thresholds",
+    "weights_hash",
+    "write_evaluation",
+]

@@ -1,0 +1,165 @@
+"""How each benchmark is evaluated: one frozen table, two families that are never mixed.
+
+    protocol = find_protocol("voc")            # as CoCu and GroupViT were evaluated
+    find_protocol("tcl-voc")                   # as TCL and most later work was
+    protocol.with_threshold(0.7).title         # "voc (threshold 0.7 instead of 0.95)"
+
+A figure means something only beside figures of the same title, and the title is printed with every result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+from cocu_training.evaluation.class_names import ClassNames, read_class_names
+
+ONE_TEMPLATE = ("a photo of a {}.",)
+SEVEN_TEMPLATES = (
+    "itap of a {}.",
+    "a bad photo of a {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Everything that a figure depends on besides model and pictures.
+
+    layout: of the dataset's files (see `layouts`). class_names: a list of names, "" for those that come with
+    the dataset. short_side, long_side: pixels that a picture is resized to, keeping its ratio, so that
+    neither is exceeded. crop, stride: pixels of the sliding windows. threshold: a pixel whose best score is
+    below it is background; None where there is no background. most_classes: of one window.
+    without_background: pixels of the background do not count. most_pixels: larger pictures are first reduced
+    to a long side of `reduced_side`; 0 for none. pictures: in the published validation set, 0 where there is
+    none.
+    """
+
+    name: str
+    family: str
+    layout: str
+    class_names: str
+    short_side: int = 448
+    long_side: int = 2_048
+    crop: int = 448
+    stride: int = 224
+    threshold: float | None = None
+    templates: tuple[str, ...] = ONE_TEMPLATE
+    most_classes: int = 5
+    without_background: bool = False
+    most_pixels: int = 0
+    reduced_side: int = 1_000
+    pictures: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.stride <= self.crop:
+            raise ValueError(f"a stride of {self.stride} leaves gaps between windows of {self.crop} pixels")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"a background threshold lies between 0 and 1, not at {self.threshold}")
+        if not self.templates or any("{}" not in template for template in self.templates):
+            raise ValueError("every template needs a {} for the class name, and there must be one template")
+
+    @property
+    def title(self) -> str:
+        """The name, and whatever differs from the protocol of that name: what a figure is printed under."""
+        published = PROTOCOLS.get(self.name)
+        if published is None:
+            return self.name
+        both = (
+            (field.name, getattr(self, field.name), getattr(published, field.name)) for field in fields(self)
+        )
+        changed = [
+            f"{name.replace('_', ' ')} {own} instead of {theirs}"
+            for name, own, theirs in both
+            if own != theirs
+        ]
+        return f"{self.name} ({'; '.join(changed)})" if changed else self.name
+
+    def with_threshold(self, threshold: float) -> Protocol:
+        """The same with another background threshold."""
+        return replace(self, threshold=threshold)
+
+    def names(self, of_dataset: ClassNames | None = None) -> ClassNames:
+        """The classes: of the set this protocol names, or of the dataset; less the background if left out.
+
+        Raises ValueError where neither has names, or a background has no threshold.
+        """
+        names = read_class_names(self.class_names) if self.class_names else of_dataset
+        if names is None:
+            raise ValueError(f"the protocol {self.name} takes class names from the dataset, which has none")
+        names = names.without_background() if self.without_background else names
+        if names.has_background and self.threshold is None:
+            raise ValueError(f"the protocol {self.name} has no threshold, but the classes have a background")
+        return names
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of that name; raises KeyError naming those there are."""
+    if name not in PROTOCOLS:
+        raise KeyError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def _cocu() -> Iterable[Protocol]:
+    """CoCu's eight benchmarks; the thresholds were chosen by hand, for other checkpoints than one's own."""
+
+    def cocu(name: str, pictures: int, **settings: object) -> Protocol:
+        values = {"name": name, "family": "cocu", "layout": name, "class_names": name, "pictures": pictures}
+        return Protocol(**(values | settings))  # type: ignore[arg-type]
+
+    reduced = {"layout": "imagenet_s", "most_pixels": 1_000_000}
+    small = {"short_side": 512, "crop": 224, "stride": 112}
+    yield cocu("voc", 1_449, threshold=0.95)
+    yield cocu("context", 5_105, threshold=0.35)
+    yield cocu("coco_object", 5_000, threshold=0.95)
+    yield cocu("imagenet_s_50", 752, threshold=0.95, **reduced)
+    yield cocu("imagenet_s_300", 4_097, threshold=0.75, **reduced)
+    yield cocu("cityscapes", 500, short_side=1_024)
+    yield cocu("ade20k", 2_000, **small)
+    yield cocu("coco_stuff", 5_000, **small)
+
+
+def _tcl() -> Iterable[Protocol]:
+    """The unified protocol of TCL (Cha et al. 2023) without refinement; one size of windows for all sets."""
+
+    def tcl(layout: str, pictures: int, *, name: str = "", **settings: object) -> Protocol:
+        values = {
+            "name": f"tcl-{name or layout}",
+            "family": "tcl",
+            "layout": layout,
+            "class_names": layout,
+            "templates": SEVEN_TEMPLATES,
+            "pictures": pictures,
+        }
+        return Protocol(**(values | settings))  # type: ignore[arg-type]
+
+    yield tcl("voc", 1_449, threshold=0.5)
+    yield tcl("voc", 1_449, name="voc20", without_background=True)
+    yield tcl("context", 5_105, threshold=0.5)
+    yield tcl("context", 5_105, name="context59", without_background=True)
+    yield tcl("coco_object", 5_000, threshold=0.5)
+    yield tcl("coco_stuff", 5_000)
+    yield tcl("cityscapes", 500)
+    yield tcl("ade20k", 2_000)
+
+
+def _own() -> Iterable[Protocol]:
+    """Generated scenes, every pixel of which is something; and any folder of pictures and masks."""
+    yield Protocol(
+        name="scenes",
+        family="own",
+        layout="scenes",
+        class_names="",
+        short_side=128,
+        long_side=128,
+        crop=128,
+        stride=64,
+    )
+    yield Protocol(name="folder", family="own", layout="folder", class_names="", threshold=0.95)
+
+
+PROTOCOLS = {protocol.name: protocol for family in (_cocu, _tcl, _own) for protocol in family()}

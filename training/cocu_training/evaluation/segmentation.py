@@ -1,0 +1,112 @@
+"""Zero-shot segmentation of windows: which group a pixel is in, and what a group is (GroupViT, 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cocu_training.data.texts import Texts
+from cocu_training.model import GroupViT
+
+TEXTS_AT_ONCE = 256
+
+
+class Segmented(NamedTuple):
+    """A window's answer before any threshold.
+
+    scores_GC: float32, of each class for each group. groups_HW: uint8, the group of each pixel.
+    """
+
+    scores_GC: Tensor
+    groups_HW: Tensor
+
+
+def embed_classes(
+    model: GroupViT, texts: Texts, names: Sequence[str], templates: Sequence[str], *, device: torch.device
+) -> Tensor:
+    """Names → float32 [C, E] of unit norm: the mean over templates of projected texts, then the norm."""
+    total_CE: Tensor | None = None
+    for template in templates:
+        prompts = [template.replace("{}", name) for name in names]
+        projected_CE = torch.cat(
+            [
+                model.project_texts(texts(prompts[start : start + TEXTS_AT_ONCE]).to(device))
+                for start in range(0, len(prompts), TEXTS_AT_ONCE)
+            ]
+        ).float()
+        total_CE = projected_CE if total_CE is None else total_CE + projected_CE
+    if total_CE is None:
+        raise ValueError("there must be at least one template")
+    return functional.normalize(total_CE, dim=-1)
+
+
+def segment(
+    model: GroupViT, windows_B3HW: Tensor, classes_CE: Tensor, *, most_classes: int = 5
+) -> list[Segmented]:
+    """Normalised windows of one size → what each shows. Windows do not see one another."""
+    groups = model.groups(windows_B3HW)
+    scores_BGC = class_scores(
+        groups.segments_BGE,
+        groups.pooled_BE,
+        classes_CE,
+        scale=model.caption_scale,
+        most_classes=most_classes,
+    )
+    if not torch.isfinite(scores_BGC).all():
+        raise ValueError("the model's scores are not finite numbers: its weights are broken")
+    groups_BHW = group_maps(
+        groups.assignment_BPG, groups.grid, (windows_B3HW.shape[2], windows_B3HW.shape[3])
+    )
+    return [Segmented(*each) for each in zip(scores_BGC, groups_BHW, strict=True)]
+
+
+def class_scores(
+    segments_BGE: Tensor,
+    pooled_BE: Tensor,
+    classes_CE: Tensor,
+    *,
+    scale: Tensor | float,
+    most_classes: int = 5,
+) -> Tensor:
+    """How much each group is each class, [B, G, C] in 0 … 1: the product of two softmaxes over classes.
+
+    All vectors of unit norm. One softmax is over all classes, the other over the `most_classes` that the
+    whole window is most like; every other class is 0.
+    """
+    logits_BGC = scale * (segments_BGE @ classes_CE.T)
+    likely_BT = (pooled_BE @ classes_CE.T).topk(min(most_classes, len(classes_CE)), dim=-1).indices
+    excluded_BC = torch.ones(logits_BGC.shape[::2], dtype=torch.bool, device=logits_BGC.device)
+    excluded_BC.scatter_(1, likely_BT, False)
+    restricted_BGC = logits_BGC.masked_fill(excluded_BC[:, None], -torch.inf)
+    return logits_BGC.softmax(dim=-1) * restricted_BGC.softmax(dim=-1)
+
+
+def group_maps(assignment_BPG: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Soft maps on the grid of patches → uint8 [B, H, W], the group that a pixel belongs to most."""
+    maps_BGHW = assignment_BPG.float().transpose(1, 2).reshape(len(assignment_BPG), -1, *grid)
+    resized_BGHW = functional.interpolate(maps_BGHW, size, mode="bilinear", align_corners=False)
+    return resized_BGHW.argmax(dim=1).to(torch.uint8)
+
+
+def background_groups(scores_GC: Tensor, thresholds_T: Tensor) -> Tensor:
+    """Which groups are background at each threshold, bool [T, G].
+
+    Those whose best score is below the threshold, or below the best of all groups where even that is below
+    the threshold: so at least one group is never background, though it may own no pixel.
+    """
+    best_G = scores_GC.max(dim=1).values
+    return best_G[None, :] < thresholds_T[:, None].clamp(max=best_G.max())
+
+
+def window_logits(segmented: Segmented, threshold: float | None = None) -> Tensor:
+    """Logits [C, H, W] of one window, or [1 + C, H, W] with the background first."""
+    logits_CHW = segmented.scores_GC.T[:, segmented.groups_HW.long()]
+    if threshold is None:
+        return logits_CHW
+    background_1G = background_groups(segmented.scores_GC, segmented.scores_GC.new_tensor([threshold]))
+    background_1HW = background_1G[:, segmented.groups_HW.long()].to(logits_CHW.dtype)
+    return torch.cat([background_1HW, logits_CHW])

@@ -1,0 +1,58 @@
+"""Which background threshold suits a model: the network is asked once, whatever their number.
+
+    sweep = sweep_thresholds(model, "tokenizer.json", open_dataset("voc", folder, split="train"), protocol)
+    sweep.best, sweep.evaluation.curve
+    evaluate(model, …, protocol.with_threshold(sweep.best))     # on the pictures of evaluation
+
+A threshold chosen on the very pictures that it is reported on flatters a model: choose on training ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cocu_training.data.texts import Texts
+from cocu_training.evaluation.datasets import SegmentationDataset
+from cocu_training.evaluation.evaluating import Evaluation, evaluate
+from cocu_training.evaluation.protocols import Protocol
+from cocu_training.model import GroupViT
+
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """evaluation: at the protocol's own threshold, with the curve over all that were tried."""
+
+    evaluation: Evaluation
+
+    @property
+    def best(self) -> float:
+        """The threshold with the highest mIoU, the lowest of equals."""
+        return max(self.evaluation.curve, key=lambda point: (point[1], -point[0]))[0]
+
+    @property
+    def best_mean_iou(self) -> float:
+        """mIoU at the best threshold, on the pictures that it was chosen on."""
+        return max(value for _, value in self.evaluation.curve)
+
+
+def sweep_thresholds(
+    model: GroupViT,
+    tokenizer: Texts | str | Path,
+    dataset: SegmentationDataset,
+    protocol: Protocol,
+    *,
+    thresholds: Sequence[float] = THRESHOLDS,
+    **settings: Any,
+) -> Sweep:
+    """Try thresholds; settings as of `evaluate`.
+
+    Raises ValueError where there is no background, and all that `evaluate` raises.
+    """
+    if not protocol.names(dataset.names).has_background:
+        raise ValueError(f"{protocol.name} has no background, so there is no threshold to try")
+    return Sweep(evaluation=evaluate(model, tokenizer, dataset, protocol, thresholds=thresholds, **settings))
