@@ -1,0 +1,212 @@
+"""Batches from the platform over HTTP as tensors on the device that trains.
+
+Worker processes receive, decode, augment and tokenise; what they make is copied to the device while the step
+before is computed. Everything is a function of (curation, seed, epoch, key), so a run that goes on in
+mid-epoch gets the pixels and texts that it would have got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cocu.client import Batch, CocuClient
+from cocu.client.torch_dataset import BatchDataset
+from cocu_training.configuration import TrainingConfiguration
+from cocu_training.data.arms import Arm
+from cocu_training.data.augmentation import Augmentation
+from cocu_training.data.randomness import seed_of
+from cocu_training.data.texts import Texts
+from cocu_training.errors import ConfigurationError, DataError
+from cocu_training.gathering import world
+
+PREFETCHED = 3
+"""Batches that each worker process has ready."""
+
+
+class Samples(NamedTuple):
+    """One rank's part of one global batch, ready for the model.
+
+    number: of the global batch in its epoch. pixels_B3HW: uint8. tokens_BJT: int64, the caption and then the
+    K texts of each, J = 1 + K. ids_BK: int64, the concepts of the K texts, NO_CONCEPT for a caption.
+    """
+
+    number: int
+    pixels_B3HW: Tensor
+    tokens_BJT: Tensor
+    ids_BK: Tensor
+
+
+class Source(Protocol):
+    """Where a loop gets its samples from."""
+
+    batches_per_epoch: int
+
+    def samples(self, epoch: int, *, start: int) -> Iterator[Samples]:
+        """Those of an epoch from global batch `start` on, on the device that trains."""
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """A batch of the platform → `Samples` on the host; runs in worker processes."""
+
+    arm: Arm
+    texts: Texts
+    augmentation: Augmentation
+    seed: int
+    epoch: Tensor
+    """int64, in memory that processes share: workers live on when the next epoch begins."""
+
+    def __call__(self, batch: Batch) -> Samples:
+        """Raises DataError, naming the sample."""
+        epoch = int(self.epoch)
+        drawn = self.arm.draw(batch, epoch=epoch)
+        texts = [
+            text
+            for caption, (texts, _) in zip(batch.captions, drawn, strict=True)
+            for text in (caption, *texts)
+        ]
+        tokens_BJT = self.texts(texts).unflatten(0, (len(batch), 1 + self.arm.texts))
+        ids_BK = torch.tensor([ids for _, ids in drawn], dtype=torch.int64).view(len(batch), self.arm.texts)
+        return Samples(batch.number, self._pixels(batch, epoch), tokens_BJT, ids_BK)
+
+    def _pixels(self, batch: Batch, epoch: int) -> Tensor:
+        side = self.augmentation.size
+        pixels_B3SS = np.empty((len(batch), 3, side, side), np.uint8)
+        for place, (key, image) in enumerate(zip(batch.keys, batch.images, strict=True)):
+            if image is None:
+                raise DataError(
+                    f"sample {key!r} came as an embedding, without its picture: take a dataset with pictures"
+                )
+            try:
+                pixels_B3SS[place] = self.augmentation(image, seed=seed_of("pixels", self.seed, epoch, key))
+            except DataError as error:
+                raise DataError(f"sample {key!r} of batch {batch.number}: {error}") from error
+        return torch.from_numpy(pixels_B3SS)
+
+
+class Stream:
+    """A curation on a platform as a `Source`.
+
+    Ranks read disjoint parts of every global batch, as do the workers of a rank. Where there is one rank, the
+    order of its rows is the same for any number of workers. A connection that breaks off is taken up
+    again. Raises ConfigurationError for what does not fit the curation, and the client's errors.
+    """
+
+    def __init__(
+        self,
+        configuration: TrainingConfiguration,
+        *,
+        server: str,
+        curation: str,
+        api_key: str | None,
+        texts: Texts,
+        device: torch.device,
+    ) -> None:
+        rank, ranks = world()
+        _check_shares(configuration, ranks)
+        with CocuClient(server, api_key) as client:
+            record = client.curations.get(curation)
+        if not record.completed or record.content_hash is None:
+            raise ConfigurationError(f"curation {curation} is {record.state}: wait until it is completed")
+        self.content_hash = record.content_hash
+        self.batches_per_epoch = record.samples // configuration.global_batch
+        if not self.batches_per_epoch:
+            raise ConfigurationError(
+                f"curation {curation} has {record.samples} samples, fewer than one batch of "
+                f"{configuration.global_batch}"
+            )
+        arm = Arm.of(configuration)
+        self._device = device
+        self._workers = max(configuration.workers, 1)
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._dataset = BatchDataset(
+            server,
+            curation,
+            replace(arm.request, rank=rank, world_size=ranks),
+            api_key=api_key,
+            transform=Prepare(
+                arm=arm,
+                texts=texts,
+                augmentation=augmentation_of(configuration, text_tokens=texts.tokens),
+                seed=configuration.seed,
+                epoch=self._epoch,
+            ),
+        )
+        self._loader = DataLoader(
+            self._dataset, batch_size=None, **_worker_options(configuration.workers, device)
+        )
+
+    def samples(self, epoch: int, *, start: int) -> Iterator[Samples]:
+        """Those of an epoch from global batch `start` on, on the device."""
+        self._epoch.fill_(epoch)
+        self._dataset.set_epoch(epoch, start=start)
+        parts = iter(self._loader)
+        copied = _copied(parts, self._device)
+        # Each worker brings its part of a global batch, one after the other.
+        while together := [part for _, part in zip(range(self._workers), copied, strict=False)]:
+            yield _merged(together)
+
+
+def augmentation_of(configuration: TrainingConfiguration, *, text_tokens: int) -> Augmentation:
+    """The augmentation of a run."""
+    return Augmentation(
+        size=configuration.model_configuration(text_tokens=text_tokens).image_size,
+        strength=configuration.augmentation,
+        smallest_crop=configuration.smallest_crop,
+    )
+
+
+def _check_shares(configuration: TrainingConfiguration, ranks: int) -> None:
+    readers = ranks * max(configuration.workers, 1)
+    if configuration.global_batch % readers:
+        raise ConfigurationError(
+            f"a global batch of {configuration.global_batch} cannot be dealt out evenly to {readers} readers "
+            f"({ranks} ranks, {configuration.workers} workers each): change global_batch or workers"
+        )
+
+
+def _worker_options(workers: int, device: torch.device) -> dict[str, Any]:
+    # A generator of its own, so that the loader takes nothing from the one of the process.
+    options: dict[str, Any] = {"num_workers": workers, "generator": torch.Generator()}
+    if workers:
+        options |= {
+            "persistent_workers": True,
+            "prefetch_factor": PREFETCHED,
+            # A fork would copy a process that has threads, and a device, half.
+            "multiprocessing_context": "spawn",
+        }
+    return options | {"pin_memory": device.type == "cuda"}
+
+
+def _copied(parts: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
+    """On the device; on CUDA by a stream of its own, so that copying does not wait for what is computed."""
+    if device.type != "cuda":
+        for part in parts:
+            yield Samples(part.number, *(tensor.to(device) for tensor in part[1:]))
+        return
+    copying = torch.cuda.Stream(device)
+    for part in parts:
+        with torch.cuda.stream(copying):
+            tensors = [tensor.to(device, non_blocking=True) for tensor in part[1:]]
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(copying)
+        for tensor in tensors:
+            tensor.record_stream(computing)
+        yield Samples(part.number, *tensors)
+
+
+def _merged(parts: list[Samples]) -> Samples:
+    """The workers' parts of one global batch in the order in which it was dealt out to them."""
+    numbers = {part.number for part in parts}
+    assert len(numbers) == 1, f"parts of batches {sorted(numbers)} came together"
+    if len(parts) == 1:
+        return parts[0]
+    columns = zip(*(part[1:] for part in parts), strict=True)
+    return Samples(numbers.pop(), *(torch.stack(column, dim=1).flatten(0, 1) for column in columns))

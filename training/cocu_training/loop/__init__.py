@@ -1,0 +1,1 @@
+"""The loop: objective, optimiser, schedule, checkpoints, records, and what drives them."""

@@ -1,0 +1,89 @@
+"""Checkpoints: written whole or not at all, read without running code from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cocu_training.configuration import TrainingConfiguration
+from cocu_training.errors import CheckpointError
+from cocu_training.model import GroupViT
+
+FORMAT = 1
+_NAME = re.compile(r"step-(\d{9})\.pt")
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run: a file for each, named by the steps done. The last `kept` stay."""
+
+    folder: Path
+    kept: int = 2
+
+    def all(self) -> list[Path]:
+        """Those there are, oldest first."""
+        return sorted(file for file in self.folder.glob("step-*.pt") if _NAME.fullmatch(file.name))
+
+    def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Write one; when this returns it is on the disk. What a killed process left behind is deleted."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self.folder / f"step-{step:09d}.pt"
+        partial = target.with_suffix(".partial")
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, "step": step, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+        _sync_folder(self.folder)
+        for old in [*self.all()[: -self.kept], *self.folder.glob("*.partial")]:
+            old.unlink(missing_ok=True)
+        return target
+
+    def latest(self, *, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+        """The state of the last one, None where there is none. Raises CheckpointError."""
+        files = self.all()
+        return read_checkpoint(files[-1], device=device) if files else None
+
+
+def read_checkpoint(path: str | Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What was saved: step, configuration, model, average, …
+
+    Raises CheckpointError for what is no checkpoint of ours.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is no checkpoint, or damaged: {error}") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no checkpoint of this version")
+    return state
+
+
+def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> GroupViT:
+    """The model of a checkpoint, in evaluation mode: the average of its weights where the run kept one.
+
+    Raises CheckpointError.
+    """
+    state = read_checkpoint(path, device=device)
+    configuration = TrainingConfiguration.from_mapping(json.loads(state["configuration"]))
+    model = GroupViT(configuration.model_configuration(text_tokens=state["text_tokens"])).to(device)
+    average = state["average"]
+    model.load_state_dict(state["model"] if average is None else average["weights"])
+    return model.eval()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
