@@ -81,9 +81,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def in_the_middle(server: LocalServer, faulty: FaultyModel, folder: Path) -> Iterator[Future[dict[str, Any]]]:
+def in_the_middle(
+    server: LocalServer, faulty: FaultyModel, folder: Path, *, seconds: float = 0.3
+) -> Iterator[Future[dict[str, Any]]]:
     """A curation that is being embedded, slowly; the block may do something to it."""
-    faulty.set(seconds=0.3)
+    faulty.set(seconds=seconds)
     with ThreadPoolExecutor(1) as pool, CocuClient(server.url) as client:
         ending = pool.submit(curate, client, folder)
         begun = faulty.answered
@@ -230,7 +232,8 @@ def test_model_swapped_in_mid_run__is_refused(
     *,
     restart: bool,
 ) -> None:
-    with in_the_middle(server, faulty, tmp_path) as ending, watched(PATIENCE):
+    # Slow enough that the run outlasts the loading of the other model.
+    with in_the_middle(server, faulty, tmp_path, seconds=1.5) as ending, watched(PATIENCE):
         swap(triton, models, tmp_path, restart=restart)
         refused = "is not the one this work began with|was replaced on the inference server"
         with pytest.raises(CurationFailedError, match=refused):
