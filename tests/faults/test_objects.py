@@ -32,6 +32,9 @@ __all__ = ["bucket", "s3_address"]
 REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) ")
 FAILED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 MEBIBYTE = 1 << 20
+DISTURBANCES = int(os.environ.get("COCU_TEST_DISTURBANCES", "3"))
+TROUBLES = ("errors", "away", "slow")[: 3 if DISTURBANCES > 3 else 1]
+"""The short form of the tests runs one whole curation, the full form one for each of them."""
 
 
 def failing(every: int, methods: bytes = b"GET HEAD PUT POST DELETE") -> Callable[[bytes], bytes | None]:
@@ -290,7 +293,7 @@ def platform(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("trouble", ["errors", "slow", "away"])
+@pytest.mark.parametrize("trouble", TROUBLES)
 def test_whole_curation__comes_to_the_same(
     platform: Distributed, proxy: TcpProxy, expected: dict[str, Any], trouble: str
 ) -> None:

@@ -38,6 +38,8 @@ from cocu.storage.catalog.repeating import patience
 
 __all__ = ["postgres"]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ __all__ = ["postgres"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-RESTARTS = 3
+RESTARTS = int(os.environ.get("COCU_TEST_DISTURBANCES", "3"))
 LONGEST_ANSWER = 30.0
 """Nobody waits longer: five seconds of patience, and a machine that may be busy."""
 
