@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave the images behind")
     keep = parser.parse_args().keep
+    # Whoever is told to stop takes down what he has put up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("compose-smoke: told to stop"))
     there_before = images()
     with tempfile.TemporaryDirectory() as folder:
         composition = Composition(Path(folder))
