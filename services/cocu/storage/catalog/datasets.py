@@ -181,6 +181,7 @@ def finish_deletion(catalog: Catalog, *, dataset_id: str) -> None:
         connection.execute(delete(models.Dataset).where(models.Dataset.id == dataset_id))
 
 
+@repeated
 def _shards(catalog: Catalog, dataset_id: str) -> list[str]:
     with catalog.read() as connection:
         statement = select(models.Shard.id).where(models.Shard.dataset_id == dataset_id)
