@@ -78,7 +78,8 @@ class ConceptTable:
                 content = content.get("samples", content) if isinstance(content, dict) else {}
         except (OSError, ValueError, KeyError, ArrowException) as error:
             raise ConfigurationError(f"cannot read a table of concepts from {path}: {error}") from error
-        if not content or not all(isinstance(names, list) for names in content.values()):
+        lists = content.values() if isinstance(content, dict) else ()
+        if not lists or not all(isinstance(names, list) for names in lists):
             raise ConfigurationError(f"{path} is no table of key → list of concepts")
         return cls(content)
 

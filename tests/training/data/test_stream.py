@@ -1,0 +1,149 @@
+"""Batches of a platform as tensors: any workers, any ranks, any place to start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.running import picture, running, tar_of
+from tests.workers.tiny_encoder import write_tiny_encoder
+
+from cocu.client import CocuClient
+from cocu_training import gathering
+from cocu_training.configuration import TrainingConfiguration
+from cocu_training.data import stream
+from cocu_training.data.arms import NO_CONCEPT
+from cocu_training.data.stream import Samples, Stream
+from cocu_training.data.texts import Texts
+from cocu_training.errors import ConfigurationError, DataError
+
+pytestmark = [
+    pytest.mark.slow,
+    # More workers than processors are slow, and right all the same.
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
+]
+
+WORDS = ("dog", "cat", "tree", "car")
+SAMPLES = 26
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    curation: str
+    tokenizer: Path
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("stream")
+    members: dict[str, bytes] = {}
+    for number in range(SAMPLES):
+        members[f"{number:03d}.jpg"] = picture(number, side=40)
+        members[f"{number:03d}.txt"] = f"a {WORDS[number % 4]} and a {WORDS[number // 4 % 4]}".encode()
+    (folder / "samples.tar").write_bytes(tar_of(members))
+    (folder / "words.txt").write_text("\n".join(WORDS))
+    encoder = write_tiny_encoder(folder / "encoder")
+    with running(folder / "data", encoder, samples_per_shard=10) as server, CocuClient(server.url) as client:
+        dataset = client.datasets.create("samples")
+        client.datasets.upload(dataset.id, folder / "samples.tar")
+        client.datasets.wait(dataset.id, timeout=60)
+        vocabulary = client.vocabularies.from_file(folder / "words.txt")
+        curation = client.curations.create(dataset.id, vocabulary=vocabulary.id)
+        client.curations.wait(curation.id, timeout=120)
+        yield Served(
+            server.url, curation.id, repository / "examples" / "encoders" / "scenes" / "tokenizer.json"
+        )
+
+
+CONFIGURATION = TrainingConfiguration.tiny().with_(global_batch=8, concepts=3, augmentation="full")
+
+
+def opened(served: Served, configuration: TrainingConfiguration = CONFIGURATION) -> Stream:
+    return Stream(
+        configuration,
+        server=served.url,
+        curation=served.curation,
+        api_key=None,
+        texts=Texts(served.tokenizer, configuration.context_length),
+        device=torch.device("cpu"),
+    )
+
+
+def assert_equal(first: list[Samples], second: list[Samples]) -> None:
+    assert [each.number for each in first] == [each.number for each in second]
+    for one, other in zip(first, second, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one[1:], other[1:], strict=True))
+
+
+def test_epochs_have_whole_batches_of_the_shapes_of_the_model(served: Served) -> None:
+    made = opened(served)
+    assert made.batches_per_epoch == 3
+    batches = list(made.samples(0, start=0))
+    assert [each.number for each in batches] == [0, 1, 2]
+    for each in batches:
+        assert each.pixels_B3HW.shape == (8, 3, 32, 32)
+        assert each.pixels_B3HW.dtype == torch.uint8
+        assert each.tokens_BJT.shape == (8, 4, 24)
+        assert each.ids_BK.shape == (8, 3)
+        # Where a text names no concept it is the caption, token by token.
+        padded_BK = each.ids_BK == NO_CONCEPT
+        is_caption_BK = (each.tokens_BJT[:, 1:] == each.tokens_BJT[:, :1]).all(dim=2)
+        assert torch.equal(padded_BK, is_caption_BK)
+    assert all((each.ids_BK != NO_CONCEPT).any() for each in batches)
+
+
+def test_a_place_in_an_epoch_has_the_same_pixels_and_texts_whenever_it_is_asked_for(served: Served) -> None:
+    made = opened(served)
+    first, second = list(made.samples(0, start=0)), list(made.samples(1, start=0))
+    assert_equal(list(opened(served).samples(1, start=1)), second[1:])
+    assert_equal(list(made.samples(0, start=2)), first[2:])
+    assert not torch.equal(first[0].pixels_B3HW, second[0].pixels_B3HW)
+    assert list(made.samples(0, start=3)) == []
+
+
+def test_any_number_of_workers_gives_one_rank_the_same(served: Served) -> None:
+    expected = [list(opened(served).samples(epoch, start=epoch)) for epoch in (0, 1)]
+    made = opened(served, CONFIGURATION.with_(workers=2))
+    for epoch in (0, 1):
+        assert_equal(list(made.samples(epoch, start=epoch)), expected[epoch])
+
+
+def test_ranks_have_disjoint_parts_of_the_same_batch(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = list(opened(served).samples(0, start=1))
+    for rank in range(2):
+        for module in (gathering, stream):
+            monkeypatch.setattr(module, "world", lambda rank=rank: (rank, 2))
+        part = list(opened(served).samples(0, start=1))
+        for of_rank, of_all in zip(part, whole, strict=True):
+            assert all(torch.equal(a, b[rank::2]) for a, b in zip(of_rank[1:], of_all[1:], strict=True))
+
+
+@pytest.mark.parametrize("arm", ["caption", "caption_nouns", "topk"])
+def test_every_arm_streams(served: Served, arm: Any) -> None:
+    texts = 0 if arm == "caption" else 3
+    (first, *_) = opened(served, CONFIGURATION.with_(arm=arm)).samples(0, start=0)
+    assert first.tokens_BJT.shape == (8, 1 + texts, 24)
+    assert first.ids_BK.shape == (8, texts)
+
+
+def test_what_does_not_fit_the_curation_is_refused(served: Served) -> None:
+    with pytest.raises(ConfigurationError, match="fewer than one batch"):
+        opened(served, CONFIGURATION.with_(global_batch=64))
+    with pytest.raises(ConfigurationError, match="cannot be dealt out evenly"):
+        opened(served, CONFIGURATION.with_(workers=3))
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise DataError("a picture cannot be decoded: truncated")
+
+    monkeypatch.setattr(stream.Augmentation, "__call__", broken)
+    with pytest.raises(DataError, match=r"sample '\d{3}' of batch 0: a picture cannot be decoded"):
+        next(opened(served).samples(0, start=0))
