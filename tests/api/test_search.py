@@ -110,6 +110,7 @@ def test_filters__leave_exactly_what_satisfies_them(
     """Whichever way they are computed: from the embeddings, or by passing over what the store finds."""
     wanted = SearchFilters.model_validate(filters)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "compares_all", lambda platform: False)
         patch.setattr(searching, "MOST_EXACT", 1000 if exact else 0)
         patch.setattr(searching, "CANDIDATES_AT_ONCE", 2)
         patch.setattr(searching, "MOST_CANDIDATES", 4)
@@ -226,11 +227,30 @@ def test_curation__of_another_dataset_is_refused(client: CocuClient, curated: Cu
         list(client.search.by_text(other.id, "a dog", curation=curated.curation.id))
 
 
+@pytest.mark.parametrize("curated_only", [False, True])
+def test_search__finds_the_same_by_the_store_and_by_the_files(
+    client: CocuClient, curated: Curated, monkeypatch: pytest.MonkeyPatch, curated_only: bool
+) -> None:
+    curation = curated.curation.id if curated_only else None
+
+    def found() -> list[tuple[str, float]]:
+        hits = client.search.by_sample(curated.dataset.id, "plain", curation=curation, limit=2)
+        return [(hit.key, round(hit.similarity, 3)) for hit in hits]
+
+    by_files = found()
+    monkeypatch.setattr(searching, "compares_all", lambda platform: False)
+    assert found() == by_files
+    assert len(by_files) == len(CAPTIONS) - 1
+
+
 @pytest.fixture
 def without_vectors(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server in place of the folder, which does not answer."""
+
     def gone(*arguments: object, **names: object) -> object:
         raise StoreUnavailableError("the vector store does not answer: connection refused")
 
+    monkeypatch.setattr(searching, "compares_all", lambda platform: False)
     monkeypatch.setattr(server.platform.vectors, "search", gone)
 
 

@@ -25,6 +25,7 @@ from cocu.cli import (
     encoder,
     evaluate,
     export,
+    index,
     scenes,
     search,
     serve,
@@ -74,6 +75,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(archive.app, name="archive")
 app.add_typer(batches.app, name="batches")
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(index.app, name="index")
 app.add_typer(vocabulary.app, name="vocabulary")
 app.add_typer(encoder.app, name="encoder")
 app.add_typer(scenes.app, name="scenes")

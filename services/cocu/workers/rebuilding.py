@@ -119,6 +119,7 @@ def _put(
             # Deleted meanwhile, or damaged: the others are not to miss their search for it.
             logger.warning("shard %s of dataset %s was left out: %s", shard.shard_id, shard.dataset_id, error)
             rebuilt.failed[shard.shard_id] = str(error)
+            indexing.note_left_out(platform.catalog, shard, error=str(error))
             continue
         put.append(shard)
     rebuilt.samples += sum(shard.samples for shard in put)

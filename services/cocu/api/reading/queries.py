@@ -12,10 +12,10 @@ from cocu.client import models
 from cocu.datasets.images import load_image
 from cocu.encoders.encoder import Float32s
 from cocu.encoders.offered import EncoderDescription
-from cocu.errors import ConflictError, InvalidInputError, NotFoundError
+from cocu.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from cocu.platform import Platform
 from cocu.storage import arrays, paths
-from cocu.storage.catalog import progress, samples
+from cocu.storage.catalog import indexing, progress, samples
 from cocu.storage.catalog.curations import CurationRecord
 from cocu.storage.catalog.datasets import DatasetRecord
 
@@ -27,7 +27,7 @@ def encoder_of(
 
     Of the curation, or of this name or hash, or the default one if the dataset is indexed with it, else
     another. Raises InvalidInputError for one that is not known, ConflictError where the dataset is not
-    indexed.
+    indexed, UnavailableError where only the vector store keeps it from being that.
     """
     try:
         if curation is not None:
@@ -44,6 +44,11 @@ def encoder_of(
     for candidate in candidates:
         if candidate.hash in indexed:
             return candidate
+    delayed = indexing.delayed_encoders(platform.catalog, tenant=dataset.tenant, dataset_id=dataset.id)
+    if any(candidate.hash in delayed for candidate in candidates):
+        raise UnavailableError(
+            f"dataset {dataset.id} waits to be indexed: the vector store did not answer, and is asked again"
+        )
     raise ConflictError(
         f"dataset {dataset.id} is not indexed yet; a curation of it embeds and indexes its images"
     )

@@ -1,9 +1,10 @@
 """Search: the samples nearest to a text, a picture or another sample.
 
-The vector store finds the nearest of all. Where filters leave only some samples, their cosines are computed
+A Qdrant server finds the nearest of all. Where filters leave only some samples, their cosines are computed
 from the embeddings themselves: exact whatever is filtered for, and never a walk through a million neighbours
-that the filter refuses. Where filters leave many, the nearest are taken from the store and those refused are
-passed over.
+that the filter refuses. Where filters leave many, the nearest are taken from the server and those refused are
+passed over. Without a server the embeddings are compared whatever is left: a store in a folder would compare
+every point too, and in Python.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from cocu.api.reading.allowed import Allowed, allowed
 from cocu.api.reading.concepts import Concepts
 from cocu.api.reading.queries import encoder_of, query_vector
 from cocu.api.reading.samples import Samples
+from cocu.api.reading.whole_index import WholeIndex
 from cocu.client import models
+from cocu.curation.archives import Ids
 from cocu.encoders.encoder import Float32s
 from cocu.encoders.offered import EncoderDescription
 from cocu.errors import InvalidInputError
 from cocu.platform import Platform
 from cocu.storage import arrays, paths
-from cocu.storage.catalog import datasets, samples
-from cocu.storage.catalog.curations import CurationRecord, CurationShardRecord
+from cocu.storage.catalog import datasets, indexing, samples
+from cocu.storage.catalog.curations import CurationRecord
 from cocu.storage.catalog.datasets import DatasetRecord
 
 MOST_EXACT = 50_000
@@ -84,6 +87,7 @@ class Search:
         self._samples = samples_
         self._concepts = concepts
         self._completed = completed
+        self._whole = WholeIndex(platform)
 
     def page(self, *, tenant: str, request: models.SearchRequest) -> models.SearchPage:
         """A page of hits. Raises NotFoundError, InvalidInputError, ConflictError, UnavailableError."""
@@ -128,14 +132,16 @@ class Search:
 
     def _collector(self, query: _Query) -> _Collect:
         filtered = query.allowed is not None and query.allowed.count < query.dataset.samples
-        if query.allowed is not None and filtered and query.allowed.count <= MOST_EXACT:
-            return self._ranked(query, query.allowed)
+        few = query.allowed is not None and filtered and query.allowed.count <= MOST_EXACT
+        if few or compares_all(self._platform):
+            return self._ranked(query, self._candidates(query))
         return lambda begin, wanted: self._nearest(query, begin, wanted, passing_over=filtered)
 
     def _nearest(
         self, query: _Query, begin: int, wanted: int, *, passing_over: bool
     ) -> tuple[list[_Found], int | None]:
         """Hits from the vector store, from the one at position `begin` on."""
+        self._whole.require(tenant=query.dataset.tenant, dataset=query.dataset.id, encoder=query.encoder.hash)
         hits: list[_Found] = []
         position = begin
         # One more says whether anything follows; another stands in for the sample that is asked about.
@@ -167,21 +173,32 @@ class Search:
             self._platform.catalog, tenant=query.dataset.tenant, dataset_id=query.dataset.id, keys=keys
         )
 
-    def _ranked(self, query: _Query, within: Allowed) -> _Collect:
-        """Hits among few allowed samples, by their exact cosines, ties in sample order."""
-        similarities = [
-            self._cosines(query, shard, rows) for shard, rows in zip(within.shards, within.rows, strict=True)
-        ]
+    def _candidates(self, query: _Query) -> list[tuple[str, Ids]]:
+        """(shard, rows) of the samples that may be found; all that are indexed without a curation."""
+        if query.allowed is not None:
+            shards = [shard.shard_id for shard in query.allowed.shards]
+            return list(zip(shards, query.allowed.rows, strict=True))
+        indexed = indexing.indexed_shards(
+            self._platform.catalog,
+            tenant=query.dataset.tenant,
+            dataset_id=query.dataset.id,
+            encoder_hash=query.encoder.hash,
+        )
+        return [(shard_id, np.arange(samples)) for shard_id, samples in indexed]
+
+    def _ranked(self, query: _Query, among: list[tuple[str, Ids]]) -> _Collect:
+        """Hits among these samples, by their exact cosines, ties in sample order."""
+        similarities = [self._cosines(query, shard_id, rows) for shard_id, rows in among]
         similarities_R = np.concatenate([np.zeros(0, np.float32), *similarities])
-        shards_R = np.repeat(np.arange(len(within.shards)), [len(rows) for rows in within.rows])
-        rows_R = np.concatenate([np.zeros(0, np.int64), *within.rows])
+        shards_R = np.repeat(np.arange(len(among)), [len(rows) for _, rows in among])
+        rows_R = np.concatenate([np.zeros(0, np.int64), *(rows for _, rows in among)])
         order_R = np.argsort(-similarities_R, kind="stable")
 
         def collect(begin: int, wanted: int) -> tuple[list[_Found], int | None]:
             hits: list[_Found] = []
             for position in range(begin, len(order_R)):
                 at = order_R[position]
-                shard_id, row = within.shards[shards_R[at]].shard_id, int(rows_R[at])
+                shard_id, row = among[shards_R[at]][0], int(rows_R[at])
                 key, _ = self._samples.key_and_caption(query.dataset.id, shard_id, row)
                 if key == query.sample:
                     continue
@@ -192,8 +209,8 @@ class Search:
 
         return collect
 
-    def _cosines(self, query: _Query, shard: CurationShardRecord, rows_R: np.ndarray) -> Float32s:
-        path = paths.embeddings(query.dataset.id, query.encoder.hash, shard.shard_id)
+    def _cosines(self, query: _Query, shard_id: str, rows_R: Ids) -> Float32s:
+        path = paths.embeddings(query.dataset.id, query.encoder.hash, shard_id)
         embeddings_ND = arrays.read_embeddings(self._platform.objects, path)
         cosines_R = np.zeros(len(rows_R), np.float32)
         unit_D = query.vector_D / np.linalg.norm(query.vector_D)
@@ -244,6 +261,11 @@ class Search:
             for concept in order_V
             if counts_V[concept]
         ]
+
+
+def compares_all(platform: Platform) -> bool:
+    """Whether every search computes the cosines of all that it may find."""
+    return platform.vectors.is_local
 
 
 def _listing(query: _Query, request: models.SearchRequest) -> str:

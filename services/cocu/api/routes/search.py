@@ -16,6 +16,6 @@ def search(*, body: models.SearchRequest, search: SearchOf, tenant: Tenant) -> m
 
     With a curation, hits come with the best concepts of their archives, can be filtered by what captions and
     archives hold, and facets count the concepts of the nearest hits' archives. 409: the dataset is not
-    indexed yet. 503: the vectors do not answer; come back after Retry-After.
+    indexed yet. 503: the vector store does not answer, or has lost samples; come back after Retry-After.
     """
     return search.page(tenant=tenant, request=body)

@@ -6,14 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from cocu.errors import InvalidInputError, NotFoundError
 from cocu.storage.catalog import models
 from cocu.storage.catalog.chunks import identity
 from cocu.storage.catalog.engine import Catalog
+from cocu.storage.catalog.records import storable
 from cocu.storage.catalog.repeating import repeated
-from cocu.storage.catalog.states import ChunkState, DatasetState, Stage
+from cocu.storage.catalog.states import UNFINISHED_CHUNKS, ChunkState, DatasetState, Stage
 
 _AT_ONCE = 500
 
@@ -89,8 +90,10 @@ def embedded(catalog: Catalog, *, dataset_id: str | None = None) -> list[Embedde
 
 
 @repeated
-def indexed_samples(catalog: Catalog, *, tenant: str, dataset_id: str, encoder_hash: str) -> int:
-    """How many samples of a dataset were put into the vector store."""
+def indexed_shards(
+    catalog: Catalog, *, tenant: str, dataset_id: str, encoder_hash: str
+) -> list[tuple[str, int]]:
+    """(id, samples) of the shards of a dataset that were put into the vector store, in its order."""
     indexed = select(models.Chunk.subject).where(
         models.Chunk.tenant == tenant,
         models.Chunk.dataset_id == dataset_id,
@@ -98,11 +101,27 @@ def indexed_samples(catalog: Catalog, *, tenant: str, dataset_id: str, encoder_h
         models.Chunk.stage == Stage.INDEX,
         models.Chunk.state == ChunkState.DONE,
     )
-    statement = select(func.coalesce(func.sum(models.Shard.samples), 0)).where(
-        models.Shard.dataset_id == dataset_id, models.Shard.id.in_(indexed)
+    statement = (
+        select(models.Shard.id, models.Shard.samples)
+        .where(models.Shard.dataset_id == dataset_id, models.Shard.id.in_(indexed))
+        .order_by(models.Shard.upload_ordinal, models.Shard.number)
     )
     with catalog.read() as connection:
-        return int(connection.execute(statement).scalar_one())
+        return [(row.id, row.samples) for row in connection.execute(statement)]
+
+
+@repeated
+def delayed_encoders(catalog: Catalog, *, tenant: str, dataset_id: str) -> set[str]:
+    """The hashes of the encoders by which shards wait for the vector store, after a failure, to be put in."""
+    statement = select(models.Chunk.scope).where(
+        models.Chunk.tenant == tenant,
+        models.Chunk.dataset_id == dataset_id,
+        models.Chunk.stage == Stage.INDEX,
+        models.Chunk.state.in_(UNFINISHED_CHUNKS),
+        models.Chunk.failures > 0,
+    )
+    with catalog.read() as connection:
+        return set(connection.execute(statement.distinct()).scalars())
 
 
 @repeated
@@ -143,3 +162,17 @@ def note_indexed(catalog: Catalog, shards: Collection[EmbeddedShard]) -> None:
                 .where(models.Chunk.id.in_(ids[start : start + _AT_ONCE]), waiting | given_up)
                 .values(state=ChunkState.DONE, asked=False, error=None, units_done=models.Chunk.units_total)
             )
+
+
+@repeated
+def note_left_out(catalog: Catalog, shard: EmbeddedShard, *, error: str) -> None:
+    """This shard is not in the vector store, although its `index` may once have succeeded."""
+    chunk_id = identity(
+        dataset_id=shard.dataset_id, scope=shard.encoder_hash, stage=Stage.INDEX, subject=shard.shard_id
+    )
+    with catalog.write() as connection:
+        connection.execute(
+            update(models.Chunk)
+            .where(models.Chunk.id == chunk_id, models.Chunk.state == ChunkState.DONE)
+            .values(state=ChunkState.FAILED, error=storable(error))
+        )

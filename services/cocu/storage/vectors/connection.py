@@ -2,8 +2,9 @@
 
 Failures that may pass (no connection, no answer in time, a server that is overloaded or restarts) are tried
 again while less than `seconds` have gone by (`bulk_seconds` for loads of points); as one attempt takes that
-long at most, no call takes more than twice the time. Every write is idempotent, so that a repeated one does
-no harm.
+long at most, no call takes more than twice the time. Whoever comes in the seconds after that is refused at
+once, so that a silent server costs neither the API its threads nor the workers their time. Every write is
+idempotent, so that a repeated one does no harm.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
+_LONGEST_REST = 10.0
+_REST = 2.0
+"""How long a server is left alone after a failure, for each second that was lost to it."""
 _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PASSING_CODES = frozenset(
     {
@@ -89,6 +93,8 @@ class Connection:
         self.options = options
         self.is_local = bulk is None
         self._bulk = bulk or client
+        # By whether it is bulk: a server may be too busy to take points in, and answer searches.
+        self._resting = {True: 0.0, False: 0.0}
         # The in-process client is not made for threads; a server takes care of itself.
         self._lock: AbstractContextManager[object] = threading.RLock() if self.is_local else nullcontext()
         # Closed at the end of the program at the latest, while what closing needs is still there.
@@ -163,14 +169,21 @@ class Connection:
         if self.is_local:
             return operation(self.client)
         client = self._bulk if bulk else self.client
-        end = time.monotonic() + (self.options.bulk_seconds if bulk else self.options.seconds)
+        began = time.monotonic()
+        if began < self._resting[bulk]:
+            raise UnavailableError("the vector store does not answer; it is asked again in some seconds")
+        end = began + (self.options.bulk_seconds if bulk else self.options.seconds)
         pause = _FIRST_PAUSE
         while True:
             try:
                 return operation(client)
             except _ERRORS as error:
                 wait = _asked_to_wait(error, pause * random.uniform(0.5, 1.5))
-                if not _may_pass(error) or time.monotonic() + wait >= end:
+                if not _may_pass(error):
+                    raise
+                now = time.monotonic()
+                if now + wait >= end:
+                    self._resting[bulk] = now + min(_REST * (now - began), _LONGEST_REST)
                     raise
             time.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)

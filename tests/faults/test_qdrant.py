@@ -1,0 +1,219 @@
+"""The vector store is away, slow, silent or empty: runs end the same, searches say so, a rebuild restores."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.faults.distributed import PATIENCE, REPOSITORY, Distributed, begin, outcome, upload, watched
+from tests.servers.qdrant_server import QdrantServer, qdrant_server
+from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
+
+REQUEST_SECONDS = 20.0
+"""Longer than any request may take on a busy machine, and far from what hangs."""
+SAMPLES = 150
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QdrantServer]:
+    """A stand-in for Qdrant; see its module for what it is not."""
+    with qdrant_server(tmp_path_factory.mktemp("qdrant") / "points") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxy(qdrant: QdrantServer) -> Iterator[TcpProxy]:
+    with tcp_proxy(qdrant.port) as between:
+        yield between
+
+
+@pytest.fixture(scope="module")
+def serving(
+    qdrant: QdrantServer, proxy: TcpProxy, tiny_encoders: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Distributed]:
+    """The API with its workers in one process, and the vector store behind a proxy."""
+    settings = {
+        "broker_url": "memory://",
+        "encoders_url": tiny_encoders,
+        "vectors_url": f"http://127.0.0.1:{proxy.port}",
+        "vectors_grpc": False,
+        "vectors_seconds": 1.0,
+        "vectors_bulk_seconds": 2.0,
+    }
+    with Distributed(tmp_path_factory.mktemp("serving"), **settings) as platform:
+        platform.start_api()
+        yield platform
+
+
+@pytest.fixture
+def platform(serving: Distributed, qdrant: QdrantServer, proxy: TcpProxy) -> Iterator[Distributed]:
+    """The same; the vector store is as it was at the end."""
+    try:
+        yield serving
+    finally:
+        proxy.delay_seconds, proxy.silent, proxy.refusing = 0.0, False, False
+        qdrant.start()
+
+
+def search(platform: Distributed, dataset: str, sample: str = "00003") -> httpx.Response:
+    """The nearest to a sample; fails where that hangs."""
+    asked = {"dataset": dataset, "sample": sample, "limit": 200}
+    with watched(REQUEST_SECONDS):
+        return httpx.post(f"{platform.url}/v1/search", json=asked, timeout=REQUEST_SECONDS)
+
+
+def hits(platform: Distributed, dataset: str) -> list[tuple[str, float]]:
+    found = search(platform, dataset)
+    assert found.status_code == 200, found.text
+    return [(hit["key"], round(hit["similarity"], 3)) for hit in found.json()["items"]]
+
+
+def wait_for_hits(platform: Distributed, dataset: str, count: int) -> list[tuple[str, float]]:
+    """Waits until a search finds so many samples."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if search(platform, dataset).status_code == 200 and len(found := hits(platform, dataset)) == count:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"searches do not find {count} samples: {search(platform, dataset).text}")
+
+
+def assert_unavailable(answer: httpx.Response, saying: str) -> None:
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert saying in answer.json()["detail"]
+
+
+def rebuild(platform: Distributed, *options: str) -> dict[str, Any]:
+    """`cocu index rebuild` as an operator runs it, beside the platform."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "cocu", "index", "rebuild", "--json", *options],
+        env=platform.environment(),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("away", ["killed", "silent", "slow"])
+@pytest.mark.parametrize("moment", ["before", "during"])
+def test_a_curation_ends_the_same_and_is_indexed_when_the_store_is_back(
+    platform: Distributed,
+    qdrant: QdrantServer,
+    proxy: TcpProxy,
+    expected: dict[str, Any],
+    tmp_path: Path,
+    away: str,
+    moment: str,
+) -> None:
+    def go() -> None:
+        if away == "killed":
+            qdrant.kill()
+        proxy.silent = away == "silent"
+        proxy.delay_seconds = 10.0 if away == "slow" else 0.0
+
+    with platform.client() as client:
+        dataset = upload(client, tmp_path)
+        if moment == "before":
+            go()
+        curation = begin(client, tmp_path, dataset)
+        if moment == "during":
+            platform.busy(dataset)
+            go()
+        assert outcome(client, curation) == expected
+        if moment == "before":
+            assert_unavailable(search(platform, dataset), "waits to be indexed")
+            assert httpx.get(f"{platform.url}/readyz").json()["parts"]["vectors"] == "unavailable"
+        proxy.silent, proxy.delay_seconds = False, 0.0
+        qdrant.start()
+        found = wait_for_hits(platform, dataset, SAMPLES - 1)
+        assert httpx.get(f"{platform.url}/readyz").json()["parts"]["vectors"] == "ok"
+    before = dict(found)
+    rebuild(platform, dataset)
+    assert dict(hits(platform, dataset)) == pytest.approx(before, abs=2e-3)
+
+
+@pytest.fixture
+def indexed(platform: Distributed, tmp_path: Path) -> str:
+    """A dataset that searches find all of."""
+    with platform.client() as client:
+        dataset = upload(client, tmp_path)
+        outcome(client, begin(client, tmp_path, dataset))
+    wait_for_hits(platform, dataset, SAMPLES - 1)
+    return dataset
+
+
+@pytest.mark.parametrize("away", ["killed", "silent", "slow"])
+def test_searches_are_refused_in_time_while_the_store_is_away(
+    platform: Distributed, qdrant: QdrantServer, proxy: TcpProxy, indexed: str, away: str
+) -> None:
+    before = hits(platform, indexed)
+    if away == "killed":
+        qdrant.kill()
+    proxy.silent = away == "silent"
+    proxy.delay_seconds = 10.0 if away == "slow" else 0.0
+    with ThreadPoolExecutor(8) as pool:
+        for answer in pool.map(lambda _: search(platform, indexed), range(8)):
+            assert_unavailable(answer, "the vector store does not answer")
+    with watched(REQUEST_SECONDS):
+        assert httpx.get(f"{platform.url}/v1/datasets", timeout=REQUEST_SECONDS).status_code == 200
+        assert httpx.get(f"{platform.url}/readyz", timeout=REQUEST_SECONDS).status_code == 200
+    proxy.silent, proxy.delay_seconds = False, 0.0
+    qdrant.start()
+    assert wait_for_hits(platform, indexed, len(before)) == before
+
+
+@pytest.mark.parametrize("lost", ["its collection", "everything"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_the_store_has_lost_is_said_and_a_rebuild_restores_it(
+    platform: Distributed, qdrant: QdrantServer, indexed: str, lost: str, whole: bool
+) -> None:
+    before = hits(platform, indexed)
+    if lost == "everything":
+        qdrant.lose_everything()
+    else:
+        client = qdrant.client()
+        for collection in client.get_collections().collections:
+            client.delete_collection(collection.name)
+        client.close()
+    time.sleep(5.0)  # for so long it is believed that nothing was lost
+    assert_unavailable(search(platform, indexed), "0 of 150 indexed samples")
+    assert "cocu index rebuild" in search(platform, indexed).json()["detail"]
+    for _ in range(2):
+        (told,) = rebuild(platform, *([] if whole else [indexed]))["encoders"]
+        assert told["failed"] == {}
+        assert told["samples"] == SAMPLES if not whole else told["samples"] >= SAMPLES
+        assert hits(platform, indexed) == before
+
+
+def test_searches_find_everything_while_the_store_is_rebuilt(platform: Distributed, indexed: str) -> None:
+    before = hits(platform, indexed)
+    ended, found = threading.Event(), []
+
+    def look() -> None:
+        while not ended.is_set():
+            found.append(hits(platform, indexed))
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        rebuild(platform)
+        ended.set()
+        looking.result()
+    assert found
+    assert all(each == before for each in found)
