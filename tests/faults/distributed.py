@@ -266,7 +266,7 @@ def begin(client: CocuClient, folder: Path, dataset: str) -> str:
     return created.id
 
 
-def outcome(client: CocuClient, curation: str, *, timeout: float = PATIENCE) -> dict[str, Any]:
+def outcome(client: CocuClient, curation: str, *, timeout: float = 2 * PATIENCE) -> dict[str, Any]:
     """Waits for the curation; what there is in the end, comparable between platforms."""
     ended = client.curations.wait(curation, timeout=timeout)
     report = client.datasets.report(ended.dataset)

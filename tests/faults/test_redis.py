@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.faults.distributed import PATIENCE, Distributed, begin, outcome, upload, watched
+from tests.faults.distributed import Distributed, begin, outcome, upload, watched
 from tests.servers.redis_server import RedisServer
 
 TIMES = int(os.environ.get("COCU_TEST_DISTURBANCES", "3"))
@@ -71,7 +71,7 @@ def test_a_run_ends_the_same_whatever_happens_to_redis(
         for _ in range(TIMES):
             disturbed.busy(dataset)
             disturb(redis)
-        assert outcome(client, curation, timeout=2 * PATIENCE) == expected
+        assert outcome(client, curation) == expected
     # Nobody had to start it anew.
     assert disturbed.parts[-1].alive
 
@@ -101,4 +101,4 @@ def test_requests_are_answered_while_redis_is_away(
             assert client.curations.get(curation).state == "queued"
         finally:
             back()
-        assert outcome(client, curation, timeout=2 * PATIENCE) == expected
+        assert outcome(client, curation) == expected

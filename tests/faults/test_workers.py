@@ -56,7 +56,7 @@ def test_killing_workers_in_mid_chunk_again_and_again_changes_nothing(
             if platform.running(dataset).get(chunk_id) == process:
                 killed.add((chunk_id, process))
         assert client.curations.get(curation).finished_at is None
-        found = outcome(client, curation, timeout=2 * PATIENCE)
+        found = outcome(client, curation)
 
     assert found == expected
     chunks = platform.chunks(dataset)

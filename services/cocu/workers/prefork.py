@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from billiard import active_children  # type: ignore[import-untyped]
 from celery import Celery, signals
 from celery.worker import state
 
@@ -33,6 +35,9 @@ from cocu.workers.leases import process_name
 from cocu.workers.sending import Sender
 
 logger = logging.getLogger(__name__)
+
+LEAVING_SECONDS = 2.0
+"""What a process may need to hand its chunk back, and end, once its grace is over."""
 
 
 class PreforkWorkers:
@@ -72,6 +77,7 @@ class PreforkWorkers:
             without_gossip=True,
         )
         worker.start()
+        self._await_children()
         self._heartbeat.end()
         return int(worker.exitcode or 0)
 
@@ -79,6 +85,12 @@ class PreforkWorkers:
         if self._tell >= 0:
             os.close(self._tell)
             self._tell = -1
+
+    def _await_children(self) -> None:
+        """A chunk that had only just been given to a process may still be handing itself back."""
+        end = time.monotonic() + self._settings.worker_grace_seconds + LEAVING_SECONDS
+        while active_children() and time.monotonic() < end:
+            time.sleep(0.05)
 
     def _beat(self, consumer: Any) -> None:
         try:
@@ -114,6 +126,8 @@ class _Child:
         """In the new process: it listens for the end."""
         os.close(self._tell)
         threading.Thread(target=self._await_the_end, name="stopping", daemon=True).start()
+        # Celery may end a process that it believes to be idle while a chunk is just beginning.
+        signal.signal(signal.SIGTERM, self._leave)
 
     def platform(self) -> Platform:
         """Its platform, opened when it is first wanted. Raises UnavailableError."""
@@ -132,6 +146,21 @@ class _Child:
         os.read(self._told, 1)
         self.stopping.set()
         time.sleep(self._settings.worker_grace_seconds)
+        self._end_now()
+
+    def _leave(self, *_: Any) -> None:
+        self.stopping.set()
+        threading.Thread(target=self._leave_when_idle, name="leaving", daemon=True).start()
+
+    def _leave_when_idle(self) -> None:
+        end = time.monotonic() + self._settings.worker_grace_seconds
+        while self._platform is not None and time.monotonic() < end:
+            if not chunks.held(self._platform.catalog, process=process_name()):
+                break
+            time.sleep(0.05)
+        self._end_now()
+
+    def _end_now(self) -> None:
         if self._platform is not None:
             _hand_back(self._platform)
         os._exit(0)
