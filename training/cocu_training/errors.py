@@ -3,6 +3,8 @@
 TrainingError
 ├── ConfigurationError     what was asked for does not fit together, or does not fit what there is
 ├── DataError              a batch cannot be made into what the model takes
+├── EvaluationError        model, protocol and pictures do not fit together
+│   └── DatasetError       files of a dataset are absent, damaged or not what its layout says
 ├── CheckpointError        a checkpoint is missing, damaged, or of another run
 └── NotFiniteError         the loss or the gradient is not a number any more
 """
@@ -20,6 +22,14 @@ class ConfigurationError(TrainingError, ValueError):
 
 class DataError(TrainingError):
     """A batch cannot be made into what the model takes."""
+
+
+class EvaluationError(TrainingError, ValueError):
+    """Model, protocol and pictures do not fit together."""
+
+
+class DatasetError(EvaluationError):
+    """Files of a dataset are absent, damaged or not what its layout says; the message names them."""
 
 
 class CheckpointError(TrainingError):

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from cocu.encoders.clip_tokenizer import clip_tokenizer
 from cocu.encoders.tokens import TextTokenizer
 from cocu_training.data.texts import Texts
+from cocu_training.errors import ConfigurationError
 
 CLIP_MERGES = [("d", "o"), ("do", "g</w>"), ("c", "a"), ("ca", "t</w>")]
 CLIP_IDS = {
@@ -96,7 +97,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="is not a tokenizer"):
         Texts(tmp_path / "tokenizer.json", 4)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
         Texts(tmp_path / "absent.json", 4)
 
 

@@ -119,7 +119,7 @@ def test_absent_files_are_named(tmp_path: Path) -> None:
         open_dataset("voc", tmp_path)
     with pytest.raises(DatasetError, match=r"labels\.json cannot be read: No such file"):
         open_dataset("scenes", tmp_path)
-    with pytest.raises(KeyError, match="no layout 'kitti'"):
+    with pytest.raises(ValueError, match="no layout 'kitti'"):
         open_dataset("kitti", tmp_path)
     write_pascal(tmp_path, context=False)
     (tmp_path / "JPEGImages" / "second.jpg").unlink()

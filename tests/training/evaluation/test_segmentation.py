@@ -47,7 +47,7 @@ def test_the_thresholds_of_the_worked_example() -> None:
     scores_GC = worked_scores()
     background_TG = background_groups(scores_GC, torch.tensor([0.95, 0.15], dtype=torch.float64))
     assert background_TG.tolist() == [[False, True], [False, False]]
-    groups_HW = torch.tensor([[0, 1]], dtype=torch.uint8)
+    groups_HW = torch.tensor([[0, 1]], dtype=torch.int16)
     for threshold, expected in ((0.95, [[1, 0]]), (0.15, [[1, 6]])):
         logits_KHW = window_logits(Segmented(scores_GC, groups_HW), threshold)
         assert logits_KHW.shape == (7, 1, 2)
@@ -55,7 +55,7 @@ def test_the_thresholds_of_the_worked_example() -> None:
 
 
 def test_the_threshold_counts_groups_that_own_no_pixel() -> None:
-    groups_HW = torch.ones((2, 3), dtype=torch.uint8)
+    groups_HW = torch.ones((2, 3), dtype=torch.int16)
     logits_KHW = window_logits(Segmented(worked_scores(), groups_HW), 0.95)
     assert (logits_KHW.argmax(dim=0) == 0).all(), "the whole window becomes background"
 

@@ -10,6 +10,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from cocu_training.errors import ConfigurationError
+
 # Of CLIP as published, and of open_clip.
 STARTS = ("<|startoftext|>", "<start_of_text>")
 ENDS = ("<|endoftext|>", "<end_of_text>")
@@ -27,8 +29,8 @@ class Texts:
     the end in the last place. The text tower finds the end as the highest id, so it is that: the tokenizer's
     own where it has one (CLIP), else one id more than the tokenizer has. Lower case is the tokenizer's doing.
 
-    Raises FileNotFoundError without the file, ValueError for a file that is no tokenizer, or one whose texts
-    end with a token that is not the highest.
+    Raises ConfigurationError for a file that is absent or no tokenizer, or one whose texts end with a token
+    that is not the highest.
     """
 
     def __init__(self, tokenizer: str | Path, context_length: int) -> None:
@@ -41,7 +43,7 @@ class Texts:
         highest = max(ids.values(), default=0)
         frame = self._tokenizer.encode("").ids
         if frame and frame[-1] != highest:
-            raise ValueError(
+            raise ConfigurationError(
                 f"texts of {self.path} end with token {frame[-1]}, but the highest id is {highest}: the text "
                 "tower takes the state at the highest id"
             )
@@ -71,8 +73,13 @@ class Texts:
 
 
 def _read(path: Path) -> Tokenizer:
-    document = path.read_bytes()
+    try:
+        document = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"the tokenizer {path} cannot be read: {error.strerror or error}") from error
     try:
         return Tokenizer.from_buffer(document)
     except Exception as error:  # the library raises nothing narrower
-        raise ValueError(f"{path} is not a tokenizer in the format of `tokenizers`: {error}") from error
+        raise ConfigurationError(
+            f"{path} is not a tokenizer in the format of `tokenizers`: {error}"
+        ) from error

@@ -8,8 +8,9 @@ evaluation.print_evaluation(result)
 evaluation.write_evaluation(result, "results/voc")
 """
 
+from cocu_training.errors import DatasetError, EvaluationError
 from cocu_training.evaluation.class_names import ClassNames, read_class_names
-from cocu_training.evaluation.datasets import DatasetError, LabelledPicture, SegmentationDataset
+from cocu_training.evaluation.datasets import LabelledPicture, SegmentationDataset
 from cocu_training.evaluation.evaluating import Evaluation, Preview, evaluate
 from cocu_training.evaluation.identity import weights_hash
 from cocu_training.evaluation.layouts import LAYOUTS, open_dataset
@@ -25,6 +26,7 @@ __all__ = [
     "Confusion",
     "DatasetError",
     "Evaluation",
+    "EvaluationError",
     "LabelledPicture",
     "Preview",
     "Protocol",

@@ -21,15 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cocu_training.errors import DatasetError, EvaluationError
 from cocu_training.evaluation.class_names import ClassNames
 from cocu_training.evaluation.scoring import IGNORED
 
 Read = Callable[[], bytes]
 Decode = Callable[[Image.Image, str], NDArray[np.int64]]
-
-
-class DatasetError(ValueError):
-    """A dataset's files are absent, damaged or not what the layout says; the message names them."""
 
 
 class LabelledPicture(NamedTuple):
@@ -79,7 +76,7 @@ class SegmentationDataset(Sequence[LabelledPicture]):
     def subset(self, count: int) -> SegmentationDataset:
         """`count` pictures spread evenly over all of them, for a quick look; all where there are no more."""
         if count < 1:
-            raise ValueError(f"a subset has at least one picture, not {count}")
+            raise EvaluationError(f"a subset has at least one picture, not {count}")
         if count >= len(self):
             return self
         chosen = np.linspace(0, len(self) - 1, count).round().astype(int).tolist()

@@ -21,8 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from cocu_training.data.texts import Texts
+from cocu_training.errors import DatasetError, EvaluationError
 from cocu_training.evaluation.class_names import ClassNames
-from cocu_training.evaluation.datasets import DatasetError, LabelledPicture, SegmentationDataset
+from cocu_training.evaluation.datasets import LabelledPicture, SegmentationDataset
 from cocu_training.evaluation.identity import weights_hash
 from cocu_training.evaluation.pictures import draw_preview
 from cocu_training.evaluation.protocols import Protocol
@@ -92,40 +93,25 @@ def evaluate(
     default. thresholds: of the background, tried besides the protocol's own without asking the network again.
     progress is called with the pictures done and their number.
 
-    Raises ValueError for a dataset in another layout than the protocol's or labels that the protocol has no
-    classes for, DatasetError for files that cannot be read.
+    Raises EvaluationError for a dataset in another layout than the protocol's, labels that it has no classes
+    for, another tokenizer than the model's; DatasetError for files that cannot be read.
     """
-    _check(dataset, protocol, precision)
     device = torch.device(device)
     texts = (
         tokenizer if isinstance(tokenizer, Texts) else Texts(tokenizer, model.configuration.context_length)
     )
+    _check(dataset, protocol, precision)
     _check_tokens(texts, model)
     names = protocol.names(dataset.names)
     chosen = dataset if pictures is None else dataset.subset(pictures)
-    tried = _tried(names, protocol, thresholds)
-    confusions = [Confusion(len(names.names)) for _ in tried or (None,)]
-    shown: list[Preview] = []
+    counting = _Counting(names, protocol, thresholds, previews=previews)
     with _evaluating(model, device), _autocast(device, precision):
         classes_CE = embed_classes(model, texts, names.prompted, protocol.templates, device=device)
-        done = 0
-        for group in _groups(_read_ahead(chosen, protocol), protocol, windows_at_once):
-            for labelled, segmented in zip(
-                group, _segment(model, group, classes_CE, protocol, windows_at_once), strict=True
-            ):
-                predicted_THW = predict(segmented, tried or None)
-                labels_HW = torch.from_numpy(labelled.labels_HW).to(device)
-                _count(confusions, labelled.key, labels_HW, predicted_THW, protocol)
-                if len(shown) < previews:
-                    shown.append(_preview(labelled, segmented, predicted_THW, tried, protocol, names))
-                done += 1
-                if progress is not None:
-                    progress(done, len(chosen))
-    own = tried.index(protocol.threshold) if tried and protocol.threshold is not None else 0
-    curve = tuple(
-        (threshold, confusion.scores().mean_iou)
-        for threshold, confusion in zip(tried, confusions, strict=bool(tried))
-    )
+        segmented = _segmented(model, _read_ahead(chosen, protocol), classes_CE, protocol, windows_at_once)
+        for done, (labelled, picture) in enumerate(segmented, start=1):
+            counting.add(labelled, picture)
+            if progress is not None:
+                progress(done, len(chosen))
     return Evaluation(
         protocol=protocol,
         names=names,
@@ -133,28 +119,69 @@ def evaluate(
         folder=str(dataset.folder),
         pictures=len(chosen),
         of=len(dataset),
-        scores=confusions[own].scores(),
-        curve=curve,
+        scores=counting.confusions[counting.own].scores(),
+        curve=counting.curve(),
         checkpoint=weights_hash(model),
         precision=precision,
-        previews=tuple(shown),
+        previews=tuple(counting.previews),
     )
+
+
+class _Counting:
+    """Labels against predictions, at every threshold at once."""
+
+    def __init__(
+        self, names: ClassNames, protocol: Protocol, thresholds: Sequence[float], *, previews: int
+    ) -> None:
+        self._names = names
+        self._protocol = protocol
+        self._wanted = previews
+        self._tried = _tried(names, protocol, thresholds)
+        # Which of them is the protocol's own.
+        self.own = self._tried.index(protocol.threshold) if protocol.threshold in self._tried else 0
+        self.confusions = [Confusion(len(names.names)) for _ in self._tried or (None,)]
+        self.previews: list[Preview] = []
+
+    def add(self, labelled: LabelledPicture, picture: SegmentedPicture) -> None:
+        predicted_THW = predict(picture, self._tried or None)
+        labels_HW = torch.from_numpy(labelled.labels_HW).to(predicted_THW.device)
+        if len(self.previews) < self._wanted:
+            predicted_HW = predicted_THW[self.own].cpu().numpy()
+            image = draw_preview(
+                labelled.picture_HW3, labelled.labels_HW, predicted_HW, picture, self._names.names
+            )
+            self.previews.append(Preview(key=labelled.key, image=image))
+        if predicted_THW.shape[1:] != labels_HW.shape:
+            predicted_THW = nearest(predicted_THW, (labels_HW.shape[0], labels_HW.shape[1]))
+        for confusion, predicted_HW in zip(self.confusions, predicted_THW, strict=True):
+            try:
+                confusion.add(labels_HW, predicted_HW)
+            except ValueError as error:
+                raise EvaluationError(
+                    f"{labelled.key} under the protocol {self._protocol.name}: {error}"
+                ) from error
+
+    def curve(self) -> tuple[tuple[float, float], ...]:
+        return tuple(
+            (threshold, confusion.scores().mean_iou)
+            for threshold, confusion in zip(self._tried, self.confusions, strict=bool(self._tried))
+        )
 
 
 def _check(dataset: SegmentationDataset, protocol: Protocol, precision: str) -> None:
     # Own folders may hold scenes, and scenes may have been exported to a folder.
     if dataset.layout != protocol.layout and protocol.family != "own":
-        raise ValueError(
+        raise EvaluationError(
             f"the protocol {protocol.name} is for the layout {protocol.layout}, not {dataset.layout}"
         )
     if precision not in PRECISIONS:
-        raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+        raise EvaluationError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
 
 
 def _check_tokens(texts: Texts, model: GroupViT) -> None:
     known, longest = model.configuration.text_tokens, model.configuration.context_length
     if texts.tokens > known or texts.context_length > longest:
-        raise ValueError(
+        raise EvaluationError(
             f"the tokenizer has {texts.tokens} ids and makes texts of {texts.context_length}, but the "
             f"model knows {known} and takes {longest}: this is not the tokenizer it was trained with"
         )
@@ -163,7 +190,7 @@ def _check_tokens(texts: Texts, model: GroupViT) -> None:
 def _tried(names: ClassNames, protocol: Protocol, thresholds: Sequence[float]) -> list[float]:
     if not names.has_background:
         if thresholds:
-            raise ValueError(f"{protocol.name} has no background, so there is no threshold to try")
+            raise EvaluationError(f"{protocol.name} has no background, so there is no threshold to try")
         return []
     assert protocol.threshold is not None
     return sorted({protocol.threshold, *thresholds})
@@ -221,51 +248,30 @@ def _reduced(picture_HW3: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8
     return np.asarray(Image.fromarray(picture_HW3).resize(size, Image.Resampling.BILINEAR)).copy()
 
 
-def _groups(
-    pictures: Iterator[LabelledPicture], protocol: Protocol, windows_at_once: int
-) -> Iterator[list[LabelledPicture]]:
-    """Several small pictures at a time; one where a picture is many windows."""
-    # A picture has about this many windows when its sides are as 4 : 3.
-    steps = max(0, -(-(protocol.short_side - protocol.crop) // protocol.stride)) + 1
-    at_once = max(1, windows_at_once // (steps * (steps + 1)))
-    while group := list(islice(pictures, at_once)):
-        yield group
-
-
-def _segment(
+def _segmented(
     model: GroupViT,
-    group: Sequence[LabelledPicture],
+    pictures: Iterator[LabelledPicture],
     classes_CE: Tensor,
     protocol: Protocol,
     windows_at_once: int,
-) -> list[SegmentedPicture]:
-    return segment_pictures(
-        model,
-        [labelled.picture_HW3 for labelled in group],
-        classes_CE,
-        short_side=protocol.short_side,
-        long_side=protocol.long_side,
-        crop=protocol.crop,
-        stride=protocol.stride,
-        most_classes=protocol.most_classes,
-        windows_at_once=windows_at_once,
-    )
-
-
-def _count(
-    confusions: Sequence[Confusion],
-    key: str,
-    labels_HW: Tensor,
-    predicted_THW: Tensor,
-    protocol: Protocol,
-) -> None:
-    if predicted_THW.shape[1:] != labels_HW.shape:
-        predicted_THW = nearest(predicted_THW, (labels_HW.shape[0], labels_HW.shape[1]))
-    for confusion, predicted_HW in zip(confusions, predicted_THW, strict=True):
-        try:
-            confusion.add(labels_HW, predicted_HW)
-        except ValueError as error:
-            raise ValueError(f"the picture {key} under the protocol {protocol.name}: {error}") from error
+) -> Iterator[tuple[LabelledPicture, SegmentedPicture]]:
+    """Several small pictures at a time; one where a picture is many windows."""
+    # So many windows has a picture whose sides are as 4 : 3, roughly.
+    steps = -(-max(protocol.short_side - protocol.crop, 0) // protocol.stride) + 1
+    at_once = max(1, windows_at_once // (steps * (steps + 1)))
+    while group := list(islice(pictures, at_once)):
+        segmented = segment_pictures(
+            model,
+            [labelled.picture_HW3 for labelled in group],
+            classes_CE,
+            short_side=protocol.short_side,
+            long_side=protocol.long_side,
+            crop=protocol.crop,
+            stride=protocol.stride,
+            most_classes=protocol.most_classes,
+            windows_at_once=windows_at_once,
+        )
+        yield from zip(group, segmented, strict=True)
 
 
 def nearest(labels_THW: Tensor, size: tuple[int, int]) -> Tensor:
@@ -275,18 +281,3 @@ def nearest(labels_THW: Tensor, size: tuple[int, int]) -> Tensor:
         for wanted, had in zip(size, labels_THW.shape[1:], strict=True)
     )
     return labels_THW[:, rows][:, :, columns]
-
-
-def _preview(
-    labelled: LabelledPicture,
-    segmented: SegmentedPicture,
-    predicted_THW: Tensor,
-    tried: Sequence[float],
-    protocol: Protocol,
-    names: ClassNames,
-) -> Preview:
-    own = tried.index(protocol.threshold) if tried and protocol.threshold is not None else 0
-    image = draw_preview(
-        labelled.picture_HW3, labelled.labels_HW, predicted_THW[own].cpu().numpy(), segmented, names.names
-    )
-    return Preview(key=labelled.key, image=image)

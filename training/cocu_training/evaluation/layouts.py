@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cocu_training.errors import DatasetError, EvaluationError
 from cocu_training.evaluation.class_names import ClassNames
 from cocu_training.evaluation.datasets import (
-    DatasetError,
     Decode,
     Entry,
     SegmentationDataset,
@@ -37,13 +37,13 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 def open_dataset(layout: str, folder: str | Path, *, split: str = "val") -> SegmentationDataset:
     """A dataset in one of LAYOUTS; its split of evaluation, or of training, where thresholds are chosen.
 
-    Raises KeyError for another layout, ValueError for another split, DatasetError (a ValueError too) for
-    files that are not there.
+    Raises EvaluationError for another layout or split, and DatasetError, which is one, for files that are not
+    there.
     """
     if layout not in LAYOUTS:
-        raise KeyError(f"no layout {layout!r}; there are {', '.join(LAYOUTS)}")
+        raise EvaluationError(f"no layout {layout!r}; there are {', '.join(LAYOUTS)}")
     if split not in SPLITS:
-        raise ValueError(f"no split {split!r}; there are {', '.join(SPLITS)}")
+        raise EvaluationError(f"no split {split!r}; there are {', '.join(SPLITS)}")
     folder = Path(folder)
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}")

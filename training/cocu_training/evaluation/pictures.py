@@ -16,6 +16,7 @@ from cocu_training.evaluation.windows import SegmentedPicture
 PANEL_SIDE = 320
 GAP = 12
 TEXT_SIZE = 14
+FIXED_COLOURS = 24
 PAPER = (255, 255, 255)
 INK = (24, 28, 36)
 UNCOUNTED = (225, 225, 225)
@@ -34,10 +35,16 @@ def colours(count: int) -> NDArray[np.uint8]:
     return (np.array(rows).reshape(count, 3) * 255).round().astype(np.uint8)
 
 
-def class_colours(names: Sequence[str]) -> NDArray[np.uint8]:
-    """A colour for each class, [C, 3]; dark grey for the background."""
+def class_colours(names: Sequence[str], present: Sequence[int]) -> NDArray[np.uint8]:
+    """A colour for each class, [C, 3]; dark grey for the background.
+
+    A class has the same colour in every picture, unless there are so many that some look alike: then those
+    present in this picture get colours that do not.
+    """
     palette_C3 = colours(len(names))
-    if names and names[0] == BACKGROUND:
+    if len(names) > FIXED_COLOURS:
+        palette_C3[list(present)] = colours(len(present))
+    if names[0] == BACKGROUND:
         palette_C3[0] = NOTHING
     return palette_C3
 
@@ -49,11 +56,12 @@ def overlay(
     *,
     strength: float = 0.6,
 ) -> NDArray[np.uint8]:
-    """Labels as colours over a picture of the same size, uint8 [H, W, 3]; light grey where none counts."""
+    """Labels as colours over a picture, made grey, of their size: uint8 [H, W, 3], light where none counts."""
     coloured_HW3 = np.where(
         (labels_HW == IGNORED)[..., None], np.uint8(UNCOUNTED[0]), palette_C3[np.maximum(labels_HW, 0)]
     )
-    mixed_HW3 = (1 - strength) * picture_HW3.astype(np.float32) + strength * coloured_HW3.astype(np.float32)
+    grey_HW1 = picture_HW3.astype(np.float32).mean(axis=-1, keepdims=True)
+    mixed_HW3: NDArray[np.float32] = (1 - strength) * grey_HW1 + strength * coloured_HW3.astype(np.float32)
     return mixed_HW3.round().astype(np.uint8)
 
 
@@ -85,7 +93,6 @@ def draw_preview(
     names: Sequence[str],
 ) -> Image.Image:
     """Picture, true labels, predicted labels and groups, above a legend of the classes in them."""
-    palette_C3 = class_colours(names)
     if labels_HW.shape != predicted_HW.shape:
         labels_HW = np.asarray(
             Image.fromarray(labels_HW.astype(np.int32)).resize(
@@ -94,13 +101,14 @@ def draw_preview(
         ).astype(np.int64)
     groups_hw = group_map(segmented)
     group_colours = colours(int(groups_hw.max()) + 1)
+    present = sorted({*np.unique(labels_HW).tolist(), *np.unique(predicted_HW).tolist()} - {IGNORED})
+    palette_C3 = class_colours(names, present)
     panels = {
         "picture": picture_HW3,
         "labels": overlay(picture_HW3, labels_HW, palette_C3),
         "predicted": overlay(picture_HW3, predicted_HW, palette_C3),
         "groups": group_colours[groups_hw],
     }
-    present = sorted({*np.unique(labels_HW).tolist(), *np.unique(predicted_HW).tolist()} - {IGNORED})
     legend = [(names[label].strip(), palette_C3[label]) for label in present]
     return _sheet(panels, picture_HW3.shape[0] / picture_HW3.shape[1], legend)
 

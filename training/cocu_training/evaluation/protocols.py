@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
+from cocu_training.errors import EvaluationError
 from cocu_training.evaluation.class_names import ClassNames, read_class_names
 
 ONE_TEMPLATE = ("a photo of a {}.",)
@@ -57,11 +58,11 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if not 0 < self.stride <= self.crop:
-            raise ValueError(f"a stride of {self.stride} leaves gaps between windows of {self.crop} pixels")
+            raise EvaluationError(f"a stride of {self.stride} leaves gaps between windows of {self.crop}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise ValueError(f"a background threshold lies between 0 and 1, not at {self.threshold}")
+            raise EvaluationError(f"a background threshold lies between 0 and 1, not at {self.threshold}")
         if not self.templates or any("{}" not in template for template in self.templates):
-            raise ValueError("every template needs a {} for the class name, and there must be one template")
+            raise EvaluationError("templates: at least one, and {} for the name in each of them")
 
     @property
     def title(self) -> str:
@@ -86,21 +87,21 @@ class Protocol:
     def names(self, of_dataset: ClassNames | None = None) -> ClassNames:
         """The classes: of the set this protocol names, or of the dataset; less the background if left out.
 
-        Raises ValueError where neither has names, or a background has no threshold.
+        Raises EvaluationError where neither has names, or a background has no threshold.
         """
         names = read_class_names(self.class_names) if self.class_names else of_dataset
         if names is None:
-            raise ValueError(f"the protocol {self.name} takes class names from the dataset, which has none")
+            raise EvaluationError(f"the protocol {self.name} takes names from the dataset, which has none")
         names = names.without_background() if self.without_background else names
         if names.has_background and self.threshold is None:
-            raise ValueError(f"the protocol {self.name} has no threshold, but the classes have a background")
+            raise EvaluationError(f"the protocol {self.name} has no threshold, but there is a background")
         return names
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of that name; raises KeyError naming those there are."""
+    """The protocol of that name; raises EvaluationError naming those there are."""
     if name not in PROTOCOLS:
-        raise KeyError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+        raise EvaluationError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 

@@ -59,7 +59,8 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for preview in evaluation.previews:
         (folder / "previews").mkdir(exist_ok=True)
-        preview.image.save(folder / "previews" / f"{preview.key}.png")
+        name = "".join("_" if letter in "/\\:" else letter for letter in preview.key)
+        preview.image.save(folder / "previews" / f"{name}.png")
     file = folder / DOCUMENT
     text = json.dumps(evaluation_document(evaluation), indent=2, ensure_ascii=False, allow_nan=False)
     file.write_text(f"{text}\n", encoding="utf-8")
@@ -67,7 +68,7 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> Path:
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print what was evaluated and how, the classes, the thresholds tried, and the mIoU last."""
+    """Print what was evaluated and how, the classes seen, the thresholds tried, and the mIoU last."""
     console = console or Console()
     title = evaluation.protocol.title
     console.print(f"[bold]{title}[/bold]  {_settings(evaluation.protocol, evaluation)}", highlight=False)
@@ -76,14 +77,15 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
         f"weights {evaluation.checkpoint[:12]}",
         highlight=False,
     )
-    classes = Table("class", title=title, title_justify="left")
+    classes = Table("class")
     for heading in ("IoU %", "recall %", "pixels"):
         classes.add_column(heading, justify="right")
     scores = evaluation.scores
     for name, iou, recall, pixels in zip(
         evaluation.names.names, scores.class_iou, scores.class_recall, scores.truths_C, strict=True
     ):
-        classes.add_row(name, _percent(iou), _percent(recall), f"{pixels:,}")
+        if not math.isnan(iou):
+            classes.add_row(name, _percent(iou), _percent(recall), f"{pixels:,}")
     console.print(classes)
     if len(evaluation.curve) > 1:
         curve = Table("threshold", title=f"background, {evaluation.split}", title_justify="left")

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cocu_training.data.texts import Texts
+from cocu_training.errors import EvaluationError
 from cocu_training.model import GroupViT
 
 TEXTS_AT_ONCE = 256
@@ -18,7 +19,7 @@ TEXTS_AT_ONCE = 256
 class Segmented(NamedTuple):
     """A window's answer before any threshold.
 
-    scores_GC: float32, of each class for each group. groups_HW: uint8, the group of each pixel.
+    scores_GC: float32, of each class for each group. groups_HW: int16, the group of each pixel.
     """
 
     scores_GC: Tensor
@@ -40,7 +41,7 @@ def embed_classes(
         ).float()
         total_CE = projected_CE if total_CE is None else total_CE + projected_CE
     if total_CE is None:
-        raise ValueError("there must be at least one template")
+        raise EvaluationError("there must be at least one template")
     return functional.normalize(total_CE, dim=-1)
 
 
@@ -57,7 +58,7 @@ def segment(
         most_classes=most_classes,
     )
     if not torch.isfinite(scores_BGC).all():
-        raise ValueError("the model's scores are not finite numbers: its weights are broken")
+        raise EvaluationError("the model's scores are not finite numbers: its weights are broken")
     groups_BHW = group_maps(
         groups.assignment_BPG, groups.grid, (windows_B3HW.shape[2], windows_B3HW.shape[3])
     )
@@ -86,10 +87,10 @@ def class_scores(
 
 
 def group_maps(assignment_BPG: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Soft maps on the grid of patches → uint8 [B, H, W], the group that a pixel belongs to most."""
+    """Soft maps on the grid of patches → int16 [B, H, W], the group that a pixel belongs to most."""
     maps_BGHW = assignment_BPG.float().transpose(1, 2).reshape(len(assignment_BPG), -1, *grid)
     resized_BGHW = functional.interpolate(maps_BGHW, size, mode="bilinear", align_corners=False)
-    return resized_BGHW.argmax(dim=1).to(torch.uint8)
+    return resized_BGHW.argmax(dim=1).to(torch.int16)
 
 
 def background_groups(scores_GC: Tensor, thresholds_T: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cocu_training.data.texts import Texts
+from cocu_training.errors import EvaluationError
 from cocu_training.evaluation.datasets import SegmentationDataset
 from cocu_training.evaluation.evaluating import Evaluation, evaluate
 from cocu_training.evaluation.protocols import Protocol
@@ -51,8 +52,8 @@ def sweep_thresholds(
 ) -> Sweep:
     """Try thresholds; settings as of `evaluate`.
 
-    Raises ValueError where there is no background, and all that `evaluate` raises.
+    Raises EvaluationError where there is no background, and all that `evaluate` raises.
     """
     if not protocol.names(dataset.names).has_background:
-        raise ValueError(f"{protocol.name} has no background, so there is no threshold to try")
+        raise EvaluationError(f"{protocol.name} has no background, so there is no threshold to try")
     return Sweep(evaluation=evaluate(model, tokenizer, dataset, protocol, thresholds=thresholds, **settings))

@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 
+from cocu_training.errors import EvaluationError
+
 BACKGROUND = "background"
 
 
@@ -23,9 +25,9 @@ class ClassNames:
 
     def __post_init__(self) -> None:
         if not self.prompted:
-            raise ValueError(f"class names {self.version} name nothing to look for")
+            raise EvaluationError(f"class names {self.version} name nothing to look for")
         if BACKGROUND in self.prompted:
-            raise ValueError(f"class names {self.version}: background can only be the first class")
+            raise EvaluationError(f"class names {self.version}: background can only be the first class")
 
     @property
     def has_background(self) -> bool:
@@ -45,10 +47,10 @@ class ClassNames:
 
 
 def read_class_names(name: str) -> ClassNames:
-    """The names of one of the sets here; raises KeyError for another."""
+    """The names of one of the sets here; raises EvaluationError for another."""
     file = resources.files(__name__) / f"{name}.json"
     if not file.is_file():
-        raise KeyError(f"no class names {name!r}; there are {', '.join(class_name_sets())}")
+        raise EvaluationError(f"no class names {name!r}; there are {', '.join(class_name_sets())}")
     document = json.loads(file.read_text(encoding="utf-8"))
     return ClassNames(version=document["version"], names=tuple(document["names"]))
 
