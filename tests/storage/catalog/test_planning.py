@@ -65,6 +65,43 @@ def test_publish_waits_for_the_index_but_not_for_its_success(catalog: Catalog) -
     assert (run.state, run.error) == ("completed", None)
 
 
+def test_publish_waits_no_longer_once_an_index_has_failed_and_that_is_tried_again_for_ever(
+    catalog: Catalog,
+) -> None:
+    planned = list(curation(catalog, filled(catalog, ["a"])).chunks)
+    (index_id, _), (neighbours_id, _) = finish(catalog, planned[0][0])
+    (group,) = finish(catalog, neighbours_id)
+    (curate,) = finish(catalog, group[0])
+    assert finish(catalog, curate[0]) == []
+
+    away = {"owner": "worker", "error": "away", "retry": True, "max_failures": None, "retry_seconds": 0.0}
+    assert take(catalog, index_id)
+    followed = planning.give_up(catalog, chunk_id=index_id, **away)
+    assert stages(followed) == ["publish"]
+    run_all(catalog, followed)
+    (run,) = curations.list_page(catalog, tenant=TENANT, limit=2).items
+    assert (run.state, run.error) == ("completed", None)
+    # The curation has ended, and nobody else asks for it: it is wanted all the same.
+    for _ in range(30):
+        assert take(catalog, index_id)
+        assert planning.give_up(catalog, chunk_id=index_id, **away) == []
+    assert finish(catalog, index_id) == []
+    assert chunks.unfinished(catalog) == 0
+
+
+def test_an_index_that_fails_before_the_curation_is_that_far_holds_nothing_up(catalog: Catalog) -> None:
+    planned = list(curation(catalog, filled(catalog, ["a"], ["b"])).chunks)
+    followed = [each for chunk_id, _ in planned for each in finish(catalog, chunk_id)]
+    indexes = [chunk_id for chunk_id, stage in followed if stage == "index"]
+    for chunk_id in indexes:
+        assert take(catalog, chunk_id)
+        told = {"owner": "worker", "error": "away", "retry": True, "max_failures": None}
+        assert planning.give_up(catalog, chunk_id=chunk_id, **told, retry_seconds=60.0) == []
+    ran = run_all(catalog, [each for each in followed if each[1] != "index"])
+    assert ran == {"neighbours": 2, "group": 1, "curate": 2, "publish": 1}
+    assert chunks.unfinished(catalog) == 2
+
+
 def test_two_curations_share_what_depends_on_the_encoder_alone(catalog: Catalog) -> None:
     dataset_id = filled(catalog, ["a"], ["b"])
     first = curation(catalog, dataset_id, parameters="one")
