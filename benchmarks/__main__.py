@@ -7,6 +7,7 @@ python -m benchmarks curation     those whose name contains one of the words giv
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -17,6 +18,8 @@ FOLDER = Path(__file__).parent
 
 NAMED_ONLY = frozenset({"million"})
 """Minutes or hours each."""
+
+NEEDS_TORCH = "training_"
 
 
 def main(words: list[str]) -> int:
@@ -42,6 +45,9 @@ def benchmark_names(words: list[str]) -> list[str]:
     names = [
         path.stem for path in sorted(FOLDER.glob("*.py")) if not path.stem.startswith("_") and has_main(path)
     ]
+    if importlib.util.find_spec("torch") is None and any(name.startswith(NEEDS_TORCH) for name in names):
+        print(f"benchmarks {NEEDS_TORCH}* are left out: torch is not installed here")
+        names = [name for name in names if not name.startswith(NEEDS_TORCH)]
     if words:
         return [name for name in names if any(word in name for word in words)]
     return [name for name in names if name not in NAMED_ONLY]

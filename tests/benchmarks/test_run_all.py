@@ -39,6 +39,18 @@ def test_only_modules_with_a_main_are_benchmarks(folder: Path) -> None:
     assert run_all.benchmark_names(["other"]) == []
 
 
+def test_those_of_training_are_left_out_without_torch(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, "training_speed", "def main(): ...")
+    write(folder, "speed", "def main(): ...")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run_all.benchmark_names([]) == ["speed"]
+    assert "training_* are left out" in capfd.readouterr().out
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert run_all.benchmark_names(["training"]) == ["training_speed"]
+
+
 def test_every_bound_must_hold(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write(folder, "good", *benchmark(True))
     assert run_all.main([]) == 0

@@ -56,7 +56,7 @@ def overlay(
     *,
     strength: float = 0.6,
 ) -> NDArray[np.uint8]:
-    """Labels as colours over a picture, made grey, of their size: uint8 [H, W, 3], light where none counts."""
+    """Labels as colours over a picture made grey, both [H, W]: uint8 [H, W, 3], light where none counts."""
     coloured_HW3 = np.where(
         (labels_HW == IGNORED)[..., None], np.uint8(UNCOUNTED[0]), palette_C3[np.maximum(labels_HW, 0)]
     )
