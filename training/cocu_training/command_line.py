@@ -11,13 +11,26 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import torch
 import typer
 from rich.console import Console
 
 from cocu.client import ClientError
 from cocu_training.configuration import ArmName, TrainingConfiguration, preset
 from cocu_training.errors import ConfigurationError, TrainingError
-from cocu_training.loop.running import Run, train
+from cocu_training.evaluation import (
+    PROTOCOLS,
+    find_protocol,
+    open_dataset,
+    print_evaluation,
+    write_evaluation,
+)
+from cocu_training.evaluation import evaluate as evaluation_of
+from cocu_training.evaluation.sweep import THRESHOLDS
+from cocu_training.loop.checkpoints import last_checkpoint, load_model
+from cocu_training.loop.running import Evaluated, Run, train
+
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 STOPPED = 75
 """The exit status of a run that was told to stop before its end: start it again with --resume."""
@@ -51,7 +64,12 @@ def run(
         list[str] | None, typer.Option("--set", help="name=value of any field; values as JSON. Repeatable.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    evaluate_on: Annotated[
+        str | None,
+        typer.Option("--evaluate", metavar="PROTOCOL=FOLDER", help="Evaluate meanwhile and at the end."),
+    ] = None,
+    pictures: Annotated[int | None, typer.Option(min=1, help="Pictures of an evaluation.")] = None,
+    device: Device = "auto",
 ) -> None:
     """Train; exit status 75 when it was told to stop before its end."""
     chosen = preset(preset_name) if configuration is None else TrainingConfiguration.from_file(configuration)
@@ -65,10 +83,55 @@ def run(
             api_key=api_key,
             resume=resume,
             device=device,
+            evaluated=evaluated(evaluate_on, pictures),
         )
     )
     if not outcome.finished:
         raise typer.Exit(STOPPED)
+
+
+@app.command()
+def evaluate(
+    *,
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run: its last one.")],
+    dataset: Annotated[Path, typer.Option(help="Folder of the pictures, in the protocol's layout.")],
+    protocol: Annotated[str, typer.Option(help=f"{', '.join(PROTOCOLS)}.")] = "scenes",
+    output: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and previews.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Other than where the run found it.")] = None,
+    split: Annotated[str, typer.Option(help="val or train.")] = "val",
+    pictures: Annotated[int | None, typer.Option(min=1, help="How many; all by default.")] = None,
+    previews: Annotated[int, typer.Option(min=0, help="Pictures to draw.")] = 8,
+    thresholds: Annotated[bool, typer.Option("--thresholds", help="Try others of the background.")] = False,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    device: Device = "auto",
+) -> None:
+    """Evaluate a checkpoint: the table of classes, the mIoU last."""
+    chosen = find_protocol(protocol)
+    model, configuration = load_model(last_checkpoint(checkpoint))
+    evaluation = evaluation_of(
+        model,
+        tokenizer or configuration.tokenizer,
+        open_dataset(chosen.layout, dataset, split=split),
+        chosen,
+        device=("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device,
+        precision=precision,
+        pictures=pictures,
+        previews=previews if output is not None else 0,
+        thresholds=THRESHOLDS if thresholds else (),
+    )
+    if output is not None:
+        write_evaluation(evaluation, output)
+    print_evaluation(evaluation)
+
+
+def evaluated(given: str | None, pictures: int | None) -> Evaluated | None:
+    """PROTOCOL=FOLDER. Raises ConfigurationError."""
+    if given is None:
+        return None
+    protocol, equals, folder = given.partition("=")
+    if not equals:
+        raise ConfigurationError(f"what to evaluate is given as PROTOCOL=FOLDER, not {given!r}")
+    return Evaluated(protocol=protocol, dataset=Path(folder), pictures=pictures)
 
 
 def changed(configuration: TrainingConfiguration, changes: list[str]) -> TrainingConfiguration:
@@ -91,7 +154,9 @@ def main() -> None:
     try:
         app()
     except (TrainingError, ClientError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
+        console = Console(stderr=True)
+        console.print("error:", style="bold red", end=" ")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -162,7 +162,9 @@ def test_evaluations_see_the_average_and_disturb_nothing(tmp_path: Path) -> None
     assert made.average is not None
     assert_same_weights(seen[-1], made.average.weights)
     (file,) = (tmp_path / "evaluated" / "checkpoints").glob("*.pt")
-    assert_same_weights(load_model(file).state_dict(), made.average.weights)
+    model, read = load_model(file)
+    assert read.hash == configuration.hash
+    assert_same_weights(model.state_dict(), made.average.weights)
 
 
 def test_the_average_forgets_the_beginning() -> None:

@@ -17,6 +17,9 @@ from cocu_training.errors import CheckpointError
 from cocu_training.model import GroupViT
 
 FORMAT = 1
+CHECKPOINTS = "checkpoints"
+"""Where they lie in the folder of a run."""
+
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
 
@@ -68,8 +71,23 @@ def read_checkpoint(path: str | Path, *, device: torch.device | str = "cpu") -> 
     return state
 
 
-def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> GroupViT:
-    """The model of a checkpoint, in evaluation mode: the average of its weights where the run kept one.
+def last_checkpoint(path: str | Path) -> Path:
+    """The checkpoint itself, or the last one of the run whose folder this is. Raises CheckpointError."""
+    given = Path(path)
+    if not given.is_dir():
+        return given
+    for folder in (given / CHECKPOINTS, given):
+        if files := Checkpoints(folder).all():
+            return files[-1]
+    raise CheckpointError(f"{given} has no checkpoints")
+
+
+def load_model(
+    path: str | Path, *, device: torch.device | str = "cpu"
+) -> tuple[GroupViT, TrainingConfiguration]:
+    """The model of a checkpoint, in evaluation mode, and the configuration of its run.
+
+    The weights are their average where the run kept one.
 
     Raises CheckpointError.
     """
@@ -78,7 +96,7 @@ def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Group
     model = GroupViT(configuration.model_configuration(text_tokens=state["text_tokens"])).to(device)
     average = state["average"]
     model.load_state_dict(state["model"] if average is None else average["weights"])
-    return model.eval()
+    return model.eval(), configuration
 
 
 def _sync_folder(folder: Path) -> None:

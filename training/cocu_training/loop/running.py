@@ -13,11 +13,21 @@ from cocu_training.data.stream import Stream
 from cocu_training.data.texts import Texts
 from cocu_training.errors import CheckpointError, ConfigurationError
 from cocu_training.gathering import world
-from cocu_training.loop.checkpoints import Checkpoints
+from cocu_training.loop.checkpoints import CHECKPOINTS, Checkpoints
 from cocu_training.loop.distributed import ranks
-from cocu_training.loop.trainer import CHECKPOINTS, Evaluate, Outcome, Trainer
+from cocu_training.loop.evaluating import Evaluating
+from cocu_training.loop.trainer import Outcome, Trainer
 
 RUN = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What a run is evaluated on: a protocol, a folder in its layout, and how many pictures of it."""
+
+    protocol: str
+    dataset: Path
+    pictures: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +36,7 @@ class Run:
 
     folder: gets run.json, records.jsonl, tensorboard/ and checkpoints/. resume: go on from the last
     checkpoint there, if any; without it a folder that has some is refused. device: auto, cpu or cuda.
+    evaluated: every `evaluation_interval` steps and at the end.
     """
 
     configuration: TrainingConfiguration
@@ -35,9 +46,10 @@ class Run:
     api_key: str | None = field(default=None, repr=False)
     resume: bool = False
     device: str = "auto"
+    evaluated: Evaluated | None = None
 
 
-def train(run: Run, *, evaluate: Evaluate | None = None) -> Outcome:
+def train(run: Run) -> Outcome:
     """Train; as a rank of several where torchrun started this process.
 
     Raises TrainingError and the client's errors.
@@ -63,13 +75,26 @@ def train(run: Run, *, evaluate: Evaluate | None = None) -> Outcome:
             folder=run.folder,
             device=device,
             identity=stream.content_hash,
-            evaluate=evaluate,
+            evaluate=_evaluating(run, texts),
         )
         if run.resume:
             trainer.resume()
         if world()[0] == 0:
             _describe(run, stream, steps=trainer.steps)
         return trainer.run()
+
+
+def _evaluating(run: Run, texts: Texts) -> Evaluating | None:
+    if run.evaluated is None or world()[0] != 0:
+        return None
+    return Evaluating(
+        protocol=run.evaluated.protocol,
+        dataset=run.evaluated.dataset,
+        pictures=run.evaluated.pictures,
+        texts=texts,
+        folder=run.folder,
+        precision="bfloat16" if run.configuration.precision == "bf16" else "float32",
+    )
 
 
 def _texts(configuration: TrainingConfiguration) -> Texts:

@@ -25,7 +25,7 @@ from cocu_training.errors import CheckpointError, NotFiniteError
 from cocu_training.gathering import world
 from cocu_training.loop.average import Average
 from cocu_training.loop.batch_norm import synchronised
-from cocu_training.loop.checkpoints import Checkpoints
+from cocu_training.loop.checkpoints import CHECKPOINTS, Checkpoints
 from cocu_training.loop.measured import Measured, Values
 from cocu_training.loop.objective import Losses, Objective
 from cocu_training.loop.optimiser import adamw
@@ -33,8 +33,6 @@ from cocu_training.loop.records import NoRecords, Records
 from cocu_training.loop.schedule import Schedule
 from cocu_training.loop.stopping import Stopping
 from cocu_training.model import GroupViT
-
-CHECKPOINTS = "checkpoints"
 
 Evaluate = Callable[[GroupViT], Mapping[str, float]]
 """Figures by name of a model in evaluation mode."""
