@@ -42,6 +42,8 @@ def run(lease: Lease) -> None:
     platform, shard = lease.platform, _embedded_shard(lease)
     path = paths.embeddings(shard.dataset_id, shard.encoder_hash, shard.shard_id)
     dimensions = arrays.read_embeddings(platform.objects, path).shape[1]
+    # A store that is away is not to keep workers from what the curations wait for.
+    platform.vectors.check()
     platform.vectors.ensure_collection(encoder=shard.encoder_hash, dimensions=dimensions)
     put_shard(platform, shard, Target.in_use(platform.vectors, shard.encoder_hash), advance=lease.advance)
 

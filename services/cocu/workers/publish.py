@@ -65,6 +65,7 @@ def _note_concepts(lease: Lease, snapshot: Snapshot, archived: list[CurationShar
     """Notes in the vector store which concepts each archive holds; a store that is away spoils nothing."""
     platform, curation = snapshot.platform, snapshot.curation
     try:
+        platform.vectors.check()
         target = Target.in_use(platform.vectors, curation.encoder_hash)
         for shard in archived:
             embedded = EmbeddedShard(
