@@ -6,7 +6,7 @@ FUZZ_EXAMPLES ?= 100
 SMOKE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-export lint format fuzz bench compose-smoke lock clean
+.PHONY: help demo test test-export test-training lint format fuzz bench compose-smoke lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,12 @@ help: ## list the targets
 	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/triton.txt
 	@touch $@
 
+.venv-training/.installed: requirements/training.txt pyproject.toml
+	$(PYTHON) -m venv .venv-training
+	.venv-training/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/training.txt
+	.venv-training/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
 demo: .venv-demo/.installed ## curate the shipped scenes with the shipped encoder, in one process (DEMO_ARGS=--once to exit after the table)
 	.venv-demo/bin/cocu demo $(DEMO_ARGS)
 
@@ -55,6 +61,9 @@ format: .venv/.installed ## rewrite the code as ruff formats it
 test-export: .venv-export/.installed ## the export from open_clip and the CUDA tiles, with torch (several GB)
 	.venv-export/bin/python -m pytest tests/encoders/test_export.py tests/neighbours/test_cuda.py $(PYTEST_ARGS)
 
+test-training: .venv-training/.installed ## the training service: model, losses, evaluation, loop, with torch (several GB)
+	.venv-training/bin/python -m pytest tests/training $(PYTEST_ARGS)
+
 fuzz: .venv/.installed ## hold a platform against its OpenAPI document, with FUZZ_EXAMPLES examples of every operation
 	COCU_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) .venv/bin/python -m pytest tests/fuzz $(PYTEST_ARGS)
 
@@ -70,6 +79,7 @@ lock: ## resolve the lock files anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra dev --extra export -o requirements/export.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra training-dev -o requirements/training.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/triton.in -o requirements/triton.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/triton.txt deploy/triton/requirements.in -o deploy/triton/requirements.txt
 
 clean: ## remove the environments and what tests left
-	rm -rf .venv .venv-demo .venv-export .venv-triton .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .cocu
+	rm -rf .venv .venv-demo .venv-export .venv-triton .venv-training .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .cocu

@@ -40,18 +40,20 @@ def local_server(
     """A platform with its workers in this process, answering HTTP while the context lasts."""
     given = {"data_folder": data, "encoders_url": encoder.resolve() if encoder is not None else None}
     settings = Settings.model_validate({name: value for name, value in given.items() if value is not None})
-    log_to(settings.data_folder / "cocu.log")
+    # Where workers are processes of their own, this one is a service, whose log is what it prints.
+    log_to(settings.data_folder / "cocu.log" if settings.embedded else None)
     with listen(host, port) as listening, local_platform(settings, listening) as server:
         yield server
 
 
-def log_to(file: Path) -> None:
-    """Send what the platform logs to a file, so that the terminal keeps what a command has to say."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+def log_to(file: Path | None) -> None:
+    """Send what the platform logs to a file, so that the terminal keeps what a command says; None: stderr."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
         filename=file,
         level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
         force=True,
     )
     logging.captureWarnings(True)

@@ -22,7 +22,7 @@ def serve(
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 8000,
 ) -> None:
-    """Run a platform in this process: the API, and the workers in a thread of it."""
+    """Run the API, and with a broker in memory the workers too, in a thread of this process."""
     from cocu.cli.local import local_server  # noqa: PLC0415 - the server is imported only where one is started
 
     with (
@@ -30,9 +30,9 @@ def serve(
         local_server(encoder=encoder, data=data, host=host, port=port) as server,
     ):
         console.print(f"cocu on [bold]{server.url}[/], documentation on {server.url}/docs")
-        console.print(
-            f"data and log in {server.platform.settings.data_folder}; Ctrl-C stops it", soft_wrap=True
-        )
+        settings = server.platform.settings
+        kept = f"data and log in {settings.data_folder}" if settings.embedded else "workers are elsewhere"
+        console.print(f"{kept}; Ctrl-C stops it", soft_wrap=True)
         wait()
         console.print("stopping; work that is not done goes on with the next start")
 
