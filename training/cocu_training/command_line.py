@@ -29,6 +29,7 @@ from cocu_training.evaluation import evaluate as evaluation_of
 from cocu_training.evaluation.sweep import THRESHOLDS
 from cocu_training.loop.checkpoints import last_checkpoint, load_model
 from cocu_training.loop.running import Evaluated, Run, train
+from cocu_training.service.command import add_commands
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
@@ -147,6 +148,9 @@ def changed(configuration: TrainingConfiguration, changes: list[str]) -> Trainin
             # What is no JSON is a string as it stands.
             values[name] = value
     return TrainingConfiguration.from_mapping(values)
+
+
+add_commands(app)
 
 
 def main() -> None:

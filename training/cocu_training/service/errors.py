@@ -1,0 +1,72 @@
+"""What a request may be refused for; `problems` makes them problem documents.
+
+RefusedError
+├── UnauthorizedError    401  no API key, or none that is known
+├── MissingError         404  no such thing, or another tenant's
+├── StateError           409  the state of the run does not allow it
+├── InvalidError         422  an input is wrong
+├── RangeError           416  the file has no such part
+├── TooManyError         429  the queue is full
+└── AwayError            503  the platform does not answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class RefusedError(Exception):
+    """A request that is not carried out; the message says why and what to do."""
+
+    status: ClassVar[int] = 400
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, detail: str, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.fields = dict(fields or {})
+
+
+class UnauthorizedError(RefusedError):
+    """No API key, or none that is known."""
+
+    status = 401
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class MissingError(RefusedError):
+    """No such thing, or another tenant's."""
+
+    status = 404
+
+
+class StateError(RefusedError):
+    """The state of the run does not allow it."""
+
+    status = 409
+
+
+class InvalidError(RefusedError):
+    """An input is wrong."""
+
+    status = 422
+
+
+class RangeError(RefusedError):
+    """The file has no such part."""
+
+    status = 416
+
+
+class TooManyError(RefusedError):
+    """The queue is full."""
+
+    status = 429
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "60"}
+
+
+class AwayError(RefusedError):
+    """The platform does not answer."""
+
+    status = 503
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}

@@ -1,0 +1,330 @@
+"""Runs and what happened to them, as the database has them.
+
+    queued ─▶ running ─▶ completed | failed
+      │          └─▶ stopping ─▶ stopped
+      └─▶ stopped            stopped | failed ─▶ queued, by resuming
+
+A run whose processes vanished, or that the service itself stopped, is queued again and goes on from its last
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from cocu_training.service.database import Database
+from cocu_training.service.errors import InvalidError, MissingError, StateError, TooManyError
+
+State = Literal["queued", "running", "stopping", "stopped", "completed", "failed"]
+ENDED: frozenset[State] = frozenset({"stopped", "completed", "failed"})
+RESUMABLE: frozenset[State] = frozenset({"stopped", "failed"})
+STATES: tuple[State, ...] = get_args(State)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A row of runs.
+
+    number: in the order of submission. configuration: every field, as it was asked for. step: the last that
+    was recorded. starts: of its processes. interruptions: times that its processes vanished since the last
+    recorded step. last_event: of the trainer, since the last start. pid, process_started: the attendant of
+    the last start. lines: of records that are events here already. file_before: inode of the file of
+    records before the last start.
+    """
+
+    number: int
+    id: str
+    tenant: str
+    name: str | None
+    curation: str
+    configuration: Mapping[str, Any]
+    state: State
+    detail: str | None
+    created_at: float
+    queued_at: float
+    started_at: float | None
+    finished_at: float | None
+    step: int
+    steps: int | None
+    starts: int
+    interruptions: int
+    last_event: str | None
+    pid: int | None
+    process_started: str | None
+    lines: int
+    file_before: int | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing happens to it any more unless it is resumed."""
+        return self.state in ENDED
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """Something that happened to a run; ids count from 1 without gaps."""
+
+    id: int
+    at: float
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request with an Idempotency-Key."""
+
+    key: str
+    fingerprint: str
+    kept_seconds: float
+
+
+class Runs:
+    """The runs of one service. Every change is on the disk, with its event, when the call returns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        *,
+        tenant: str,
+        curation: str,
+        configuration: Mapping[str, Any],
+        name: str | None,
+        most_queued: int,
+        request: Request | None = None,
+    ) -> RunRecord:
+        """Queue a run; the same request is carried out once.
+
+        Raises InvalidError where its key was used for another request, TooManyError where the queue is full.
+        """
+        run, now = f"run_{secrets.token_hex(10)}", time.time()
+        with self._database.transaction() as connection:
+            made = _made_before(connection, tenant, request, now)
+            if made is not None:
+                return _get(connection, made)
+            _check_room(connection, tenant, most_queued)
+            connection.execute(
+                "INSERT INTO runs (id, tenant, name, curation, configuration, state, created_at, queued_at) "
+                "VALUES (?, ?, ?, ?, ?, 'queued', ?, ?)",
+                (run, tenant, name, curation, json.dumps(configuration), now, now),
+            )
+            _add_event(connection, run, "state", {"state": "queued"})
+            if request is not None:
+                connection.execute(
+                    "INSERT INTO requests VALUES (?, ?, ?, ?, ?)",
+                    (tenant, request.key, request.fingerprint, run, now + request.kept_seconds),
+                )
+            return _get(connection, run)
+
+    def made_by(self, *, tenant: str, request: Request) -> RunRecord | None:
+        """The run that this request made before. Raises InvalidError where its key made another."""
+        with self._database.transaction() as connection:
+            made = _made_before(connection, tenant, request, time.time())
+            return None if made is None else _get(connection, made)
+
+    def get(self, run: str, *, tenant: str | None = None) -> RunRecord:
+        """One run; raises MissingError also where it is another tenant's."""
+        rows = self._database.rows("SELECT * FROM runs WHERE id = ?", (run,))
+        if not rows or (tenant is not None and rows[0]["tenant"] != tenant):
+            raise MissingError(f"there is no run {run}")
+        return _record(rows[0])
+
+    def listed(
+        self, *, tenant: str, after: int, limit: int, state: State | None = None
+    ) -> tuple[list[RunRecord], int | None]:
+        """Runs in the order of submission from the one after this number on, and where the rest goes on."""
+        where, values = "tenant = ? AND number > ?", [tenant, after]
+        if state is not None:
+            where, values = f"{where} AND state = ?", [*values, state]
+        query = f"SELECT * FROM runs WHERE {where} ORDER BY number LIMIT ?"  # noqa: S608 - no input in it
+        found = [_record(row) for row in self._database.rows(query, (*values, limit + 1))]
+        return found[:limit], found[limit - 1].number if len(found) > limit else None
+
+    def active(self) -> RunRecord | None:
+        """The run that has processes, or should have."""
+        rows = self._database.rows("SELECT * FROM runs WHERE state IN ('running', 'stopping') LIMIT 1")
+        return _record(rows[0]) if rows else None
+
+    def next_queued(self) -> RunRecord | None:
+        """The run that waits for longest."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE state = 'queued' ORDER BY queued_at, number LIMIT 1"
+        )
+        return _record(rows[0]) if rows else None
+
+    def ahead_of(self, record: RunRecord) -> int:
+        """How many runs are before a queued one, whoever's they are."""
+        return int(
+            self._database.rows(
+                "SELECT count(*) FROM runs WHERE state IN ('running', 'stopping') "
+                "OR (state = 'queued' AND (queued_at, number) < (?, ?))",
+                (record.queued_at, record.number),
+            )[0][0]
+        )
+
+    def events(self, run: str, *, after: int, limit: int = 500) -> list[EventRecord]:
+        """The events of a run after this one."""
+        rows = self._database.rows(
+            "SELECT id, at, kind, data FROM events WHERE run = ? AND id > ? ORDER BY id LIMIT ?",
+            (run, after, limit),
+        )
+        return [EventRecord(row["id"], row["at"], row["kind"], json.loads(row["data"])) for row in rows]
+
+    def recorded(self, run: str, kind: str, *, last: int) -> list[EventRecord]:
+        """The last events of a kind, oldest first."""
+        rows = self._database.rows(
+            "SELECT id, at, kind, data FROM events WHERE run = ? AND kind = ? ORDER BY id DESC LIMIT ?",
+            (run, kind, last),
+        )
+        found = [EventRecord(row["id"], row["at"], row["kind"], json.loads(row["data"])) for row in rows]
+        return found[::-1]
+
+    def ask_to_stop(self, run: str, *, tenant: str) -> RunRecord:
+        """A queued run is stopped, a running one is stopping. Raises MissingError, StateError."""
+        with self._database.transaction() as connection:
+            record = _get(connection, run, tenant=tenant)
+            if record.state in {"completed", "failed"}:
+                raise StateError(f"the run has {record.state}; there is nothing to stop")
+            if record.state == "queued":
+                _set(connection, run, state="stopped", detail=None, finished_at=time.time())
+            elif record.state == "running":
+                _set(connection, run, state="stopping")
+            return _get(connection, run)
+
+    def resume(self, run: str, *, tenant: str, most_queued: int) -> RunRecord:
+        """A run that stopped or failed is queued again. Raises MissingError, StateError, TooManyError."""
+        with self._database.transaction() as connection:
+            record = _get(connection, run, tenant=tenant)
+            if record.state not in RESUMABLE:
+                raise StateError(f"the run is {record.state}; only one that stopped or failed is resumed")
+            _check_room(connection, record.tenant, most_queued)
+            _set(
+                connection,
+                run,
+                state="queued",
+                detail=None,
+                queued_at=time.time(),
+                finished_at=None,
+                interruptions=0,
+            )
+            return _get(connection, run)
+
+    def begin(self, run: str, *, lines: int, file_before: int | None) -> RunRecord | None:
+        """A queued run is running, its processes to be started; None where it is not queued any more."""
+        with self._database.transaction() as connection:
+            record = _get(connection, run)
+            if record.state != "queued":
+                return None
+            _set(
+                connection,
+                run,
+                state="running",
+                detail=None,
+                started_at=record.started_at or time.time(),
+                starts=record.starts + 1,
+                last_event=None,
+                pid=None,
+                process_started=None,
+                lines=lines,
+                file_before=file_before,
+            )
+            return _get(connection, run)
+
+    def attended(self, run: str, *, pid: int, process_started: str) -> None:
+        """Its processes were started, under this one."""
+        with self._database.transaction() as connection:
+            _set(connection, run, pid=pid, process_started=process_started)
+
+    def end(self, run: str, *, state: State, detail: str | None = None, interrupted: bool = False) -> None:
+        """Its processes are gone."""
+        with self._database.transaction() as connection:
+            record = _get(connection, run)
+            _set(
+                connection,
+                run,
+                state=state,
+                detail=detail,
+                pid=None,
+                process_started=None,
+                interruptions=record.interruptions + interrupted,
+                finished_at=time.time() if state in ENDED else None,
+            )
+
+    def append(self, run: str, lines: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Records of the trainer, each with its kind, become events; a line is taken once."""
+        with self._database.transaction() as connection:
+            record = _get(connection, run)
+            changes: dict[str, Any] = {"lines": record.lines, "step": record.step}
+            for kind, values in lines:
+                _add_event(connection, run, kind, values)
+                changes["lines"] += 1
+                if isinstance(values.get("step"), int):
+                    changes["step"] = values["step"]
+                if kind == "step":
+                    changes["interruptions"] = 0
+                if kind == "event":
+                    changes["last_event"] = str(values.get("event"))
+                    changes |= {"steps": values["steps"]} if isinstance(values.get("steps"), int) else {}
+            _set(connection, run, **changes)
+
+
+def _check_room(connection: sqlite3.Connection, tenant: str, most_queued: int) -> None:
+    waiting = connection.execute(
+        "SELECT count(*) FROM runs WHERE tenant = ? AND state = 'queued'", (tenant,)
+    ).fetchone()[0]
+    if waiting >= most_queued:
+        raise TooManyError(f"{waiting} runs are queued, which is the limit; stop some, or wait")
+
+
+def _made_before(
+    connection: sqlite3.Connection, tenant: str, request: Request | None, now: float
+) -> str | None:
+    if request is None:
+        return None
+    connection.execute("DELETE FROM requests WHERE expires_at < ?", (now,))
+    found = connection.execute(
+        "SELECT fingerprint, answer FROM requests WHERE tenant = ? AND key = ?", (tenant, request.key)
+    ).fetchone()
+    if found is None:
+        return None
+    if found["fingerprint"] != request.fingerprint:
+        raise InvalidError(
+            "The Idempotency-Key was used for another request.",
+            {"Idempotency-Key": "use a new key, or repeat the request exactly as it was"},
+        )
+    return str(found["answer"])
+
+
+def _get(connection: sqlite3.Connection, run: str, *, tenant: str | None = None) -> RunRecord:
+    row = connection.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
+    if row is None or (tenant is not None and row["tenant"] != tenant):
+        raise MissingError(f"there is no run {run}")
+    return _record(row)
+
+
+def _record(row: sqlite3.Row) -> RunRecord:
+    return RunRecord(**{**dict(row), "configuration": json.loads(row["configuration"])})
+
+
+def _set(connection: sqlite3.Connection, run: str, **changes: Any) -> None:
+    """Change columns; a change of state is an event."""
+    columns = ", ".join(f"{name} = ?" for name in changes)
+    connection.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*changes.values(), run))  # noqa: S608
+    if "state" in changes:
+        detail = {"detail": changes["detail"]} if changes.get("detail") else {}
+        _add_event(connection, run, "state", {"state": changes["state"], **detail})
+
+
+def _add_event(connection: sqlite3.Connection, run: str, kind: str, data: Mapping[str, Any]) -> None:
+    connection.execute(
+        "INSERT INTO events SELECT ?, coalesce(max(id), 0) + 1, ?, ?, ? FROM events WHERE run = ?",
+        (run, time.time(), kind, json.dumps(data), run),
+    )
