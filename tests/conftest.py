@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from benchmarks.photo_encoder import photo_encoder
 from hypothesis import HealthCheck, settings
+from tests.servers.fixtures import bucket, postgres, redis, s3_address
 
 from cocu.errors import InvalidBundleError
+
+__all__ = ["bucket", "postgres", "redis", "s3_address"]
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -11,14 +11,11 @@ import httpx
 import pytest
 from tests.api.tus_requests import break_off, create, created, encoded, is_problem, offset_of, patch, resume
 from tests.running import running, tar_of_samples
-from tests.servers.fixtures import bucket, s3_address
 from tests.workers.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
 from cocu.client.models import Dataset
-
-__all__ = ["bucket", "s3_address"]
 
 CONTENT = tar_of_samples({f"sample {number}": "a dog" for number in range(4)})
 

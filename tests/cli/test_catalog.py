@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.servers.binaries import free_port
-from tests.servers.fixtures import postgres
 from tests.servers.postgres_server import PASSWORD, PostgresServer
-
-__all__ = ["postgres"]
 
 pytestmark = pytest.mark.slow
 

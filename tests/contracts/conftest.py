@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.servers.fixtures import bucket, postgres, s3_address
 from tests.servers.postgres_server import PostgresServer
 
 from cocu.storage.catalog import Catalog
 from cocu.storage.objects import ObjectStore
-
-__all__ = ["bucket", "postgres", "s3_address"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.faults.distributed import Distributed, undisturbed
-from tests.servers.redis_server import RedisServer, redis_server
+from tests.servers.redis_server import RedisServer
 from tests.workers.tiny_encoder import write_tiny_encoder
 
 
@@ -26,13 +26,6 @@ def expected(tmp_path_factory: pytest.TempPathFactory, tiny_encoders: Path) -> d
     outcome = undisturbed(tmp_path_factory.mktemp("undisturbed"), tiny_encoders)
     assert outcome["state"] == "completed"
     return outcome
-
-
-@pytest.fixture(scope="session")
-def redis() -> Iterator[RedisServer]:
-    """A Redis server; a test that disturbs it leaves it running."""
-    with redis_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -19,15 +19,12 @@ import httpx
 import pytest
 from tests.faults.distributed import Distributed, begin, outcome, upload
 from tests.running import running, tar_of_samples
-from tests.servers.fixtures import bucket, s3_address
 from tests.servers.redis_server import RedisServer
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
 
 from cocu.errors import NotFoundError, UnavailableError
 from cocu.storage import remote
 from cocu.storage.objects import ObjectStore
-
-__all__ = ["bucket", "s3_address"]
 
 REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) ")
 FAILED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

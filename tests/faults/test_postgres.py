@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
-from tests.servers.fixtures import postgres
 from tests.servers.postgres_server import PostgresServer
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
 from tests.storage.catalog.filling import TENANT, curation, dataset, filled, finish, take
@@ -35,8 +34,6 @@ from cocu.storage.catalog import (
 from cocu.storage.catalog.curations import CurationRecord
 from cocu.storage.catalog.idempotency import Answer
 from cocu.storage.catalog.repeating import patience
-
-__all__ = ["postgres"]
 
 pytestmark = pytest.mark.slow
 

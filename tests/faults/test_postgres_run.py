@@ -14,12 +14,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.faults.distributed import Distributed, begin, outcome, upload
-from tests.servers.fixtures import postgres
 from tests.servers.postgres_server import PostgresServer
 from tests.servers.redis_server import RedisServer
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
-
-__all__ = ["postgres"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

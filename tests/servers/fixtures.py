@@ -1,4 +1,4 @@
-"""Servers that live as long as the session; a conftest imports those that its tests use."""
+"""Servers that start with the first test that asks for them and live as long as the session."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.servers.postgres_server import PostgresServer, postgres_server
+from tests.servers.redis_server import RedisServer, redis_server
 from tests.servers.s3_server import new_place, s3_server, s3_variables
 
 
@@ -13,6 +14,13 @@ from tests.servers.s3_server import new_place, s3_server, s3_variables
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server; each test makes databases of its own in it."""
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A Redis server; a test that disturbs it leaves it running."""
+    with redis_server() as server:
         yield server
 
 

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.servers.fixtures import postgres
 from tests.servers.postgres_server import PostgresServer
 
 from cocu.storage.catalog import Catalog
-
-__all__ = ["postgres"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
