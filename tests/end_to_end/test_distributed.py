@@ -33,7 +33,7 @@ PATIENCE = 240.0
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is curated: shards in a file or folder, with an encoder by name and a vocabulary (else the shipped)."""
+    """Shards in a file or folder, and what they are curated with: by default the shipped vocabulary."""
 
     shards: Path
     encoder: str

@@ -3,14 +3,22 @@
 The same key with the same request gets the answer that the first one got, with another request 422, and while
 the first is being carried out 409. Only what was done is kept: a request that was refused may be corrected
 and sent again under its key. Keys are a tenant's own, and are forgotten after `idempotency_seconds`.
+
+Whoever carries a request out holds a claim on its key, and renews it until it is done. What is to be written
+then and cannot, because the catalog is away, is written once it is back; nobody waits for that. The claim of
+a process that died ends by itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 import re
 import secrets
+import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -20,18 +28,26 @@ from starlette.exceptions import HTTPException
 
 from cocu.api.dependencies import tenant
 from cocu.api.problems import BadRequestError
+from cocu.errors import UnavailableError
 from cocu.platform import Platform
 from cocu.storage.catalog import idempotency
 from cocu.storage.catalog.idempotency import Answer, InFlightError
+from cocu.storage.catalog.repeating import patience
+
+logger = logging.getLogger(__name__)
 
 HEADER: Final = "Idempotency-Key"
-CLAIM_SECONDS: Final = 600.0
-"""After how long a request whose process died may be carried out again."""
+CLAIM_SECONDS: Final = 30.0
+"""How long a claim lasts that is not renewed: then the request of a process that died may be carried out."""
+LATER_PATIENCE: Final = 1.0
+"""Seconds for which the catalog is asked at a time where nobody waits for the answer."""
 LARGEST_ANSWER: Final = 8 << 20
 PATTERN: Final = r'^(?:"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,200})"|([!#-+\--:<-\[\]-~]{1,200}))$'
 _KEY = re.compile(PATTERN)
 _TELLING = ("content-type", "upload-length", "upload-metadata")
 """Headers that belong to what is asked for."""
+# The event loop itself would let go of them.
+_unwritten: set[asyncio.Task[None]] = set()
 _KEPT = ("content-type", "location", "retry-after", "upload-offset", "upload-expires", "cache-control")
 
 
@@ -61,13 +77,16 @@ class _Once:
         before = await self._claim()
         if before is not None:
             return Response(before.body, status_code=before.status, headers=before.headers)
-        kept = False
+        renewing = asyncio.create_task(self._renew())
+        ending = self._of_mine(idempotency.release)
         try:
             response = await handle(self._request)
-            kept = await self._keep(response)
+            given = _kept(response)
+            if given is not None:
+                ending = self._of_mine(idempotency.answer, given=given)
         finally:
-            if not kept:
-                await run_in_threadpool(idempotency.release, self._platform.catalog, **self._mine)
+            renewing.cancel()
+            await self._write(ending)
         return response
 
     async def _claim(self) -> Answer | None:
@@ -83,15 +102,51 @@ class _Once:
         except InFlightError as error:
             raise HTTPException(409, str(error), headers={"Retry-After": "1"}) from error
 
-    async def _keep(self, response: Response) -> bool:
-        """Whether the answer is one to repeat, and is kept."""
-        body = getattr(response, "body", None)
-        if not isinstance(body, bytes) or response.status_code >= 400 or len(body) > LARGEST_ANSWER:
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(CLAIM_SECONDS / 3)
+            await self._later(self._of_mine(idempotency.renew, claim_seconds=CLAIM_SECONDS))
+
+    async def _write(self, ending: Callable[[], None]) -> None:
+        try:
+            await run_in_threadpool(ending)
+        except UnavailableError as error:
+            logger.warning("the end of a request with an Idempotency-Key is written later: %s", error)
+            task = asyncio.create_task(self._write_later(ending))
+            _unwritten.add(task)
+            task.add_done_callback(_unwritten.discard)
+
+    async def _write_later(self, ending: Callable[[], None]) -> None:
+        # After that the claim is over, and the key another request's.
+        end = time.monotonic() + CLAIM_SECONDS
+        while time.monotonic() < end and not await self._later(ending):
+            await asyncio.sleep(LATER_PATIENCE)
+
+    async def _later(self, write: Callable[[], None]) -> bool:
+        """Whether it is written; nobody waits for it."""
+
+        def briefly() -> None:
+            with patience(LATER_PATIENCE):
+                write()
+
+        try:
+            # Threads of their own: those that answer requests are not to wait out an outage.
+            await asyncio.to_thread(briefly)
+        except UnavailableError:
             return False
-        headers = {name: value for name, value in response.headers.items() if name in _KEPT}
-        given = Answer(response.status_code, headers, body)
-        await run_in_threadpool(idempotency.answer, self._platform.catalog, **self._mine, given=given)
         return True
+
+    def _of_mine(self, function: Callable[..., None], **given: Any) -> Callable[[], None]:
+        return partial(function, self._platform.catalog, **self._mine, **given)
+
+
+def _kept(response: Response) -> Answer | None:
+    """What is answered to whoever repeats the request; None where it is to be carried out again."""
+    body = getattr(response, "body", None)
+    if not isinstance(body, bytes) or response.status_code >= 400 or len(body) > LARGEST_ANSWER:
+        return None
+    headers = {name: value for name, value in response.headers.items() if name in _KEPT}
+    return Answer(response.status_code, headers, body)
 
 
 def _key(header: str) -> str:

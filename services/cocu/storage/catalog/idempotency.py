@@ -41,8 +41,9 @@ def claim(
 ) -> Answer | None:
     """None where the request is the caller's to carry out, else the answer that it had before.
 
-    The claim of a process that died ends after claim_seconds. Raises InvalidInputError when the key was used
-    for another request, InFlightError while this one is being carried out.
+    The claim ends claim_seconds after it was made or last renewed; a process that died renews none. Raises
+    InvalidInputError when the key was used for another request, InFlightError while this one is being
+    carried out.
     """
     try:
         with catalog.write() as connection:
@@ -55,6 +56,16 @@ def claim(
             )
     except ConstraintError as error:  # another request inserted it at the same moment
         raise _in_flight(key) from error
+
+
+@repeated
+def renew(catalog: Catalog, *, tenant: str, key: str, owner: str, claim_seconds: float) -> None:
+    """The request is still being carried out; nothing happens where it is no longer the owner's to do so."""
+    until = database_seconds() + claim_seconds
+    with catalog.write() as connection:
+        connection.execute(
+            update(models.IdempotencyKey).where(*_held(tenant, key, owner)).values(claimed_until=until)
+        )
 
 
 @repeated
