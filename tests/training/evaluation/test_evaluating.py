@@ -28,7 +28,7 @@ from cocu_training.evaluation import (
     sweep_thresholds,
     weights_hash,
 )
-from cocu_training.evaluation.evaluating import nearest
+from cocu_training.evaluation.evaluating import as_protocol, nearest
 from cocu_training.model import GroupViT, GroupViTConfiguration
 
 SMALL = {"short_side": 64, "long_side": 160, "crop": 48, "stride": 24}
@@ -211,6 +211,8 @@ def test_large_pictures_of_imagenet_s_are_reduced_first(
     dataset = open_dataset("imagenet_s", tmp_path)
     Image.new("RGB", (1200, 900)).save(Path(dataset.entries[0].picture_name), format="PNG")
     protocol = replace(find_protocol("imagenet_s_50"), **SMALL)
+    assert as_protocol(dataset[0], protocol).picture_HW3.shape == (750, 1000, 3)
+    assert as_protocol(dataset[1], protocol).picture_HW3.shape == dataset[1].picture_HW3.shape
     evaluation = evaluate(model, tokenizer, dataset, protocol, pictures=1, previews=1)
     assert evaluation.scores.truths_C.sum() == (dataset[0].labels_HW >= 0).sum(), "scored at the mask's size"
 

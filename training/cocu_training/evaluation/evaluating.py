@@ -215,7 +215,7 @@ def _read_ahead(dataset: SegmentationDataset, protocol: Protocol) -> Iterator[La
     """The dataset's pictures in order, decoded while the network is busy with those before."""
 
     def read(number: int) -> LabelledPicture:
-        return _as_protocol(dataset[number], protocol)
+        return as_protocol(dataset[number], protocol)
 
     with ThreadPoolExecutor(READERS) as pool:
         waiting = [pool.submit(read, number) for number in range(min(2 * READERS, len(dataset)))]
@@ -227,7 +227,7 @@ def _read_ahead(dataset: SegmentationDataset, protocol: Protocol) -> Iterator[La
                 following += 1
 
 
-def _as_protocol(labelled: LabelledPicture, protocol: Protocol) -> LabelledPicture:
+def as_protocol(labelled: LabelledPicture, protocol: Protocol) -> LabelledPicture:
     """Labels without the background where the protocol leaves it out, and large pictures reduced."""
     key, picture_HW3, labels_HW = labelled
     if protocol.without_background:
