@@ -148,6 +148,11 @@ def test_windows_do_not_see_one_another(model: GroupViT) -> None:
     assert (together[1].groups_HW == alone.groups_HW).float().mean() > 0.99
 
 
+def test_pictures_smaller_than_a_patch_are_refused(model: GroupViT) -> None:
+    with pytest.raises(ValueError, match="5 × 40 once resized is smaller than a patch of 8"):
+        segment(model, torch.zeros(1, 3, 5, 40), torch.eye(12))
+
+
 def test_broken_weights_are_not_scored(model: GroupViT) -> None:
     with torch.no_grad():
         model.image_projector[3].bias.fill_(float("nan"))

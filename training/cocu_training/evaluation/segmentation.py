@@ -48,7 +48,16 @@ def embed_classes(
 def segment(
     model: GroupViT, windows_B3HW: Tensor, classes_CE: Tensor, *, most_classes: int = 5
 ) -> list[Segmented]:
-    """Normalised windows of one size → what each shows. Windows do not see one another."""
+    """Normalised windows of one size → what each shows. Windows do not see one another.
+
+    Raises EvaluationError for windows smaller than a patch, and for weights that give no finite numbers.
+    """
+    patch = model.configuration.patch_size
+    if min(windows_B3HW.shape[2:]) < patch:
+        size = " × ".join(map(str, windows_B3HW.shape[2:]))
+        raise EvaluationError(
+            f"a picture that is {size} once resized is smaller than a patch of {patch} pixels"
+        )
     groups = model.groups(windows_B3HW)
     scores_BGC = class_scores(
         groups.segments_BGE,
