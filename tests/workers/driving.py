@@ -17,7 +17,7 @@ from PIL import Image
 
 from cocu.curation.parameters import CurationParameters
 from cocu.curation.vocabulary import Vocabulary
-from cocu.platform import Platform
+from cocu.platform import Planned, Platform
 from cocu.settings import Settings
 from cocu.storage import paths, tables
 from cocu.storage.catalog import chunks, curations, datasets, uploads
@@ -135,6 +135,30 @@ def drain(platform: Platform) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("the platform did not finish its work")
+
+
+def ingested(platform: Platform, count: int = 8) -> str:
+    """A dataset with that many samples in two shards; its id."""
+    dataset_id = new_dataset(platform, some_samples(count // 2), some_samples(count // 2, first=count // 2))
+    drain(platform)
+    return dataset_id
+
+
+def files_of(platform: Platform) -> dict[str, bytes]:
+    """Every object by its path."""
+    return {path: platform.objects.get(path) for path in platform.objects.list()}
+
+
+def collected(platform: Platform) -> list[Planned]:
+    """From now on what would be sent to workers is added to this list."""
+    queue: list[Planned] = []
+    platform.send_with(queue.extend)
+    return queue
+
+
+def run_now(platform: Platform, chunk_id: str) -> None:
+    """Runs a chunk as a worker does that is told of it."""
+    run_chunk(platform, chunk_id, stopping=threading.Event())
 
 
 def wait_for(platform: Platform, curation_id: str) -> CurationRecord:
