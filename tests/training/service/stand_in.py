@@ -48,6 +48,8 @@ def train(configuration: dict[str, object], output: Path, *, resume: bool) -> in
     first_start = not (output / "starts").exists()
     with (output / "starts").open("a") as starts:
         starts.write(f"{os.getpid()} {step}\n")
+    told = {name: value for name, value in os.environ.items() if name.startswith("COCU_")}
+    (output / "environment.json").write_text(json.dumps(told))
     records = Records(output / "records.jsonl", step)
     records.write({"kind": "event", "step": step, "event": "started", "steps": steps})
     print(f"training from step {step}", flush=True)

@@ -83,7 +83,7 @@ def _checked(name: str, value: Any) -> Iterator[str]:
         case bool() | None:
             pass
         case int() | float():
-            if not math.isfinite(value) or abs(value) > LARGEST_NUMBER:
+            if abs(value) > LARGEST_NUMBER or not math.isfinite(value):
                 raise _wrong(name, f"numbers are finite and at most {LARGEST_NUMBER:,}")
         case list() if len(value) <= MOST_TEMPLATES:
             for each in value:
