@@ -66,6 +66,7 @@ def trainer(served: Served, folder: Path, *more: str, **settings: Any) -> subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -138,10 +139,13 @@ def test_scenes_are_trained_on_killed_resumed_and_evaluated(served: Served, tmp_
     assert document["pictures"] == 12
 
 
-def test_told_to_stop_it_writes_a_checkpoint_and_says_so(served: Served, tmp_path: Path) -> None:
-    process = trainer(served, tmp_path, checkpoint_interval=1000)
+def test_told_to_stop_with_its_workers_it_writes_a_checkpoint_and_says_so(
+    served: Served, tmp_path: Path
+) -> None:
+    process = trainer(served, tmp_path, checkpoint_interval=1000, workers=1)
     wait_for_step(process, tmp_path, 3)
-    process.terminate()
+    # As torchrun and terminals do: to all of its processes.
+    os.killpg(process.pid, signal.SIGTERM)
     finished(process, status=75)
     (file,) = Checkpoints(tmp_path / "checkpoints").all()
     assert 3 <= read_checkpoint(file)["step"] < STEPS

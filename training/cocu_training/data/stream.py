@@ -7,8 +7,10 @@ mid-epoch gets the pixels and texts that it would have got.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -181,8 +183,20 @@ def _worker_options(workers: int, device: torch.device) -> dict[str, Any]:
             "prefetch_factor": PREFETCHED,
             # A fork would copy a process that has threads, and a device, half.
             "multiprocessing_context": "spawn",
+            "worker_init_fn": _outlive_first_signal,
         }
     return options | {"pin_memory": device.type == "cuda"}
+
+
+def _outlive_first_signal(worker: int) -> None:
+    """A signal to all processes of a run, as torchrun and terminals send, is for the loop, which finishes its
+    step with what workers bring. The second one ends this process."""
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, wait)
 
 
 def _copied(parts: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
