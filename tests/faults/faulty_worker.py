@@ -3,6 +3,7 @@
     python -m tests.faults.faulty_worker worker --processes 2
 
 seconds: how much longer every chunk takes, at its beginning, so that it can be met in the middle.
+take_seconds: how much longer it takes until it knows that a chunk was leased to it.
 deadly_side: pictures this wide kill the process that opens them, as one does that needs too much memory.
 clock: by how many seconds the clock of the process is wrong.
 """
@@ -14,11 +15,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from PIL import Image
 
 from cocu.cli import main
 from cocu.datasets import images
+from cocu.storage.catalog import planning
 from cocu.workers import embed, stages
 from cocu.workers.leases import Lease
 
@@ -33,6 +36,17 @@ def make_slow(seconds: float) -> None:
             run(lease)
 
         stages.STAGES[stage] = slowly  # type: ignore[index]
+
+
+def make_slow_to_take(seconds: float) -> None:
+    take = planning.take
+
+    def slowly(*arguments: Any, **options: Any) -> planning.Taken:
+        taken = take(*arguments, **options)
+        time.sleep(seconds)
+        return taken
+
+    planning.take = slowly
 
 
 def make_deadly(side: int) -> None:
@@ -55,6 +69,8 @@ def make_wrong_clock(seconds: float) -> None:
 if __name__ == "__main__":
     if "seconds" in FAULTS:
         make_slow(FAULTS["seconds"])
+    if "take_seconds" in FAULTS:
+        make_slow_to_take(FAULTS["take_seconds"])
     if "deadly_side" in FAULTS:
         make_deadly(FAULTS["deadly_side"])
     if "clock" in FAULTS:

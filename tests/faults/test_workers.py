@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.distributed import PATIENCE, Distributed, begin, outcome, undisturbed, upload
+from tests.faults.distributed import PATIENCE, Distributed, begin, outcome, undisturbed, upload, watched
 from tests.servers.redis_server import RedisServer
 from tests.workers.driving import picture, some_samples, tar_of
 
@@ -122,6 +122,24 @@ def test_a_worker_told_to_stop_hands_its_chunk_back(
             worker = platform.start_worker(processes=2, **slow)
         assert outcome(client, curation) == expected
     # What was handed back does not count as tried.
+    assert {chunk.attempts for chunk in platform.chunks(dataset)} == {1}
+
+
+def test_a_process_ended_while_a_chunk_begins_hands_it_back(platform: Distributed, tmp_path: Path) -> None:
+    """As Celery does at times with a process that it believes to be idle."""
+    worker = platform.start_worker(faults={"take_seconds": 0.5, "seconds": 0.1}, **SURE)
+    with platform.client() as client:
+        dataset = upload(client, tmp_path, uploads=1, samples=25)
+        curation = begin(client, tmp_path, dataset)
+        for _ in range(2):
+            _, process = platform.busy(dataset)
+            os.kill(process, signal.SIGTERM)
+            with watched(PATIENCE / 2):
+                while process in worker.children():
+                    time.sleep(0.01)
+            assert process not in platform.running(dataset).values()
+        assert outcome(client, curation)["state"] == "completed"
+    # Handed back, not lost: that would take until the end of the lease, and count.
     assert {chunk.attempts for chunk in platform.chunks(dataset)} == {1}
 
 

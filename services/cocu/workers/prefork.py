@@ -63,6 +63,8 @@ class PreforkWorkers:
         signals.setup_logging.connect(_leave_logging_alone, weak=False)
         signals.worker_process_init.connect(self._child.begin, weak=False)
         signals.worker_process_shutdown.connect(self._child.end, weak=False)
+        signals.task_prerun.connect(self._child.begin_chunk, weak=False)
+        signals.task_postrun.connect(self._child.end_chunk, weak=False)
         signals.worker_shutting_down.connect(self._stop_children, weak=False)
         self._application.steps["consumer"].add(consumer_step(self._beat))
         self._heartbeat.beat()
@@ -121,13 +123,27 @@ class _Child:
         self._told, self._tell = told, tell
         self._platform: Platform | None = None
         self.stopping = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
 
     def begin(self, **_: Any) -> None:
         """In the new process: it listens for the end."""
         os.close(self._tell)
         threading.Thread(target=self._await_the_end, name="stopping", daemon=True).start()
-        # Celery may end a process that it believes to be idle while a chunk is just beginning.
+
+    def begin_chunk(self, **_: Any) -> None:
+        """Before it runs a chunk: from now on SIGTERM makes that hand itself back.
+
+        Celery ends processes so, at times while a chunk is just beginning; SystemExit, which its own handler
+        raises, could come when the catalog has leased the chunk and nobody here knows of it yet.
+        """
+        self._idle.clear()
+        # Not when the process begins: Celery sets its own handler after that.
         signal.signal(signal.SIGTERM, self._leave)
+
+    def end_chunk(self, **_: Any) -> None:
+        """After it has run a chunk."""
+        self._idle.set()
 
     def platform(self) -> Platform:
         """Its platform, opened when it is first wanted. Raises UnavailableError."""
@@ -153,11 +169,8 @@ class _Child:
         threading.Thread(target=self._leave_when_idle, name="leaving", daemon=True).start()
 
     def _leave_when_idle(self) -> None:
-        end = time.monotonic() + self._settings.worker_grace_seconds
-        while self._platform is not None and time.monotonic() < end:
-            if not chunks.held(self._platform.catalog, process=process_name()):
-                break
-            time.sleep(0.05)
+        # A chunk whose message is read from now on is not begun.
+        self._idle.wait(self._settings.worker_grace_seconds)
         self._end_now()
 
     def _end_now(self) -> None:
