@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.faults.forms import KILLS
 from tests.workers.tiny_encoder import write_tiny_encoder
 
-KILLS = int(os.environ.get("COCU_TEST_KILLS", "6"))
 SEED = int(os.environ.get("COCU_TEST_KILL_SEED", "1"))
 
 
@@ -38,7 +38,7 @@ def outcome_of(process: subprocess.Popen[str]) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300 + 20 * KILLS)
 def test_killing_the_process_again_and_again_changes_nothing(tmp_path: Path, repository: Path) -> None:
     write_tiny_encoder(tmp_path / "encoders" / "tiny")
     undisturbed = start(tmp_path / "undisturbed", tmp_path / "encoders", repository)
@@ -52,7 +52,7 @@ def test_killing_the_process_again_and_again_changes_nothing(tmp_path: Path, rep
     for _ in range(KILLS):
         process = start(tmp_path / "killed", tmp_path / "encoders", repository)
         # Short enough that the work outlasts the kills, however often it is begun anew.
-        time.sleep(moments.uniform(0, took / 5))
+        time.sleep(moments.uniform(0, took / max(5, KILLS)))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         killed += process.returncode == -signal.SIGKILL

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.faults.distributed import Distributed, begin, outcome, upload
+from tests.faults.forms import cases
 from tests.running import running, tar_of_samples
 from tests.servers.redis_server import RedisServer
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
@@ -29,9 +30,6 @@ from cocu.storage.objects import ObjectStore
 REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) ")
 FAILED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 MEBIBYTE = 1 << 20
-DISTURBANCES = int(os.environ.get("COCU_TEST_DISTURBANCES", "3"))
-TROUBLES = ("errors", "away", "slow")[: 3 if DISTURBANCES > 3 else 1]
-"""The short form of the tests runs one whole curation, the full form one for each of them."""
 
 
 def failing(every: int, methods: bytes = b"GET HEAD PUT POST DELETE") -> Callable[[bytes], bytes | None]:
@@ -290,7 +288,7 @@ def platform(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("trouble", cases("errors", "away", "slow"))
 def test_whole_curation__comes_to_the_same(
     platform: Distributed, proxy: TcpProxy, expected: dict[str, Any], trouble: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
@@ -14,35 +13,52 @@ from typing import Any
 import httpx
 import pytest
 from tests.faults.distributed import Distributed, begin, outcome, upload
+from tests.faults.forms import DISTURBANCES
 from tests.servers.postgres_server import PostgresServer
 from tests.servers.redis_server import RedisServer
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-RESTARTS = int(os.environ.get("COCU_TEST_DISTURBANCES", "3"))
 LONGEST_ANSWER = 30.0
 """Nobody waits longer: five seconds of patience, and a machine that may be busy."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy(postgres: PostgresServer) -> Iterator[TcpProxy]:
     with tcp_proxy(postgres.port) as started:
         yield started
 
 
-@pytest.fixture
-def platform(
-    tmp_path: Path, postgres: PostgresServer, proxy: TcpProxy, redis: RedisServer, tiny_encoders: Path
+@pytest.fixture(scope="module")
+def serving(
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres: PostgresServer,
+    proxy: TcpProxy,
+    redis: RedisServer,
+    tiny_encoders: Path,
 ) -> Iterator[Distributed]:
     """API, sweeper and a worker of two processes, whose catalog is behind the proxy."""
     url = postgres.database_url(postgres.new_database(), port=proxy.port)
     given = {"broker_url": redis.url, "encoders_url": tiny_encoders, "catalog_url": url}
-    with Distributed(tmp_path / "many", **given) as started:
+    with Distributed(tmp_path_factory.mktemp("many"), **given) as started:
         started.start_api()
         started.start_sweeper()
         started.start_worker(processes=2)
         yield started
+
+
+@pytest.fixture
+def platform(serving: Distributed, postgres: PostgresServer, proxy: TcpProxy) -> Iterator[Distributed]:
+    """The same; what else a test starts ends with it, and the database is as it was."""
+    url = serving.url
+    try:
+        with serving.undone():
+            yield serving
+    finally:
+        serving.url = url
+        proxy.cut_when(None, forward=False)
+        postgres.start()
 
 
 class Asking:
@@ -79,7 +95,7 @@ def test_restarts_in_mid_curation__change_nothing(
 ) -> None:
     with platform.client() as client, Asking(platform.url) as asking:
         curation = begin(client, platform.folder, upload(client, platform.folder))
-        for _ in range(RESTARTS):
+        for _ in range(DISTURBANCES):
             time.sleep(0.5)
             postgres.restart(down_seconds=0.5)
         found = outcome(client, curation)
@@ -106,13 +122,13 @@ def test_connections_dropped_in_commit__change_nothing(
 
     with platform.client() as client:
         proxy.cut_when(watch, forward=False)
-        curation = begin(client, platform.folder, upload(client, platform.folder))
+        curation = begin(client, platform.folder, dataset := upload(client, platform.folder))
         found = outcome(client, curation)
         proxy.cut_when(None, forward=False)
 
     assert found == expected
     assert proxy.cuts > 20
-    chunks = platform.chunks()
+    chunks = platform.chunks(dataset)
     assert {chunk.state for chunk in chunks} == {"done"}
     assert {chunk.failures for chunk in chunks} == {0}
 
@@ -178,5 +194,5 @@ def test_two_replicas_with_the_same_idempotency_key_at_once__make_one(
             assert [one.name for one in client.datasets.list()].count("the same") == 1
         else:
             assert client.curations.wait(answers[0].json()["id"], timeout=60).state == "completed"
-            assert len(list(client.curations.list())) == 1
-            assert {chunk.attempts for chunk in platform.chunks()} == {1}
+            assert [one.dataset for one in client.curations.list()].count(dataset) == 1
+            assert {chunk.attempts for chunk in platform.chunks(dataset)} == {1}

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.faults.distributed import PATIENCE, REPOSITORY, Distributed, begin, outcome, upload, watched
+from tests.faults.forms import cases
 from tests.servers.qdrant_server import QdrantServer, qdrant_server
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
 
@@ -111,8 +112,18 @@ def rebuild(platform: Distributed, *options: str) -> dict[str, Any]:
     return json.loads(ended.stdout)
 
 
-@pytest.mark.parametrize("away", ["killed", "silent", "slow"])
-@pytest.mark.parametrize("moment", ["before", "during"])
+@pytest.mark.parametrize(
+    ("away", "moment"),
+    cases(
+        ("killed", "during"),
+        ("silent", "before"),
+        ("killed", "before"),
+        ("silent", "during"),
+        ("slow", "before"),
+        ("slow", "during"),
+        short=2,
+    ),
+)
 def test_a_curation_ends_the_same_and_is_indexed_when_the_store_is_back(
     platform: Distributed,
     qdrant: QdrantServer,
@@ -159,7 +170,7 @@ def indexed(platform: Distributed, tmp_path: Path) -> str:
     return dataset
 
 
-@pytest.mark.parametrize("away", ["killed", "silent", "slow"])
+@pytest.mark.parametrize("away", cases("silent", "killed", "slow"))
 def test_searches_are_refused_in_time_while_the_store_is_away(
     platform: Distributed, qdrant: QdrantServer, proxy: TcpProxy, indexed: str, away: str
 ) -> None:
@@ -179,8 +190,10 @@ def test_searches_are_refused_in_time_while_the_store_is_away(
     assert wait_for_hits(platform, indexed, len(before)) == before
 
 
-@pytest.mark.parametrize("lost", ["its collection", "everything"])
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(
+    ("lost", "whole"),
+    cases(("its collection", False), ("everything", True), ("its collection", True), ("everything", False)),
+)
 def test_what_the_store_has_lost_is_said_and_a_rebuild_restores_it(
     platform: Distributed, qdrant: QdrantServer, indexed: str, lost: str, whole: bool
 ) -> None:

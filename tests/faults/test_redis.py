@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 from tests.faults.distributed import Distributed, begin, outcome, upload, watched
+from tests.faults.forms import DISTURBANCES
 from tests.servers.redis_server import RedisServer
 
-TIMES = int(os.environ.get("COCU_TEST_DISTURBANCES", "3"))
 REQUEST_SECONDS = 20.0
 """Longer than any request may take on a busy machine, and far from what hangs."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + 30 * TIMES)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + 30 * DISTURBANCES)]
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_a_run_ends_the_same_whatever_happens_to_redis(
     with disturbed.client() as client:
         dataset = upload(client, tmp_path)
         curation = begin(client, tmp_path, dataset)
-        for _ in range(TIMES):
+        for _ in range(DISTURBANCES):
             disturbed.busy(dataset)
             disturb(redis)
         assert outcome(client, curation) == expected

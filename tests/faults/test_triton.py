@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from tests.faults.distributed import PATIENCE, QUICK, begin, curate, outcome, upload, watched
 from tests.faults.faulty_model import FaultyModel, magenta
+from tests.faults.forms import cases
 from tests.running import running
 from tests.servers.triton_server import TritonServer, triton_server
 from tests.workers.driving import encoded, some_samples, tar_of
@@ -128,7 +129,7 @@ def test_away_for_longer_than_a_chunk_waits__changes_nothing(
 def test_slow__is_waited_for(
     server: LocalServer, faulty: FaultyModel, tmp_path: Path, expected: dict[str, Any]
 ) -> None:
-    faulty.set(seconds=10.0, slow=2)
+    faulty.set(seconds=10.0, slow=len(cases(1, 2)))
     with CocuClient(server.url) as client, watched(2 * PATIENCE):
         assert curate(client, tmp_path) == expected
 
@@ -148,7 +149,7 @@ def test_silent__is_waited_for_until_it_speaks_again(
         assert ending.result(PATIENCE) == expected
 
 
-@pytest.mark.parametrize("trouble", ["killed", "silent", "slow"])
+@pytest.mark.parametrize("trouble", cases("silent", "killed", "slow"))
 def test_search__without_the_server_answers_503_and_when_to_come_back(
     triton: TritonServer, faulty: FaultyModel, tmp_path: Path, trouble: str
 ) -> None:
@@ -222,7 +223,7 @@ def swap(triton: TritonServer, models: Path, folder: Path, *, restart: bool) -> 
     client.close()
 
 
-@pytest.mark.parametrize("restart", [True, False], ids=["restarted", "reloaded"])
+@pytest.mark.parametrize("restart", cases(True, False), ids=cases("restarted", "reloaded"))
 def test_model_swapped_in_mid_run__is_refused(
     server: LocalServer,
     triton: TritonServer,
@@ -240,7 +241,7 @@ def test_model_swapped_in_mid_run__is_refused(
             ending.result(PATIENCE)
 
 
-@pytest.mark.parametrize("restart", [True, False], ids=["restarted", "reloaded"])
+@pytest.mark.parametrize("restart", cases(False, True), ids=cases("reloaded", "restarted"))
 def test_embed_stream__ends_when_the_model_is_swapped(
     triton: TritonServer, faulty: FaultyModel, models: Path, tmp_path: Path, *, restart: bool
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.faults.distributed import PATIENCE, Distributed, begin, outcome, undisturbed, upload, watched
+from tests.faults.forms import KILLS, cases
 from tests.servers.redis_server import RedisServer
 from tests.workers.driving import picture, some_samples, tar_of
 
@@ -21,7 +22,6 @@ from cocu.settings import Settings
 from cocu.storage.catalog.states import UNFINISHED_CHUNKS, ChunkState
 from cocu.workers.sending import sending
 
-KILLS = int(os.environ.get("COCU_TEST_KILLS", "4"))
 SEED = int(os.environ.get("COCU_TEST_KILL_SEED", "1"))
 SURE = {"lease_seconds": 60.0}
 """Where a lease must not end because the machine is busy."""
@@ -63,7 +63,7 @@ def test_killing_workers_in_mid_chunk_again_and_again_changes_nothing(
     assert sum(chunk.attempts for chunk in chunks) >= len(chunks) + KILLS
 
 
-@pytest.mark.parametrize("times", [2, 4])
+@pytest.mark.parametrize("times", cases(4, 2))
 def test_a_task_delivered_several_times_at_once_counts_once(
     platform: Distributed, expected: dict[str, Any], tmp_path: Path, times: int
 ) -> None:

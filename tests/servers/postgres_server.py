@@ -79,7 +79,12 @@ class PostgresServer:
         )
 
     def start(self) -> None:
-        """Starts it and waits until it answers; after `kill` this includes its recovery."""
+        """Starts it and waits until it answers; after `kill` this includes its recovery.
+
+        Nothing to do where it runs.
+        """
+        if self._process is not None:
+            return
         settings = [argument for key, value in SETTINGS.items() for argument in ("-c", f"{key}={value}")]
         command = [str(self._program), "-D", str(self._data), "-p", str(self.port), *settings]
         with self.log.open("ab") as log:
