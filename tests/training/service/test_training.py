@@ -21,7 +21,7 @@ SHORT = {"global_batch": 20, "checkpoint_interval": 3}
 
 
 def submit(training: Training, **configuration: object) -> str:
-    answer = training.http.post("/v1/runs", json=training.body(**SHORT, **configuration))
+    answer = training.http.post("/v1/runs", json=training.body(**{**SHORT, **configuration}))
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
 

@@ -14,6 +14,11 @@ from typing import Any
 MOST_AT_ONCE = 1000
 LONGEST_LOG = 4000
 _CHECKPOINT = re.compile(r"step-(\d{9})\.pt")
+START = "--- start of the run's processes ---"
+"""The line of the log that a start begins with."""
+_REPORT = re.compile(
+    r"^.*/torch/distributed/elastic/.*failed \(exitcode: (-?\d+)\) local_rank: (\d+).*$", re.M
+)
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 Line = tuple[str, Mapping[str, Any]]
@@ -80,14 +85,19 @@ class RunFolder:
         return kept, inode(self.records)
 
     def log_end(self, lines: int = 15) -> str:
-        """The last lines of the log, without colours."""
+        """The last lines of the log of the last start, without colours and torchrun's report of them."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 64 * 1024))
                 text = file.read().decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
-        found = [line.rstrip() for line in _COLOURS.sub("", text).replace("\r", "\n").splitlines()]
+        text = _COLOURS.sub("", text).rpartition(START)[2].replace("\r", "\n")
+        report = _REPORT.search(text)
+        if report is not None:
+            # A rank that was killed says nothing itself.
+            text = f"{text[: report.start()]}\nrank {report[2]} ended with exit status {report[1]}"
+        found = [line.rstrip() for line in text.splitlines()]
         return "\n".join([line for line in found if line][-lines:])[-LONGEST_LOG:]
 
 

@@ -23,7 +23,7 @@ import torch
 from cocu_training.service import processes
 from cocu_training.service.configurations import write_configuration
 from cocu_training.service.errors import InvalidError
-from cocu_training.service.folder import RunFolder, Tail
+from cocu_training.service.folder import START, RunFolder, Tail
 from cocu_training.service.outcomes import outcome_of
 from cocu_training.service.runs import RunRecord, Runs
 from cocu_training.service.settings import ServiceSettings
@@ -119,6 +119,8 @@ class Runner:
             *self._arguments(begun, folder),
         ]
         with folder.log.open("ab") as output:
+            output.write(f"{START}\n".encode())
+            output.flush()
             self._child = subprocess.Popen(  # noqa: S603 - the service's own command
                 command,
                 stdin=subprocess.DEVNULL,
