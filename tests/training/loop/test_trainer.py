@@ -17,7 +17,7 @@ from tests.training.memory_source import CONFIGURATION, TEXT_TOKENS, MemorySourc
 
 from cocu_training.configuration import TrainingConfiguration
 from cocu_training.data.stream import Samples
-from cocu_training.errors import CheckpointError, NotFiniteError
+from cocu_training.errors import CheckpointError, DataError, NotFiniteError
 from cocu_training.loop.checkpoints import Checkpoints, load_model
 from cocu_training.loop.records import RECORDS, read_lines
 from cocu_training.loop.trainer import Outcome, Trainer
@@ -133,6 +133,15 @@ def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="another configuration or curation"):
         trainer(tmp_path, CONFIGURATION.with_(steps=1), identity="two").resume()
     assert trainer(tmp_path, CONFIGURATION.with_(steps=1, workers=3), identity="one").resume()
+
+
+def test_an_epoch_that_has_nothing_is_an_error(tmp_path: Path) -> None:
+    class Short(MemorySource):
+        def samples(self, epoch: int, *, start: int) -> Iterator[Samples]:
+            return iter(())
+
+    with pytest.raises(DataError, match="epoch 0 has nothing from batch 0 on"):
+        trainer(tmp_path, CONFIGURATION, Short(CONFIGURATION)).run()
 
 
 def test_nothing_to_resume_is_a_beginning(tmp_path: Path) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import distributed
+
+LONGEST_WAIT = timedelta(hours=3)
+"""For another rank: the first one evaluates while the others wait."""
 
 
 @contextmanager
@@ -23,7 +27,9 @@ def ranks(*, device: str = "auto") -> Iterator[torch.device]:
         yield chosen
         return
     distributed.init_process_group(
-        "nccl" if kind == "cuda" else "gloo", device_id=chosen if kind == "cuda" else None
+        "nccl" if kind == "cuda" else "gloo",
+        timeout=LONGEST_WAIT,
+        device_id=chosen if kind == "cuda" else None,
     )
     try:
         yield chosen

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cocu_training.configuration import TrainingConfiguration
 from cocu_training.data.randomness import seed_of
 from cocu_training.data.stream import Samples, Source
-from cocu_training.errors import CheckpointError, NotFiniteError
+from cocu_training.errors import CheckpointError, DataError, NotFiniteError
 from cocu_training.gathering import world
 from cocu_training.loop.average import Average
 from cocu_training.loop.batch_norm import synchronised
@@ -156,10 +156,14 @@ class Trainer:
             before = self._pending
             self._pending = Measured(self.step, losses, norm, self.model, waited=waited, stops=stopping.asked)
             told_to_stop = before is not None and self._took(before, meter, records)
-            if self.step % self.configuration.checkpoint_interval == 0:
+            is_saved = self.step % self.configuration.checkpoint_interval == 0
+            if is_saved:
                 self._take_pending(meter, records)
-                saved = self._save(records)
-            self._evaluate_at_interval(records)
+            with meter.leaving_out():
+                if is_saved:
+                    saved = self._save(records)
+                if self._is_evaluated_at(self.step):
+                    self._evaluate_now(records)
             if told_to_stop:
                 break
         self._take_pending(meter, records)
@@ -176,9 +180,12 @@ class Trainer:
         while self.step < self.steps:
             epoch, start = divmod(self.step, self.source.batches_per_epoch)
             samples = self.source.samples(epoch, start=start)
+            before = self.step
             while True:
                 asked = time.perf_counter()
                 next_samples = next(samples, None)
+                if next_samples is None and self.step == before:
+                    raise DataError(f"epoch {epoch} has nothing from batch {start} on")
                 if next_samples is None:
                     break
                 yield next_samples, time.perf_counter() - asked
@@ -237,10 +244,6 @@ class Trainer:
         interval = self.configuration.evaluation_interval
         return interval is not None and step % interval == 0
 
-    def _evaluate_at_interval(self, records: Records | NoRecords) -> None:
-        if self._is_evaluated_at(self.step):
-            self._evaluate_now(records)
-
     def _evaluate_now(self, records: Records | NoRecords) -> None:
         if self._evaluate is None or self._rank != 0:
             return
@@ -258,6 +261,13 @@ class Meter:
         self._batch = global_batch
         self._steps, self._waited = 0, 0.0
         self._since = time.perf_counter()
+
+    @contextmanager
+    def leaving_out(self) -> Iterator[None]:
+        """What is done while the context lasts is no training."""
+        began = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - began
 
     def add(self, values: Values) -> None:
         """Count a step."""
