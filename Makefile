@@ -81,6 +81,7 @@ lock: ## resolve the lock files anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra dev -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra dev --extra export -o requirements/export.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group build --extra training-dev -o requirements/training.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/training.txt pyproject.toml --group build --extra training -o requirements/trainer.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/triton.in -o requirements/triton.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/triton.txt deploy/triton/requirements.in -o deploy/triton/requirements.txt
 

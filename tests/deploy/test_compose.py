@@ -67,12 +67,13 @@ def test_services__are_all_confined(services: dict[str, Any]) -> None:
 def test_services__only_the_api_is_reached_from_outside(services: dict[str, Any], text: str) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
     # Grafana is for people on the same machine, and only where its profile is chosen.
-    assert published.keys() == {"api", "grafana"}
-    assert all(port.startswith("127.0.0.1:") for port in published["grafana"])
+    assert published.keys() == {"api", "grafana", "training"}
+    for name in ("grafana", "training"):
+        assert all(port.startswith("127.0.0.1:") for port in published[name])
     assert services["grafana"]["profiles"] == ["observability"]
     assert yaml.safe_load(text)["networks"]["inside"] == {"internal": True}
     outside = {name for name, service in services.items() if "outside" in (service.get("networks") or [])}
-    assert outside == {"api", "worker", "sweeper", "grafana"}
+    assert outside == {"api", "worker", "sweeper", "grafana", "training"}
 
 
 def test_services__tell_whether_they_are_well_and_start_again(services: dict[str, Any]) -> None:
@@ -99,8 +100,12 @@ def test_images__are_pinned_and_come_from_whom_they_should(text: str, services: 
 
 def test_images__have_the_same_base_in_compose_and_dockerfiles(repository: Path, text: str) -> None:
     official = dict(re.findall(r"\$\{(\w+_IMAGE):-([^}]+)\}", text))
-    for folder, name in (("docker", "PYTHON_IMAGE"), ("triton", "TRITON_IMAGE")):
-        dockerfile = (repository / "deploy" / folder / "Dockerfile").read_text()
+    for file, name in (
+        ("docker/Dockerfile", "PYTHON_IMAGE"),
+        ("docker/Dockerfile.training", "PYTHON_IMAGE"),
+        ("triton/Dockerfile", "TRITON_IMAGE"),
+    ):
+        dockerfile = (repository / "deploy" / file).read_text()
         assert f"ARG {name}={official[name]}\n" in dockerfile
 
 
@@ -122,6 +127,14 @@ def test_workers__are_stopped_later_than_they_hand_back_their_chunks(services: d
     grace = int(services["worker"]["stop_grace_period"].removesuffix("s"))
     assert grace >= Settings().worker_grace_seconds + 5
     assert "container_name" not in services["worker"]
+
+
+def test_training__is_stopped_later_than_its_run_has_a_checkpoint(services: dict[str, Any]) -> None:
+    command = services["training"]["command"]
+    grace = int(services["training"]["stop_grace_period"].removesuffix("s"))
+    assert grace >= int(command[command.index("--stop-seconds") + 1]) + 20
+    assert services["training"]["profiles"] == ["gpu"]
+    assert services["training"]["volumes"] == ["training:/data"]
 
 
 def test_commands__are_those_of_cocu(services: dict[str, Any]) -> None:
