@@ -37,7 +37,7 @@ if HAS_TORCH:
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 BATCH = 32
-TURNS = 5
+TURNS = 4
 SETTLING, COUNTED = 8, 10
 """Steps of a turn that use up what is prepared, and that are measured."""
 LEAST_RATIO = 0.95

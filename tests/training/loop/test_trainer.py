@@ -199,3 +199,15 @@ def test_mixed_precision_trains_weights_that_are_float32(tmp_path: Path) -> None
     made.run()
     assert {tensor.dtype for tensor in made.model.parameters()} == {torch.float32}
     assert all(line["loss"] < 50 for line in lines(tmp_path))
+
+
+def test_the_objective_can_be_captured_as_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As torch.compile does, but without making machine code of it, which takes minutes.
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_module(module, backend="eager"))
+    losses = []
+    for compiled in (False, True):
+        folder = tmp_path / str(compiled)
+        trainer(folder, CONFIGURATION.with_(compile=compiled, mask_shared=True, steps=3)).run()
+        losses.append([line["loss"] for line in lines(folder)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
