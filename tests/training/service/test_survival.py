@@ -128,14 +128,17 @@ def test_killed_service__finds_the_run_that_went_on(service: ServiceProcess) -> 
 
 def test_service__killed_before_it_noted_the_process_finds_it(service: ServiceProcess) -> None:
     training = service.start()
-    run = training.submit(steps=60)["id"]
+    run = training.submit(steps=100_000)["id"]
     training.wait(run, lambda seen: seen["step"] >= 2)
     service.kill()
     with closing(sqlite3.connect(training.settings.data / "runs.sqlite")) as database, database:
         database.execute("UPDATE runs SET pid = NULL, process_started = NULL")
     training = service.start()
-    assert training.wait(run)["state"] == "completed"
+    before = recorded(training, run)
+    training.wait(run, lambda seen: seen["step"] > before + 3)
     assert len(training.starts(run)) == 1
+    training.http.post(f"/v1/runs/{run}/stop")
+    assert training.wait(run)["state"] == "stopped"
 
 
 def test_killed_service__learns_how_a_run_ended_meanwhile(service: ServiceProcess) -> None:
@@ -203,7 +206,7 @@ def test_stopped_service__hands_the_run_back_and_goes_on_with_it(service: Servic
 
 def test_stopped_service__may_leave_the_run_to_itself(service: ServiceProcess) -> None:
     training = service.start("--leave-running")
-    run = training.submit(steps=60)["id"]
+    run = training.submit(steps=400)["id"]
     training.wait(run, lambda seen: seen["step"] >= 3)
     service.kill(signal.SIGTERM)
     assert marked(f"{run}.1") != []
