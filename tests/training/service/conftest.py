@@ -11,17 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("torch")
-
 import httpx
+import pytest
 from tests.running import running, tar_of_samples
 from tests.training.service import stand_in
 from tests.workers.tiny_encoder import write_tiny_encoder
 
 from cocu.client import CocuClient
-from cocu_training.service.server import training_service
 from cocu_training.service.settings import ServiceSettings
 
 CAPTIONS = {f"sample {number}": "a dog on a bench by a tree" for number in range(40)}
@@ -108,6 +104,9 @@ def settings_of(folder: Path, platform: Platform, files: Path, **changes: object
 
 @contextmanager
 def training_on(platform: Platform, settings: ServiceSettings) -> Iterator[Training]:
+    # Where torch is absent the tests are skipped, but this file is read.
+    from cocu_training.service.server import training_service
+
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         training_service(settings, listening) as url,
