@@ -245,6 +245,30 @@ def test_restart__while_many_write_loses_and_doubles_nothing(
     assert stored == set(acknowledged)
 
 
+def test_crash_before_commit__whose_transaction_number_another_gets(
+    catalog: Catalog, direct: Catalog, postgres: PostgresServer, proxy: TcpProxy
+) -> None:
+    """The server then says that the number was committed; that was somebody else."""
+    crashes = iter([True])
+
+    def crash(data: bytes) -> bool:
+        if b"COMMIT" not in data or not next(crashes, False):
+            return False
+        proxy.refusing = True
+        postgres.restart()
+        for number in range(5):
+            dataset(direct, name=f"another {number}")
+        proxy.refusing = False
+        return True
+
+    proxy.cut_when(crash, forward=False)
+    with patience(60.0):
+        mine = dataset(catalog, name="mine")
+
+    assert proxy.cuts == 1
+    assert datasets.get(direct, tenant=TENANT, dataset_id=mine).name == "mine"
+
+
 def test_away__is_said_in_time_and_without_its_words(
     catalog: Catalog, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

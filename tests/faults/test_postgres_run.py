@@ -40,7 +40,12 @@ def serving(
 ) -> Iterator[Distributed]:
     """API, sweeper and a worker of two processes, whose catalog is behind the proxy."""
     url = postgres.database_url(postgres.new_database(), port=proxy.port)
-    given = {"broker_url": redis.url, "encoders_url": tiny_encoders, "catalog_url": url}
+    given = {
+        "broker_url": redis.url,
+        "encoders_url": tiny_encoders,
+        "catalog_url": url,
+        "lease_seconds": 20.0,
+    }
     with Distributed(tmp_path_factory.mktemp("many"), **given) as started:
         started.start_api()
         started.start_sweeper()

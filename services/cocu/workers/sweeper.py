@@ -87,6 +87,7 @@ class Sweeper:
             for token in resumables.expire(catalog):
                 self._platform.growing.discard(token)
             idempotency.forget_expired(catalog)
+            catalog.tidy()
             self._tidy()
         except (DBAPIError, UnavailableError, OSError) as error:
             # The database or the broker is away; the next look may find it back.

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, Transaction, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Transaction, create_engine, delete, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, NoSuchModuleError
 
 from cocu.errors import InvalidInputError, UnavailableError
-from cocu.storage.catalog import migrations
+from cocu.storage.catalog import migrations, models
+from cocu.storage.catalog.clock import database_seconds
 from cocu.storage.catalog.repeating import (
     InterruptedTransactionError,
     deadline,
@@ -31,6 +34,28 @@ BUSY_SECONDS = 60.0
 CONNECTIONS = 20
 """Connections to a server that one process opens at most."""
 _SETTLING_SECONDS = 0.1
+_FORGOTTEN_SECONDS = 24 * 3600.0
+"""After how long a connection that has committed nothing is taken for closed."""
+_NOTE = text(
+    "INSERT INTO commits (connection, token, made_at)"
+    " SELECT CAST(:connection AS varchar), CAST(:token AS varchar), EXTRACT(EPOCH FROM statement_timestamp())"
+    " WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
+    " ON CONFLICT (connection) DO UPDATE SET token = excluded.token, made_at = excluded.made_at"
+    " RETURNING CAST(pg_current_xact_id() AS text)"
+)
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """A transaction whose COMMIT was not answered: its number, and what it has noted of itself.
+
+    The number alone does not tell how it ended: after a crash, the numbers of transactions of which nothing
+    had reached the server's log are given to others.
+    """
+
+    number: str
+    connection: str
+    token: str
 
 
 class Catalog:
@@ -106,29 +131,30 @@ class Catalog:
             if settled is not None:
                 self._settle(settled)
 
-    def _commit(self, connection: Connection, transaction: Transaction) -> str | None:
-        """Commits; the number of the transaction if the connection was lost before the server answered."""
+    def _commit(self, connection: Connection, transaction: Transaction) -> _Ending | None:
+        """Commits; what is to be settled if the connection was lost before the server answered."""
         if self.dialect == "sqlite":
             transaction.commit()
             return None
-        number = connection.execute(text("SELECT CAST(pg_current_xact_id_if_assigned() AS text)"))
-        written: str | None = number.scalar_one()
+        name: str = connection.info.setdefault("cocu_name", secrets.token_hex(16))
+        token = secrets.token_hex(16)
+        number = connection.execute(_NOTE, {"connection": name, "token": token}).scalar_one_or_none()
         try:
             transaction.commit()
         except DBAPIError as error:
-            if written is None or not lost(error):
+            if number is None or not lost(error):
                 raise
-            return written
+            return _Ending(number, name, token)
         return None
 
-    def _settle(self, number: str) -> None:
+    def _settle(self, ending: _Ending) -> None:
         """Returns when the transaction was committed, raises InterruptedTransactionError when it was not.
 
         Raises UnavailableError while that cannot be told.
         """
         end = deadline()
         while True:
-            status = self._status(number)
+            status = self._status(ending)
             if status == "committed":
                 return
             if status == "aborted":
@@ -139,23 +165,35 @@ class Catalog:
                 )
             time.sleep(_SETTLING_SECONDS)
 
-    def _status(self, number: str) -> str:
+    def _status(self, ending: _Ending) -> str:
         """What became of a transaction: "committed", "aborted", "in progress", or "unknown" at the moment."""
         asked = text("SELECT pg_xact_status(CAST(:number AS xid8))")
+        noted = text("SELECT token FROM commits WHERE connection = :connection")
         try:
             with self._engine.connect() as connection:
-                return str(connection.execute(asked, {"number": number}).scalar_one())
+                status = str(connection.execute(asked, {"number": ending.number}).scalar_one())
+                # Afterwards: what was committed when that was asked is seen by this statement.
+                token = connection.execute(noted, {"connection": ending.connection}).scalar_one_or_none()
         except DataError:  # the server has never heard of it: a standby took over that had not received it
             return "aborted"
         except DBAPIError as error:
             if not lost(error):
                 raise
             return "unknown"
+        return "aborted" if status == "committed" and token != ending.token else status
 
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return self._engine.dialect.name
+
+    @repeated
+    def tidy(self) -> None:
+        """Forgets what connections have committed that are closed by now."""
+        if self.dialect == "postgresql":
+            long_ago = models.Commit.made_at < database_seconds() - _FORGOTTEN_SECONDS
+            with self.write() as connection:
+                connection.execute(delete(models.Commit).where(long_ago))
 
     def check(self) -> None:
         """Raises UnavailableError when the database does not answer, at once."""

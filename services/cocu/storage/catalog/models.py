@@ -8,8 +8,10 @@
        └── chunks                                     units of work: one stage of one shard
     vocabularies
     idempotency_keys                                  requests that were answered, and with what
+    commits                                           what the connections to a server have last committed
 
-Every row names its tenant. States are plain words; the enumerations beside the queries list them.
+Every row names its tenant, but those of commits. States are plain words; the enumerations beside the queries
+list them.
 """
 
 from __future__ import annotations
@@ -366,3 +368,13 @@ class IdempotencyKey(Base):
     headers: Mapped[dict[str, Any] | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Commit(Base):
+    """The last transaction that a connection to a server has committed, for when its answer is lost."""
+
+    __tablename__ = "commits"
+
+    connection: Mapped[str] = mapped_column(Id, primary_key=True)
+    token: Mapped[str] = mapped_column(Id)
+    made_at: Mapped[datetime]

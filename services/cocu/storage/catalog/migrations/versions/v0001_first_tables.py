@@ -147,6 +147,14 @@ def upgrade() -> None:
     op.create_index(op.f("ix_idempotency_keys_expires_at"), "idempotency_keys", ["expires_at"], unique=False)
 
     op.create_table(
+        "commits",
+        sa.Column("connection", sa.String(length=64), nullable=False),
+        sa.Column("token", sa.String(length=64), nullable=False),
+        sa.Column("made_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("connection", name=op.f("pk_commits")),
+    )
+
+    op.create_table(
         "chunks",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("tenant", sa.String(length=255), nullable=False),
