@@ -16,7 +16,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 
-NAMED_ONLY = frozenset({"million"})
+NAMED_ONLY = frozenset({"million", "training_experiment"})
 """Minutes or hours each."""
 
 NEEDS_TORCH = "training_"

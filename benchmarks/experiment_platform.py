@@ -1,0 +1,73 @@
+"""What the training experiment trains on: generated scenes, curated on a platform of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import Progress
+
+from cocu.client import CocuClient
+from cocu.datasets import scenes
+
+ENCODER = Path(__file__).parent.parent / "examples" / "encoders" / "scenes"
+TRAINING_SEED, HELD_OUT_SEED = 20_231, 20_232
+"""Of scenes: neither those that the encoder was trained on (0), nor those that it is measured on (1)."""
+SCENES_A_SHARD = 5_000
+
+
+def generate(folder: Path, *, trained: int, held_out: int) -> None:
+    """Write the scenes to train on and those held out, where they are not there already."""
+    wanted = (("scenes", TRAINING_SEED, trained), ("held-out", HELD_OUT_SEED, held_out))
+    for name, seed, count in wanted:
+        # The labels are written last.
+        if not (folder / name / "labels.json").exists():
+            print(f"generating {count:,} scenes of seed {seed} …", flush=True)
+            scenes.write_scenes(folder / name, seed=seed, count=count, shards=-(-count // SCENES_A_SHARD))
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A platform with the scenes' encoder in a process of its own, its data in the folder; its URL."""
+    command = [sys.executable, "-m", "cocu", "serve", "--port", "0", "--data", str(folder / "platform")]
+    # A session of its own: an interrupt is for the loop, which still needs its batches to stop well.
+    with subprocess.Popen(
+        [*command, "--encoder", str(ENCODER)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            words = process.stdout.readline().split()
+            urls = [word.rstrip(",") for word in words if word.startswith("http")]
+            if not urls:
+                sys.exit(f"the platform did not start; {folder / 'platform' / 'cocu.log'} says why")
+            yield urls[0]
+        finally:
+            process.terminate()
+
+
+def curated(url: str, folder: Path, *, trained: int) -> str:
+    """The completed curation of the scenes, made at the first time; its id."""
+    file = folder / "curation.json"
+    if file.exists():
+        return str(json.loads(file.read_text(encoding="utf-8"))["curation"])
+    with CocuClient(url, timeout=600) as client, Progress() as progress:
+        dataset = client.datasets.create(f"scenes-{time.time_ns()}")
+        shards = sorted((folder / "scenes").glob("*.tar"))
+        for shard in progress.track(shards, description="upload"):
+            client.datasets.upload(dataset.id, shard)
+        task = progress.add_task("ingest", total=None)
+        client.datasets.wait(dataset.id)
+        progress.update(task, total=1, completed=1)
+        task = progress.add_task("curate", total=None)
+        record = client.curations.wait(client.curations.create(dataset.id).id)
+        progress.update(task, total=1, completed=1)
+    if record.samples != trained:
+        sys.exit(f"{record.samples} of {trained} scenes were curated")
+    described = {"curation": record.id, "content_hash": record.content_hash}
+    file.write_text(json.dumps(described) + "\n", encoding="utf-8")
+    return record.id
