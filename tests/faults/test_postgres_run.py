@@ -178,7 +178,7 @@ def test_two_replicas_with_the_same_idempotency_key_at_once__make_one(
 
     def ask(number: int) -> httpx.Response:
         barrier.wait()
-        headers = {"Idempotency-Key": "the-same"}
+        headers = {"Idempotency-Key": f"the-same-{creates}"}
         while True:
             answer = httpx.post(
                 replicas[number % 2] + path, json=body, headers=headers, timeout=2 * LONGEST_ANSWER
