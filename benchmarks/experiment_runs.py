@@ -37,11 +37,11 @@ class Size:
     scenes: int = 6_000
     held_out: int = 300
     steps: int = 600
-    batch: int = 64
+    batch: int = 128
     learning_rate: float = 1e-3
     every: int = 100
-    model: str = "scenes"
-    precision: str = "fp32"
+    model: str = "lean"
+    precision: str = "bf16"
 
     @classmethod
     def smoke(cls) -> Size:
@@ -97,7 +97,7 @@ class Experiment:
         """That of a run: only arm and seed differ between runs."""
         size = self.size
         peak = size.learning_rate * REFERENCE_BATCH / size.batch
-        return TrainingConfiguration.scenes().with_(
+        return TrainingConfiguration.lean().with_(
             model=size.model,
             arm=arm,
             seed=seed,
@@ -149,13 +149,10 @@ class Experiment:
 
 
 def protocol_of(model: str) -> Protocol:
-    """Scenes at their own size; for the model of 224 pixels, at its size."""
+    """That of scenes, at the size that the model was trained on where that is not near the scenes' own."""
     protocol = find_protocol("scenes")
-    return (
-        protocol
-        if model != "small"
-        else replace(protocol, short_side=224, long_side=224, crop=224, stride=112)
-    )
+    side = {"small": 224, "lean": 64}.get(model, protocol.crop)
+    return replace(protocol, short_side=side, long_side=side, crop=side, stride=side // 2)
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,10 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help=f"scenes of a step ({default.batch})")
     parser.add_argument("--learning-rate", type=float, help=f"at the peak ({default.learning_rate})")
     parser.add_argument("--every", type=int, help=f"steps between evaluations ({default.every})")
-    parser.add_argument("--model", choices=("tiny", "scenes", "small"), help="sizes of the GroupViT (scenes)")
-    parser.add_argument("--precision", choices=("fp32", "bf16"))
+    parser.add_argument(
+        "--model", choices=("tiny", "lean", "scenes", "small"), help="sizes of the GroupViT (lean)"
+    )
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="(bf16)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of every arm (3)")
     parser.add_argument("--arms", default=",".join(ARMS), help="comma-separated; all of them by default")
     parser.add_argument(

@@ -86,6 +86,29 @@ class GroupViTConfiguration:
         )
 
     @classmethod
+    def lean(cls, *, text_tokens: int, context_length: int) -> GroupViTConfiguration:
+        """For many runs on scenes: on one core four times as fast as `scenes`, at two thirds of its sides."""
+        return cls(
+            image_size=64,
+            patch_size=8,
+            image_width=128,
+            image_heads=2,
+            stages=(
+                ImageStage(blocks=3, groups=16),
+                ImageStage(blocks=2, groups=8),
+                ImageStage(blocks=1, groups=0),
+            ),
+            drop_path=0.0,
+            text_width=64,
+            text_heads=1,
+            text_blocks=2,
+            text_tokens=text_tokens,
+            context_length=context_length,
+            projector_width=512,
+            dim=128,
+        )
+
+    @classmethod
     def tiny(cls, *, text_tokens: int = 64, context_length: int = 8) -> GroupViTConfiguration:
         """For tests: every part is there, and a step takes milliseconds."""
         return cls(
