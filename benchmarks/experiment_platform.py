@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.progress import Progress
-
+from cocu.cli import workflow
 from cocu.client import CocuClient
 from cocu.datasets import scenes
 
@@ -55,17 +53,9 @@ def curated(url: str, folder: Path, *, trained: int) -> str:
     file = folder / "curation.json"
     if file.exists():
         return str(json.loads(file.read_text(encoding="utf-8"))["curation"])
-    with CocuClient(url, timeout=600) as client, Progress() as progress:
-        dataset = client.datasets.create(f"scenes-{time.time_ns()}")
-        shards = sorted((folder / "scenes").glob("*.tar"))
-        for shard in progress.track(shards, description="upload"):
-            client.datasets.upload(dataset.id, shard)
-        task = progress.add_task("ingest", total=None)
-        client.datasets.wait(dataset.id)
-        progress.update(task, total=1, completed=1)
-        task = progress.add_task("curate", total=None)
-        record = client.curations.wait(client.curations.create(dataset.id).id)
-        progress.update(task, total=1, completed=1)
+    with CocuClient(url, timeout=600) as client:
+        dataset = workflow.read(client, workflow.upload(client, folder / "scenes", name="scenes"))
+        record = workflow.follow(client, client.curations.create(dataset.id))
     if record.samples != trained:
         sys.exit(f"{record.samples} of {trained} scenes were curated")
     described = {"curation": record.id, "content_hash": record.content_hash}

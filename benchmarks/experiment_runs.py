@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import tempfile
@@ -194,6 +195,14 @@ def held_out_of(experiment: Experiment) -> HeldOut:
         experiment.device,
         experiment.size.precision,
     )
+
+
+def end_workers() -> None:
+    """End the processes that decode for runs that are over, which else live until a cycle is collected.
+
+    They outlive a first signal, so those left at the end would keep this process from ending.
+    """
+    gc.collect()
 
 
 def train_one(experiment: Experiment, arm: ArmName, seed: int, held_out: HeldOut) -> bool:

@@ -43,7 +43,15 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 if HAS_TORCH:
     import torch
 
-    from benchmarks.experiment_runs import Experiment, Size, attention, estimate, held_out_of, train_one
+    from benchmarks.experiment_runs import (
+        Experiment,
+        Size,
+        attention,
+        end_workers,
+        estimate,
+        held_out_of,
+        train_one,
+    )
 
 ARMS = ("caption", "caption_nouns", "topk", "cluster", "oracle")
 
@@ -138,9 +146,12 @@ def train_all(experiment: Experiment, told: Callable[[], bool]) -> bool:
     todo = experiment.todo
     if todo:
         estimate(experiment, held_out)
+        end_workers()
     for number, (arm, seed) in enumerate(todo, start=1):
         print(f"\n{arm}, seed {seed}: run {number} of {len(todo)} to do", flush=True)
-        if not train_one(experiment, arm, seed, held_out) or told():
+        finished = train_one(experiment, arm, seed, held_out)
+        end_workers()
+        if not finished or told():
             return False
         print(
             arms_table(at_step(experiment.results.lines(), experiment.size.steps), experiment.arms),
