@@ -43,8 +43,10 @@ def _search(lease: Lease, snapshot: Snapshot) -> None:
     earlier = EarlierLists.for_search(snapshot, count=count)
     known_NK = None if earlier is None else earlier.raw(shard)
     split = None if snapshot.searches_exactly else _Split.of(snapshot)
-    for start in range(0, shard.samples, BLOCK):
-        part = slice(start, start + BLOCK)
+    # Every pass in cells reads nearly all of them, so there is one for the whole shard.
+    block = BLOCK if split is None else shard.samples
+    for start in range(0, shard.samples, block):
+        part = slice(start, start + block)
         lease.advance(len(rows_N[part]))
         if split is not None:
             found = split.search(rows_N[part], count=count, threads=threads)
