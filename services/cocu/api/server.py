@@ -27,11 +27,12 @@ GRACE_SECONDS = 5
 def local_platform(settings: Settings, listening: socket.socket) -> Iterator[LocalServer]:
     """A platform opened, its workers started where the settings embed them, answering on a bound socket."""
     with Platform.open(settings) as platform, ExitStack() as stack:
+        server = LocalServer(platform, listening)
         if settings.embedded:
             stack.enter_context(EmbeddedWorkers(platform))
         else:
             stack.enter_context(sending(platform))
-        yield stack.enter_context(LocalServer(platform, listening))
+        yield stack.enter_context(server)
 
 
 class LocalServer:
