@@ -66,7 +66,7 @@ def create_app(platform: Platform) -> FastAPI:
         app.include_router(router)
     documentation.describe(app)
     documentation.add_page(app)
-    # FastAPI builds routes when they are first asked for, and changes the process's warning filters meanwhile:
+    # FastAPI builds routes when they are first asked for, changing the process's warning filters meanwhile:
     # now, in one thread, rather than in the first requests.
     app.openapi()
     return app
