@@ -57,6 +57,14 @@ def test_openapi__every_operation_is_described(http: httpx.Client) -> None:
     assert "Problem" in document["components"]["schemas"]
 
 
+def test_openapi__a_dry_run_answers_what_the_document_names(http: httpx.Client) -> None:
+    answers = http.get("/openapi.json").json()["paths"]["/v1/datasets/{dataset}/curations"]["post"]["responses"]
+    schema = answers["200"]["content"]["application/json"]["schema"]
+    assert {one["$ref"].rpartition("/")[2] for one in schema["anyOf"]} == {"Curation", "CurationEstimate"}
+    assert not answers["200"]["headers"]["Location"]["required"]
+    assert answers["202"]["headers"]["Location"]["required"]
+
+
 def test_docs__is_a_whole_page_without_anything_from_elsewhere(http: httpx.Client) -> None:
     answer = http.get("/docs")
     page = _Balanced()

@@ -47,7 +47,12 @@ class Followed:
     "/v1/datasets/{dataset}/curations",
     status_code=202,
     response_model=models.Curation,
-    responses={200: {"model": models.Curation | models.CurationEstimate}},
+    responses={
+        200: {
+            "model": models.Curation | models.CurationEstimate,
+            "description": "It was there already; or what a dry run foresees, which has no Location.",
+        }
+    },
 )
 def create_curation(
     *,

@@ -61,17 +61,15 @@ def fetch_one(
     return None if row is None else record(**row)
 
 
-def insert_new(
-    connection: Connection, model: type[Base], values: Mapping[str, Any], *, unless: Sequence[str] = ("id",)
-) -> bool:
-    """Inserts a row unless there is one with the same values in the columns `unless`; whether it did.
+def insert_new(connection: Connection, model: type[Base], values: Mapping[str, Any]) -> bool:
+    """Inserts a row unless one is in its way by any unique constraint; whether it did.
 
-    Two who do this at once insert one row, and both go on.
+    Many who do this at once insert one row, and all go on: naming one constraint would let the others raise,
+    as whichever of them the database happens to meet first.
     """
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    names = list(unless)
-    inserted = dialect.insert(model).values(**values).on_conflict_do_nothing(index_elements=names)
-    return connection.execute(inserted.returning(getattr(model, names[0]))).first() is not None
+    inserted = dialect.insert(model).values(**values).on_conflict_do_nothing()
+    return connection.execute(inserted.returning(model.__table__.c.id)).first() is not None
 
 
 def page_of(items: Sequence[Item], limit: int, cursors: Sequence[str]) -> Page[Item]:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from cocu.errors import ConflictError, NotFoundError
 from cocu.storage.catalog import models
@@ -46,18 +45,15 @@ def create(
     vocabulary_id = identity(hash)
     values: dict[str, Any] = {"tenant": tenant, "id": vocabulary_id, "name": name, "version": version}
     values |= {"hash": hash, "source": source, "concepts": concepts}
-    try:
-        with catalog.write() as connection:
-            new = insert_new(connection, models.Vocabulary, values, unless=["tenant", "id"])
-            where = (models.Vocabulary.tenant == tenant, models.Vocabulary.id == vocabulary_id)
-            statement = select_record(VocabularyRecord, models.Vocabulary).where(*where)
-            record = fetch_one(connection, VocabularyRecord, statement)
-    except ConstraintError as error:
-        message = (
+    where = (models.Vocabulary.tenant == tenant, models.Vocabulary.id == vocabulary_id)
+    statement = select_record(VocabularyRecord, models.Vocabulary).where(*where)
+    with catalog.write() as connection:
+        new = insert_new(connection, models.Vocabulary, values)
+        record = fetch_one(connection, VocabularyRecord, statement)
+    if record is None:
+        raise ConflictError(
             f"vocabulary {name!r} version {version!r} exists with other concepts; give this another version"
         )
-        raise ConflictError(message) from error
-    assert record is not None
     return record, new
 
 
