@@ -58,7 +58,9 @@ def test_openapi__every_operation_is_described(http: httpx.Client) -> None:
 
 
 def test_openapi__a_dry_run_answers_what_the_document_names(http: httpx.Client) -> None:
-    answers = http.get("/openapi.json").json()["paths"]["/v1/datasets/{dataset}/curations"]["post"]["responses"]
+    answers = http.get("/openapi.json").json()["paths"]["/v1/datasets/{dataset}/curations"]["post"][
+        "responses"
+    ]
     schema = answers["200"]["content"]["application/json"]["schema"]
     assert {one["$ref"].rpartition("/")[2] for one in schema["anyOf"]} == {"Curation", "CurationEstimate"}
     assert not answers["200"]["headers"]["Location"]["required"]
