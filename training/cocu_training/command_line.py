@@ -29,6 +29,8 @@ from cocu_training.evaluation import evaluate as evaluation_of
 from cocu_training.evaluation.sweep import THRESHOLDS
 from cocu_training.loop.checkpoints import last_checkpoint, load_model
 from cocu_training.loop.running import Evaluated, Run, train
+from cocu_training.model import GroupViT
+from cocu_training.model.hugging_face_folder import TOKENIZER, is_hugging_face, read_hugging_face
 from cocu_training.service.command import add_commands
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -94,11 +96,19 @@ def run(
 @app.command()
 def evaluate(
     *,
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run: its last one.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="A checkpoint, the folder of a run (its last one), or of a Hugging Face GroupViT."
+        ),
+    ],
     dataset: Annotated[Path, typer.Option(help="Folder of the pictures, in the protocol's layout.")],
     protocol: Annotated[str, typer.Option(help=f"{', '.join(PROTOCOLS)}.")] = "scenes",
     output: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and previews.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="Other than where the run found it.")] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Other than where the run found it, or that lies in a Hugging Face folder."),
+    ] = None,
     split: Annotated[str, typer.Option(help="val or train.")] = "val",
     pictures: Annotated[int | None, typer.Option(min=1, help="How many; all by default.")] = None,
     previews: Annotated[int, typer.Option(min=0, help="Pictures to draw.")] = 8,
@@ -108,10 +118,10 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint: the table of classes, the mIoU last."""
     chosen = find_protocol(protocol)
-    model, configuration = load_model(last_checkpoint(checkpoint))
+    model, found = _model_of(checkpoint)
     evaluation = evaluation_of(
         model,
-        tokenizer or configuration.tokenizer,
+        tokenizer or found,
         open_dataset(chosen.layout, dataset, split=split),
         chosen,
         device=("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device,
@@ -123,6 +133,14 @@ def evaluate(
     if output is not None:
         write_evaluation(evaluation, output)
     print_evaluation(evaluation)
+
+
+def _model_of(checkpoint: Path) -> tuple[GroupViT, Path]:
+    """A model, and where its tokenizer should be. Raises CheckpointError."""
+    if is_hugging_face(checkpoint):
+        return read_hugging_face(checkpoint), checkpoint / TOKENIZER
+    model, configuration = load_model(last_checkpoint(checkpoint))
+    return model, Path(configuration.tokenizer)
 
 
 def evaluated(given: str | None, pictures: int | None) -> Evaluated | None:

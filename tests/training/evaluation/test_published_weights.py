@@ -1,20 +1,29 @@
-"""Weights in Hugging Face's layout, from a file, evaluated."""
+"""Weights in Hugging Face's layout, from a file and from a folder, evaluated."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from tests.training.evaluation.writing import write_pascal
+from tests.training.evaluation.writing import rectangles, save_levels, save_picture, write_pascal
 from tests.training.model.test_groupvit import theirs
 
 from cocu_training.data.texts import Texts
 from cocu_training.evaluation import evaluate, find_protocol, open_dataset
+from cocu_training.evaluation.datasets import SegmentationDataset
 from cocu_training.evaluation.segmentation import class_scores, group_maps
 from cocu_training.evaluation.windows import prepare
 from cocu_training.model import GroupViT, GroupViTConfiguration
@@ -52,15 +61,90 @@ def test_a_checkpoint_of_hugging_face_is_evaluated(texts: Texts, tmp_path: Path)
     assert abs(counts_C.numpy() - ours.scores.unions_C).max() <= 3
 
 
+@pytest.mark.slow
+def test_a_folder_that_transformers_saved_is_evaluated_by_the_command(
+    texts: Texts, tmp_path: Path, repository: Path
+) -> None:
+    torch.manual_seed(7)
+    configuration = GroupViTConfiguration.tiny(text_tokens=texts.tokens, context_length=12)
+    reference = theirs(replace(configuration, image_size=SIDE, patch_size=32))
+    reference.save_pretrained(tmp_path / "published")
+    shutil.copy(repository / "examples" / "encoders" / "scenes" / "tokenizer.json", tmp_path / "published")
+    names = ("dog", "cat", "red car", "tree", "apple", "moon", "boat", "zebra")
+    dataset = write_squares(tmp_path / "own", names)
+    shown = subprocess.run(
+        [
+            *(sys.executable, "-m", "cocu_training.command_line", "evaluate", str(tmp_path / "published")),
+            *("--protocol", "folder", "--dataset", str(tmp_path / "own"), "--device", "cpu"),
+            *("--output", str(tmp_path / "evaluation"), "--previews", "2"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    truths_NHW = np.stack([picture.labels_HW for picture in dataset])
+    predicted_NHW = np.stack(
+        [
+            predicted_by(reference, texts, picture.picture_HW3, names, threshold=None).numpy()
+            for picture in dataset
+        ]
+    )
+    assert len(np.unique(predicted_NHW)) >= 3, "weights whose groups are all alike would compare nothing"
+    expected = mean_iou(truths_NHW, predicted_NHW)
+    assert 0 < expected < 1
+    printed = re.search(r"mIoU +([\d.]+) %", shown.stdout)
+    assert printed is not None, shown.stdout
+    # Another order of sums may move a pixel on a border.
+    assert float(printed[1]) == pytest.approx(100 * expected, abs=0.02)
+    document = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert document["mean_iou"] == pytest.approx(expected, abs=1e-4)
+    assert len(list((tmp_path / "evaluation" / "previews").glob("*.png"))) == 2
+
+
+SIDE = 448
+"""Of pictures that are one window of the protocol `folder` each."""
+
+
+def write_squares(folder: Path, names: tuple[str, ...]) -> SegmentationDataset:
+    for seed, values in enumerate(([0, 1, 255], [2, 3, 0], [1, 2])):
+        save_picture(folder / "pictures" / f"{seed}.png", (SIDE, SIDE), seed)
+        save_levels(folder / "masks" / f"{seed}.png", rectangles(values, (SIDE, SIDE)))
+    (folder / "classes.json").write_text(json.dumps({"names": names, "version": "squares-1"}))
+    return open_dataset("folder", folder)
+
+
+def mean_iou(truths_NHW: NDArray[np.int64], predicted_NHW: NDArray[np.int64]) -> float:
+    """By its definition: over all pixels that count, of the classes that are there or were predicted."""
+    counts_NHW = truths_NHW >= 0
+    shares = []
+    for label in np.unique(np.concatenate([truths_NHW[counts_NHW], predicted_NHW[counts_NHW]])):
+        true_NHW, said_NHW = (truths_NHW == label) & counts_NHW, (predicted_NHW == label) & counts_NHW
+        shares.append((true_NHW & said_NHW).sum() / (true_NHW | said_NHW).sum())
+    return float(np.mean(shares))
+
+
 @torch.no_grad()
 def predicted_by(
-    reference: torch.nn.Module, texts: Texts, picture_HW3: object, names: tuple[str, ...]
+    reference: torch.nn.Module,
+    texts: Texts,
+    picture_HW3: object,
+    names: tuple[str, ...],
+    *,
+    threshold: float | None = 0.5,
 ) -> torch.Tensor:
-    """Labels from what Hugging Face's own model gives for one window, with a threshold of 0.5."""
-    pixels_13HW = prepare(picture_HW3, (32, 32), torch.device("cpu"))[None]
+    """Labels from what Hugging Face's own model gives for one window; None where there is no background."""
+    side, patch = reference.config.vision_config.image_size, reference.config.vision_config.patch_size
+    pixels_13HW = prepare(picture_HW3, (side, side), torch.device("cpu"))[None]
     tokens_CT = texts([f"a photo of a {name}." for name in names])
     outputs = reference(
-        input_ids=tokens_CT, pixel_values=pixels_13HW, output_segmentation=True, output_attentions=True
+        input_ids=tokens_CT,
+        pixel_values=pixels_13HW,
+        output_segmentation=True,
+        output_attentions=True,
     )
     hidden_1GC = outputs.vision_model_output.last_hidden_state
     segments_GE = reference.visual_projection(hidden_1GC[0])
@@ -72,7 +156,9 @@ def predicted_by(
         scale=reference.logit_scale.exp(),
     )
     soft_1PG = first.transpose(1, 2) @ second.transpose(1, 2)
-    groups_HW = group_maps(soft_1PG, (4, 4), (32, 32))[0].long()
+    groups_HW = group_maps(soft_1PG, (side // patch, side // patch), (side, side))[0].long()
     best_G, class_G = scores_1GC[0].max(dim=1)
-    label_G = torch.where(best_G < min(0.5, best_G.max()), 0, class_G + 1)
+    if threshold is None:
+        return class_G[groups_HW]
+    label_G = torch.where(best_G < min(threshold, best_G.max()), 0, class_G + 1)
     return label_G[groups_HW]

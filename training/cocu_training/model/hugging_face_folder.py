@@ -1,0 +1,177 @@
+"""A folder that Hugging Face's GroupViT was saved to, as a model of ours: published weights, to be evaluated.
+
+Weights are read from model.safetensors, else pytorch_model.bin, without running code from either.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cocu_training.errors import CheckpointError
+from cocu_training.model.configuration import GroupViTConfiguration, ImageStage
+from cocu_training.model.groupvit import GroupViT
+from cocu_training.model.hugging_face import load_hugging_face
+
+CONFIGURATION = "config.json"
+TOKENIZER = "tokenizer.json"
+SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
+LONGEST_HEADER = 100_000_000
+_TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+}
+
+
+def is_hugging_face(path: str | Path) -> bool:
+    """Whether it is a folder with a configuration of Hugging Face's in it."""
+    return (Path(path) / CONFIGURATION).is_file()
+
+
+def read_hugging_face(folder: str | Path) -> GroupViT:
+    """The model, in evaluation mode, in float32 whatever it was saved in.
+
+    Raises CheckpointError for another model than a GroupViT, sizes that ours does not have, and files that
+    are absent or damaged.
+    """
+    folder = Path(folder)
+    model = GroupViT(_configuration(folder))
+    weights = _weights(folder)
+    try:
+        load_hugging_face(model, {name: tensor.float() for name, tensor in weights.items()})
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"the weights in {folder} are not those of {CONFIGURATION}: {error}") from error
+    return model.eval()
+
+
+def _configuration(folder: Path) -> GroupViTConfiguration:
+    file = folder / CONFIGURATION
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not isinstance(document, dict) or document.get("model_type") != "groupvit":
+        raise CheckpointError(f"{file} is not of a GroupViT: its model_type is not groupvit")
+    image, text = _Sizes(file, document, "vision_config"), _Sizes(file, document, "text_config")
+    whole = _Sizes(file, {"": document}, "")
+    image.expect(hidden_act="gelu", layer_norm_eps=1e-5, assign_eps=1.0, assign_mlp_ratio=[0.5, 4])
+    text.expect(hidden_act="quick_gelu", layer_norm_eps=1e-5)
+    try:
+        return GroupViTConfiguration(
+            image_size=image.number("image_size", 224),
+            patch_size=image.number("patch_size", 16),
+            image_width=image.width("hidden_size", 384),
+            image_heads=image.number("num_attention_heads", 6),
+            stages=image.stages(),
+            text_width=text.width("hidden_size", 256),
+            text_heads=text.number("num_attention_heads", 4),
+            text_blocks=text.number("num_hidden_layers", 12),
+            text_tokens=text.number("vocab_size", 49_408),
+            context_length=text.number("max_position_embeddings", 77),
+            projector_width=whole.number("projection_intermediate_dim", 4_096),
+            dim=whole.number("projection_dim", 256),
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{file} has sizes that this model does not: {error}") from error
+
+
+class _Sizes:
+    """Numbers of one part of a configuration; what is left out has the published model's value."""
+
+    def __init__(self, file: Path, document: Mapping[str, Any], part: str) -> None:
+        given = document.get(part) or {}
+        if not isinstance(given, dict):
+            raise CheckpointError(f"{file}: {part} is no object")
+        self._given: dict[str, Any] = given
+        self._where = f"{file}{f', {part}' if part else ''}"
+
+    def expect(self, **fixed: object) -> None:
+        """Raises CheckpointError where something that is fixed in our model is another there."""
+        for name, value in fixed.items():
+            if self._given.get(name, value) != value:
+                raise CheckpointError(f"{self._where}: {name} is not {value}, as it is in this model")
+
+    def number(self, name: str, published: int) -> int:
+        value = self._given.get(name, published)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise CheckpointError(f"{self._where}: {name} is not a whole number above 0")
+        return value
+
+    def width(self, name: str, published: int) -> int:
+        """A width whose hidden layers are four times as wide, as they are here."""
+        width = self.number(name, published)
+        if self.number("intermediate_size", 4 * published) != 4 * width:
+            raise CheckpointError(f"{self._where}: intermediate_size is not four times {name}")
+        return width
+
+    def stages(self) -> tuple[ImageStage, ...]:
+        blocks, tokens = self._numbers("depths", [6, 3, 3]), self._numbers("num_group_tokens", [64, 8, 0])
+        groups = self._numbers("num_output_groups", [64, 8, 8])
+        if not len(blocks) == len(tokens) == len(groups) or tokens[:-1] != groups[:-1]:
+            raise CheckpointError(
+                f"{self._where}: num_output_groups are not num_group_tokens, so that stages group into other "
+                "numbers than they have tokens for; this model does not"
+            )
+        return tuple(
+            ImageStage(blocks=depth, groups=count) for depth, count in zip(blocks, tokens, strict=True)
+        )
+
+    def _numbers(self, name: str, published: list[int]) -> list[int]:
+        value = self._given.get(name, published)
+        if not isinstance(value, list) or not all(isinstance(each, int) and each >= 0 for each in value):
+            raise CheckpointError(f"{self._where}: {name} is not a list of whole numbers")
+        return value
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    safe, pickled = folder / SAFE, folder / PICKLED
+    if safe.is_file():
+        return read_safetensors(safe)
+    if not pickled.is_file():
+        raise CheckpointError(f"{folder} has neither {SAFE} nor {PICKLED}")
+    try:
+        weights = torch.load(pickled, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{pickled} is no file of weights, or damaged: {error}") from error
+    if not isinstance(weights, dict) or not all(isinstance(each, Tensor) for each in weights.values()):
+        raise CheckpointError(f"{pickled} is no file of weights")
+    return weights
+
+
+def read_safetensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file in the safetensors format: the header's length, the header, then the values.
+
+    Raises CheckpointError for a file that is none, or that ends too early.
+    """
+    content = file.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    try:
+        if len(content) < 8 or length > min(LONGEST_HEADER, len(content) - 8):
+            raise ValueError("it ends within its header")
+        header = json.loads(content[8 : 8 + length])
+        values = np.frombuffer(content, np.uint8)[8 + length :]
+        return {
+            name: _tensor(values, described) for name, described in header.items() if name != "__metadata__"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{file} is no file of weights, or damaged: {error}") from error
+
+
+def _tensor(values: np.ndarray[Any, np.dtype[np.uint8]], described: Mapping[str, Any]) -> Tensor:
+    begin, end = described["data_offsets"]
+    if not 0 <= begin <= end <= len(values):
+        raise ValueError("it ends before its last tensor")
+    # A copy, because tensors of other types must begin at a multiple of their size.
+    raw = torch.from_numpy(values[begin:end].copy())
+    return raw.view(_TYPES[described["dtype"]]).reshape(described["shape"])
