@@ -52,6 +52,8 @@ def test_create__something_new_is_accepted_and_located(
         ({"scoring": "best"}, "scoring"),
         ({"max_concepts": 0}, "max_concepts"),
         ({"max_concepts": 2**40}, "max_concepts"),
+        ({"max_concepts": True}, "max_concepts"),
+        ({"clustering": 1}, "clustering"),
         ({"duplicate_similarity": -1}, "duplicate_similarity"),
         ({"seed": -1}, "seed"),
         ({"seed": 10**400}, "seed"),

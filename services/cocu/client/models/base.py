@@ -16,9 +16,9 @@ class Answer(BaseModel):
 
 
 class Request(BaseModel):
-    """Base of what a caller sends: a misspelt field is an error, not silently without effect."""
+    """Base of what a caller sends: a misspelt field is an error, and so is true where a number belongs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
 
 
 class Page(Answer, Generic[Item]):

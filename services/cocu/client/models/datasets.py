@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from cocu.client.models.base import Answer, Request
 
@@ -51,6 +51,9 @@ class UploadOptions(Request):
     then stand in for images; keys are taken from the metadata's key_column, else its `key`, `__key__`, `uid`
     or `id`, else from `image_path` without its ending.
     """
+
+    # They travel in a URL, where everything is text.
+    model_config = ConfigDict(strict=False)
 
     format: UploadFormat | None = None
     captions: Literal["first", "random", "all"] = "first"
