@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 import cocu
 from cocu.api import documentation
 from cocu.api.limits import MEBIBYTE, BodyLimit, BodyLimits
+from cocu.api.metrics import Measured, Metrics
 from cocu.api.paths import SegmentPaths
 from cocu.api.problems import add_problem_handlers
 from cocu.api.reading import Archives, Comparisons, Concepts, Samples, Search
@@ -40,12 +41,18 @@ def create_app(platform: Platform) -> FastAPI:
         upload=settings.max_upload_bytes,
         search=SEARCH_BYTES,
     )
+    metrics = Metrics(platform)
     app = FastAPI(
         title="cocu",
         summary="Concept curation for vision-language training data.",
         description=DESCRIPTION,
         version=cocu.__version__,
-        middleware=[Middleware(SegmentPaths), Middleware(BodyLimit, limits=limits)],
+        # Measured after paths are decoded: the router notes its route in the scope that it is given.
+        middleware=[
+            Middleware(SegmentPaths),
+            Middleware(Measured, metrics=metrics),
+            Middleware(BodyLimit, limits=limits),
+        ],
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,
         docs_url=None,
@@ -53,6 +60,7 @@ def create_app(platform: Platform) -> FastAPI:
         license_info={"name": "Apache-2.0"},
     )
     app.state.platform = platform
+    app.state.metrics = metrics
     app.state.samples = Samples(platform)
     app.state.archives = Archives(platform, app.state.samples)
     app.state.concepts = Concepts(platform, app.state.samples)

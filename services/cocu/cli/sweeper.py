@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from cocu.cli.failures import CommandFailedError
 from cocu.cli.output import console
 from cocu.cli.serve import until_signalled
-from cocu.cli.worker import Check, log_to_terminal, report
+from cocu.cli.worker import Check, MetricsHost, MetricsPort, log_to_terminal, report, serve_figures
 
 
-def sweeper(check: Check = False) -> None:
+def sweeper(
+    metrics_port: MetricsPort = None, metrics_host: MetricsHost = "127.0.0.1", check: Check = False
+) -> None:
     """Look after the chunks of a platform whose broker is Redis; any number of sweepers may run."""
     from cocu.settings import Settings  # noqa: PLC0415 - the server is imported only where one is started
 
@@ -25,7 +29,14 @@ def sweeper(check: Check = False) -> None:
 
     log_to_terminal()
     heartbeat = Heartbeat(settings.heartbeat("sweeper"))
-    with until_signalled() as wait, Platform.open(settings) as platform, sending(platform) as sender:
+    with (
+        until_signalled() as wait,
+        Platform.open(settings) as platform,
+        sending(platform) as sender,
+        ExitStack() as stack,
+    ):
+        if metrics_port is not None:
+            stack.enter_context(serve_figures(metrics_host, metrics_port))
         running = Sweeper(
             platform,
             sender,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,8 @@ from cocu.cli.failures import CommandFailedError
 from cocu.cli.output import console
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from cocu.settings import Settings
     from cocu.storage.catalog.states import Stage
 
@@ -25,6 +29,17 @@ Check = Annotated[
         "--check", help="Look whether the one on this machine gets on: exit code 0, or 1 and why not."
     ),
 ]
+
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Port to serve figures for Prometheus on; 0 takes a free one, none without it.",
+        show_default=False,
+    ),
+]
+MetricsHost = Annotated[str, typer.Option(help="Address to serve them on.")]
 
 
 def worker(
@@ -40,6 +55,8 @@ def worker(
             min=1, max=256, help="Processes, each with one chunk at a time.", show_default="half the cores"
         ),
     ] = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     check: Check = False,
 ) -> None:
     """Run chunks of work for a platform whose broker is Redis; the environment says which (COCU_…)."""
@@ -63,13 +80,23 @@ def worker(
         os.environ.setdefault(name, str(cores))
     settings = settings.model_copy(update={"worker_cores": cores})
     log_to_terminal()
-    raise typer.Exit(_run(settings, stages=_stages(queues), processes=chosen))
+    stages = _stages(queues)
+    with ExitStack() as stack:
+        server = None
+        if metrics_port is not None:
+            from cocu.workers.exposing import shared_figures  # noqa: PLC0415 - see above
+
+            folder = stack.enter_context(shared_figures())
+            server = stack.enter_context(serve_figures(metrics_host, metrics_port, folder))
+        code = _run(settings, stages=stages, processes=chosen, server=server)
+    raise typer.Exit(code)
 
 
-def _run(settings: Settings, *, stages: list[Stage], processes: int) -> int:
+def _run(settings: Settings, *, stages: list[Stage], processes: int, server: WSGIServer | None) -> int:
     from cocu.workers.prefork import PreforkWorkers  # noqa: PLC0415 - see above
 
-    workers = PreforkWorkers(settings, stages=stages, processes=processes)
+    close = server.socket.close if server is not None else lambda: None
+    workers = PreforkWorkers(settings, stages=stages, processes=processes, close_inherited=close)
     console.print(f"processes: {processes}, cores of each: {settings.cores}; they run {', '.join(stages)}")
     return workers.run()
 
@@ -105,3 +132,20 @@ def report(heartbeat: Path, *, patience: float) -> None:
     if trouble is not None:
         raise CommandFailedError(trouble)
     console.print("it gets on")
+
+
+@contextmanager
+def serve_figures(host: str, port: int, folder: Path | None = None) -> Iterator[WSGIServer]:
+    """Serves the figures of a worker or sweeper, and says where; see `cocu.workers.exposing`."""
+    from cocu.workers.exposing import exposed  # noqa: PLC0415 - see above
+
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(exposed(host, port, folder))
+        except OSError as error:
+            raise CommandFailedError(
+                f"cannot serve figures on {host} port {port}: {error.strerror or error}; "
+                "choose others with --metrics-host and --metrics-port"
+            ) from error
+        console.print(f"figures for Prometheus on {host} port {server.server_port}")
+        yield server

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from cocu.errors import IntegrityError, InvalidInputError, UnavailableError
+from cocu.errors import CocuError, IntegrityError, InvalidInputError, UnavailableError
 from cocu.platform import Platform
 from cocu.settings import Settings
 from cocu.storage.catalog import chunks, planning
 from cocu.storage.catalog.chunks import ChunkRecord
 from cocu.storage.catalog.states import Stage
+from cocu.workers import measures
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +59,11 @@ class Lease:
     _gone: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
     _noted: float = 0.0
+    _begun: float = 0.0
 
     def advance(self, units: int = 0) -> None:
         """Notes progress, and raises ChunkStoppedError when the chunk is to be left."""
+        measures.SAMPLES.labels(self.chunk.stage).inc(units)
         self.units_done = min(self.units_done + units, self.chunk.units_total)
         if self.stopping.is_set():
             raise ChunkStoppedError("the worker is to stop")
@@ -70,7 +73,7 @@ class Lease:
             raise ChunkStoppedError("the chunk was cancelled, or its lease was lost")
 
     def __enter__(self) -> Self:
-        self._noted = time.monotonic()
+        self._noted = self._begun = time.monotonic()
         self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._keeper.start()
         return self
@@ -82,10 +85,12 @@ class Lease:
         self._keeper.join()
         if error is None:
             planned = planning.finish(self.platform.catalog, chunk_id=self.chunk.id, owner=self.owner)
+            self._count(measures.DONE)
             self.platform.enqueue(planned)
             return True
         if isinstance(error, ChunkStoppedError) or not isinstance(error, Exception):
             planning.hand_back(self.platform.catalog, chunk_id=self.chunk.id, owner=self.owner)
+            self._count(measures.HANDED_BACK)
             if self.stopping.is_set():
                 # Others need not wait for the sweeper to find it.
                 self.platform.enqueue([(self.chunk.id, self.chunk.stage)])
@@ -94,8 +99,8 @@ class Lease:
         return True
 
     def _give_up(self, error: Exception) -> None:
-        where = f"{self.chunk.stage} of {self.chunk.subject}"
-        logger.error("%s failed: %s", where, error, exc_info=(type(error), error, error.__traceback__))
+        self._count(measures.FAILED)
+        self._log(error)
         settings = self.platform.settings
         outage = isinstance(error, UnavailableError)
         planned = planning.give_up(
@@ -108,6 +113,17 @@ class Lease:
             retry_seconds=settings.retry_seconds,
         )
         self.platform.enqueue(planned)
+
+    def _log(self, error: Exception) -> None:
+        where = f"{self.chunk.stage} of {self.chunk.subject}"
+        if isinstance(error, CocuError):
+            # Raised on purpose: its text says what is wrong, where it was raised would say no more.
+            logger.error("%s failed: %s: %s", where, type(error).__name__, " ".join(str(error).split()))
+        else:
+            logger.error("%s failed: %s", where, error, exc_info=(type(error), error, error.__traceback__))
+
+    def _count(self, outcome: str) -> None:
+        measures.ended(self.chunk.stage, outcome, seconds=time.monotonic() - self._begun)
 
     def _renew(self) -> None:
         self._noted = time.monotonic()

@@ -17,7 +17,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from billiard import active_children  # type: ignore[import-untyped]
@@ -43,14 +43,22 @@ LEAVING_SECONDS = 2.0
 class PreforkWorkers:
     """The processes of one `cocu worker`; `run` returns when they were told to stop.
 
-    stages: those whose chunks they take. processes: how many run chunks.
+    stages: those whose chunks they take. processes: how many run chunks. close_inherited: called in each of
+    these, to close what only the parent is to hold open.
     """
 
-    def __init__(self, settings: Settings, *, stages: Sequence[Stage], processes: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        stages: Sequence[Stage],
+        processes: int,
+        close_inherited: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._stages = frozenset(stages)
         self._told, self._tell = os.pipe()
-        self._child = _Child(settings, told=self._told, tell=self._tell)
+        self._child = _Child(settings, told=self._told, tell=self._tell, close_inherited=close_inherited)
         self._application = create_application(settings, self._child.platform, stopping=self._child.stopping)
         self._child.application = self._application
         self._sender = Sender(self._application)
@@ -118,8 +126,11 @@ class _Child:
 
     application: Celery
 
-    def __init__(self, settings: Settings, *, told: int, tell: int) -> None:
+    def __init__(
+        self, settings: Settings, *, told: int, tell: int, close_inherited: Callable[[], None]
+    ) -> None:
         self._settings = settings
+        self._close_inherited = close_inherited
         self._told, self._tell = told, tell
         self._platform: Platform | None = None
         self.stopping = threading.Event()
@@ -129,6 +140,7 @@ class _Child:
     def begin(self, **_: Any) -> None:
         """In the new process: it listens for the end."""
         os.close(self._tell)
+        self._close_inherited()
         threading.Thread(target=self._await_the_end, name="stopping", daemon=True).start()
 
     def begin_chunk(self, **_: Any) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from cocu.errors import UnavailableError
 from cocu.platform import Platform
 from cocu.storage.catalog import chunks, idempotency, resumables
-from cocu.workers import orphans
+from cocu.workers import measures, orphans
 from cocu.workers.sending import Sender
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,9 @@ class Sweeper:
     def run(self) -> None:
         """Looks until it is stopped."""
         while True:
-            self._on_look(self._sweep())
+            trouble = self._sweep()
+            measures.SWEEPS.labels(measures.DONE if trouble is None else measures.FAILED).inc()
+            self._on_look(trouble)
             if self._stopping.wait(self._platform.settings.sweep_seconds):
                 return
 
@@ -83,7 +85,10 @@ class Sweeper:
             # The broker first: what is swept while it is away would be marked as sent.
             queued = self._sender.queued()
             resend_seconds = self._platform.settings.resend_seconds
-            self._sender.deliver(chunks.sweep(catalog, queued=queued, resend_seconds=resend_seconds))
+            found = chunks.sweep(catalog, queued=queued, resend_seconds=resend_seconds)
+            self._sender.deliver(found)
+            for _, stage in found:
+                measures.RESENT.labels(stage).inc()
             for token in resumables.expire(catalog):
                 self._platform.growing.discard(token)
             idempotency.forget_expired(catalog)

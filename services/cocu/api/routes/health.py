@@ -1,13 +1,14 @@
-"""Whether the platform lives, and whether it is ready."""
+"""Whether the platform lives, whether it is ready, and its figures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
 import cocu
 from cocu.api.dependencies import PlatformOf
+from cocu.api.metrics import Metrics
 from cocu.client import models
 from cocu.errors import UnavailableError
 
@@ -36,6 +37,15 @@ def get_readiness(platform: PlatformOf) -> models.Health:
     if "://" in platform.settings.vectors_url:
         parts["vectors"] = _state(platform.vectors.check)
     return models.Health(status="ok", version=cocu.__version__, parts=parts)
+
+
+# Of no use to clients, and its text is described by Prometheus: it is not in the document.
+@router.get("/metrics", include_in_schema=False)
+def get_metrics(request: Request) -> Response:
+    """Tell Prometheus what there is; docs/metrics.md lists it."""
+    metrics: Metrics = request.app.state.metrics
+    text, media_type = metrics.exposition(request.headers.get("accept", ""))
+    return Response(text, headers={"Content-Type": media_type, "Cache-Control": "no-store"})
 
 
 def _state(check: Callable[[], None]) -> str:
