@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -182,14 +182,14 @@ class Evaluations:
         self,
         curation: str,
         *,
-        labels: Mapping[str, list[str]] | None = None,
+        labels: Mapping[str, Sequence[str]] | None = None,
         instances: CocoInstances | None = None,
         label_map: str | None = None,
     ) -> Evaluation:
         """Measure archives against a table key → labels, or COCO instances (see `read_labels`)."""
         given: dict[str, object] = {"label_map": label_map}
         if labels is not None:
-            given["labels"] = dict(labels)
+            given["labels"] = {key: list(names) for key, names in labels.items()}
         if instances is not None:
             given["instances"] = instances
         body = EvaluationCreate.model_validate(given)

@@ -127,7 +127,7 @@ class Datasets:
         """
         given = {"s3": s3} if s3 is not None else {}
         given |= {"name": name} if name is not None else {}
-        one = {"url": urls[0]} if len(urls) == 1 else {"urls": urls} if urls else {}
+        one = {"url": urls[0]} if len(urls) == 1 else {"urls": list(urls)} if urls else {}
         body = ImportCreate.model_validate({**given, **one, "options": options or UploadOptions()})
         return self._transport.post(Import, f"{self._path(dataset)}/imports", body)
 
