@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -119,6 +118,7 @@ class Experiment:
             kept_checkpoints=1,
         )
 
+    @contextmanager
     def trainer(
         self,
         arm: ArmName,
@@ -126,27 +126,27 @@ class Experiment:
         folder: Path,
         *,
         evaluate: Callable[[GroupViT], Mapping[str, float]] | None,
-    ) -> Trainer:
-        """The loop of a run, its first batch not asked for yet."""
+    ) -> Iterator[Trainer]:
+        """The loop of a run, its first batch not asked for yet; what decodes for it ends with the context."""
         configuration = self.configuration(arm, seed)
         texts = Texts(configuration.tokenizer, configuration.context_length)
-        stream = Stream(
+        with Stream(
             configuration,
             server=self.server,
             curation=self.curation,
             api_key=None,
             texts=texts,
             device=self.device,
-        )
-        return Trainer(
-            configuration,
-            source=stream,
-            text_tokens=texts.tokens,
-            folder=folder,
-            device=self.device,
-            identity=stream.content_hash,
-            evaluate=evaluate,
-        )
+        ) as stream:
+            yield Trainer(
+                configuration,
+                source=stream,
+                text_tokens=texts.tokens,
+                folder=folder,
+                device=self.device,
+                identity=stream.content_hash,
+                evaluate=evaluate,
+            )
 
 
 def protocol_of(model: str) -> Protocol:
@@ -197,14 +197,6 @@ def held_out_of(experiment: Experiment) -> HeldOut:
     )
 
 
-def end_workers() -> None:
-    """End the processes that decode for runs that are over, which else live until a cycle is collected.
-
-    They outlive a first signal, so those left at the end would keep this process from ending.
-    """
-    gc.collect()
-
-
 def train_one(experiment: Experiment, arm: ArmName, seed: int, held_out: HeldOut) -> bool:
     """One run from where it is to its end, its evaluations written as they come; False if told to stop."""
     results, started = experiment.results, time.monotonic()
@@ -224,13 +216,13 @@ def train_one(experiment: Experiment, arm: ArmName, seed: int, held_out: HeldOut
         return {"mean_iou": mean_iou, "pixel_accuracy": pixel_accuracy}
 
     folder = experiment.folder / "runs" / f"{arm}-{seed}"
-    trainer = experiment.trainer(arm, seed, folder, evaluate=evaluated)
-    trainer.resume()
-    results.go_on(arm, seed, step=trainer.step)
-    if is_due(experiment.size, trainer.step) and not is_there(results.lines(), arm, seed, trainer.step):
-        # It was killed between the checkpoint and the evaluation.
-        evaluated(trainer.model)
-    return trainer.run().finished
+    with experiment.trainer(arm, seed, folder, evaluate=evaluated) as trainer:
+        trainer.resume()
+        results.go_on(arm, seed, step=trainer.step)
+        if is_due(experiment.size, trainer.step) and not is_there(results.lines(), arm, seed, trainer.step):
+            # It was killed between the checkpoint and the evaluation.
+            evaluated(trainer.model)
+        return trainer.run().finished
 
 
 def is_due(size: Size, step: int) -> bool:
@@ -246,8 +238,10 @@ def is_there(lines: Sequence[Line], arm: str, seed: int, step: int) -> bool:
 def estimate(experiment: Experiment, held_out: HeldOut) -> None:
     """Print how long it will take, by a few steps of the arm with the most texts and a few pictures."""
     arm = max(experiment.arms, key=lambda arm: arm != "caption")
-    with tempfile.TemporaryDirectory() as name:
-        trainer = experiment.trainer(arm, 0, Path(name), evaluate=None)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        experiment.trainer(arm, 0, Path(name), evaluate=None) as trainer,
+    ):
         samples = trainer.source.samples(0, start=0)
         trainer.train_step(next(samples))
         started = time.perf_counter()

@@ -47,7 +47,6 @@ if HAS_TORCH:
         Experiment,
         Size,
         attention,
-        end_workers,
         estimate,
         held_out_of,
         train_one,
@@ -146,11 +145,9 @@ def train_all(experiment: Experiment, told: Callable[[], bool]) -> bool:
     todo = experiment.todo
     if todo:
         estimate(experiment, held_out)
-        end_workers()
     for number, (arm, seed) in enumerate(todo, start=1):
         print(f"\n{arm}, seed {seed}: run {number} of {len(todo)} to do", flush=True)
         finished = train_one(experiment, arm, seed, held_out)
-        end_workers()
         if not finished or told():
             return False
         print(

@@ -34,8 +34,10 @@ class TcpProxy:
         """Whether new connections are closed at once."""
         self.silent = False
         """Whether nothing is passed on any more, while connections stay open."""
+        self.answer_bytes: int | None = None
+        """How many bytes every connection answers before it is cut; None for all."""
         self.cuts = 0
-        """Connections that `cut_when` has cut."""
+        """Connections that `cut_when` or `answer_bytes` has cut."""
         self.answers = 0
         """How often `answer_with` has answered."""
 
@@ -114,6 +116,7 @@ class TcpProxy:
         server.close()
 
     def _carry(self, source: socket.socket, target: socket.socket, from_client: bool) -> None:
+        carried = 0
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 time.sleep(self.delay_seconds)
@@ -129,7 +132,11 @@ class TcpProxy:
                         _shut(source)
                         target.sendall(data)
                     break
-                target.sendall(data)
+                carried += len(data)
+                over = 0 if from_client else min(self._over(carried), len(data))
+                target.sendall(data[: len(data) - over])
+                if over:
+                    break
         for one in (source, target):
             _shut(one)
 
@@ -138,6 +145,13 @@ class TcpProxy:
             instead = None if self._answer is None else self._answer(data)
             self.answers += instead is not None
             return instead
+
+    def _over(self, carried: int) -> int:
+        """By how many bytes an answer is longer than it may be."""
+        with self._lock:
+            over = 0 if self.answer_bytes is None else max(carried - self.answer_bytes, 0)
+            self.cuts += over > 0
+            return over
 
     def _to_cut(self, data: bytes) -> bool:
         with self._lock:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.running import picture, running, tar_of
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.training.data.platforms import Served
+from tests.training.data.streaming import CONFIGURATION, assert_equal, epoch_of, opened
 
-from cocu.client import CocuClient
 from cocu_training import gathering
-from cocu_training.configuration import TrainingConfiguration
 from cocu_training.data import stream
 from cocu_training.data.arms import NO_CONCEPT
-from cocu_training.data.stream import Samples, Stream
-from cocu_training.data.texts import Texts
 from cocu_training.errors import ConfigurationError, DataError
 
 pytestmark = [
@@ -28,58 +21,6 @@ pytestmark = [
     # More workers than processors are slow, and right all the same.
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),
 ]
-
-WORDS = ("dog", "cat", "tree", "car")
-SAMPLES = 26
-
-
-@dataclass(frozen=True)
-class Served:
-    url: str
-    curation: str
-    tokenizer: Path
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("stream")
-    members: dict[str, bytes] = {}
-    for number in range(SAMPLES):
-        members[f"{number:03d}.jpg"] = picture(number, side=40)
-        members[f"{number:03d}.txt"] = f"a {WORDS[number % 4]} and a {WORDS[number // 4 % 4]}".encode()
-    (folder / "samples.tar").write_bytes(tar_of(members))
-    (folder / "words.txt").write_text("\n".join(WORDS))
-    encoder = write_tiny_encoder(folder / "encoder")
-    with running(folder / "data", encoder, samples_per_shard=10) as server, CocuClient(server.url) as client:
-        dataset = client.datasets.create("samples")
-        client.datasets.upload(dataset.id, folder / "samples.tar")
-        client.datasets.wait(dataset.id, timeout=60)
-        vocabulary = client.vocabularies.from_file(folder / "words.txt")
-        curation = client.curations.create(dataset.id, vocabulary=vocabulary.id)
-        client.curations.wait(curation.id, timeout=120)
-        yield Served(
-            server.url, curation.id, repository / "examples" / "encoders" / "scenes" / "tokenizer.json"
-        )
-
-
-CONFIGURATION = TrainingConfiguration.tiny().with_(global_batch=8, concepts=3, augmentation="full")
-
-
-def opened(served: Served, configuration: TrainingConfiguration = CONFIGURATION) -> Stream:
-    return Stream(
-        configuration,
-        server=served.url,
-        curation=served.curation,
-        api_key=None,
-        texts=Texts(served.tokenizer, configuration.context_length),
-        device=torch.device("cpu"),
-    )
-
-
-def assert_equal(first: list[Samples], second: list[Samples]) -> None:
-    assert [each.number for each in first] == [each.number for each in second]
-    for one, other in zip(first, second, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one[1:], other[1:], strict=True))
 
 
 def test_epochs_have_whole_batches_of_the_shapes_of_the_model(served: Served) -> None:
@@ -110,9 +51,9 @@ def test_a_place_in_an_epoch_has_the_same_pixels_and_texts_whenever_it_is_asked_
 
 def test_any_number_of_workers_gives_one_rank_the_same(served: Served) -> None:
     expected = [list(opened(served).samples(epoch, start=epoch)) for epoch in (0, 1)]
-    made = opened(served, CONFIGURATION.with_(workers=2))
-    for epoch in (0, 1):
-        assert_equal(list(made.samples(epoch, start=epoch)), expected[epoch])
+    with opened(served, CONFIGURATION.with_(workers=2)) as made:
+        for epoch in (0, 1):
+            assert_equal(list(made.samples(epoch, start=epoch)), expected[epoch])
 
 
 def test_ranks_have_disjoint_parts_of_the_same_batch(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,3 +88,18 @@ def test_a_picture_that_cannot_be_decoded_is_named(served: Served, monkeypatch: 
     monkeypatch.setattr(stream.Augmentation, "__call__", broken)
     with pytest.raises(DataError, match=r"sample '\d{3}' of batch 0: a picture cannot be decoded"):
         next(opened(served).samples(0, start=0))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_another_epoch_ends_the_one_before_it_and_closing_ends_them_all(served: Served, workers: int) -> None:
+    expected = epoch_of(served)
+    with opened(served, CONFIGURATION.with_(workers=workers)) as made:
+        before = made.samples(1, start=0)
+        next(before)
+        assert_equal(list(made.samples(0, start=0)), expected)
+        assert list(before) == []
+        last = made.samples(2, start=0)
+        next(last)
+    assert list(last) == []
+    with pytest.raises(ValueError, match="closed"):
+        made.samples(0, start=0)

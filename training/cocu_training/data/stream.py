@@ -7,11 +7,18 @@ mid-epoch gets the pixels and texts that it would have got.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
+import os
 import signal
-from collections.abc import Iterator
+import threading
+import weakref
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.context import SpawnContext, SpawnProcess
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -99,6 +106,8 @@ class Stream:
     Ranks read disjoint parts of every global batch, as do the workers of a rank. Where there is one rank, the
     order of its rows is the same for any number of workers. A connection that breaks off is taken up
     again. Raises ConfigurationError for what does not fit the curation, and the client's errors.
+
+    A context manager, as worker processes live until it is closed, or this process ends, however it does.
     """
 
     def __init__(
@@ -127,6 +136,8 @@ class Stream:
         arm = Arm.of(configuration)
         self._device = device
         self._workers = max(configuration.workers, 1)
+        self._current: Generator[Samples, None, None] | None = None
+        self._closed = False
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._dataset = BatchDataset(
             server,
@@ -141,12 +152,48 @@ class Stream:
                 epoch=self._epoch,
             ),
         )
+        self._processes = _Processes()
         self._loader = DataLoader(
-            self._dataset, batch_size=None, **_worker_options(configuration.workers, device)
+            self._dataset, batch_size=None, **_worker_options(configuration.workers, device, self._processes)
         )
+        # Before multiprocessing, at exit, waits for its children: the signal that it sends them they outlive.
+        self._at_exit = partial(_close, weakref.ref(self), self._processes)
+        atexit.register(self._at_exit)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     def samples(self, epoch: int, *, start: int) -> Iterator[Samples]:
-        """Those of an epoch from global batch `start` on, on the device."""
+        """Those of an epoch from global batch `start` on, on the device; ends what was asked for before.
+
+        Raises ValueError once this is closed.
+        """
+        if self._closed:
+            raise ValueError("the stream is closed: open another")
+        if self._current is not None:
+            self._current.close()
+        self._current = self._samples(epoch, start)
+        return self._current
+
+    def close(self) -> None:
+        """End the worker processes, whatever they are at; when this returns there are none.
+
+        Closing twice is closing once.
+        """
+        self._closed = True
+        if self._current is not None:
+            self._current.close()
+        # The loader's own way, for as long as its iterator lives, is to wait for it to be collected.
+        iterator = self._loader._iterator
+        if iterator is not None:
+            iterator._shutdown_workers()
+        self._processes.kill()
+        atexit.unregister(self._at_exit)
+
+    def _samples(self, epoch: int, start: int) -> Generator[Samples, None, None]:
         self._epoch.fill_(epoch)
         self._dataset.set_epoch(epoch, start=start)
         parts = iter(self._loader)
@@ -174,18 +221,60 @@ def _check_shares(configuration: TrainingConfiguration, ranks: int) -> None:
         )
 
 
-def _worker_options(workers: int, device: torch.device) -> dict[str, Any]:
+class _Processes(SpawnContext):
+    """Where workers are spawned (a fork would copy a process that has threads, and a device, half)."""
+
+    def __init__(self) -> None:
+        self._made: list[SpawnProcess] = []
+
+    def Process(self, *arguments: Any, **options: Any) -> SpawnProcess:  # noqa: N802 - a context's name for it
+        """A process that is not started yet, and is remembered."""
+        process = SpawnProcess(*arguments, **options)
+        self._made.append(process)
+        return process
+
+    def kill(self) -> None:
+        """End those that were started and live, and wait until they are gone."""
+        while self._made:
+            process = self._made[-1]
+            if process.pid is not None:
+                process.kill()
+                process.join()
+            self._made.pop()
+
+
+def _close(stream: weakref.ref[Stream], processes: _Processes) -> None:
+    there = stream()
+    if there is not None:
+        there.close()
+    processes.kill()
+
+
+def _worker_options(workers: int, device: torch.device, processes: _Processes) -> dict[str, Any]:
     # A generator of its own, so that the loader takes nothing from the one of the process.
     options: dict[str, Any] = {"num_workers": workers, "generator": torch.Generator()}
     if workers:
         options |= {
             "persistent_workers": True,
             "prefetch_factor": PREFETCHED,
-            # A fork would copy a process that has threads, and a device, half.
-            "multiprocessing_context": "spawn",
-            "worker_init_fn": _outlive_first_signal,
+            "multiprocessing_context": processes,
+            "worker_init_fn": _begin_worker,
         }
     return options | {"pin_memory": device.type == "cuda"}
+
+
+def _begin_worker(worker: int) -> None:
+    _outlive_first_signal(worker)
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process that was killed cannot end its workers, and one that waits for the platform would look for
+    its parent in minutes only."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _outlive_first_signal(worker: int) -> None:

@@ -58,30 +58,34 @@ def train(run: Run) -> Outcome:
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
         texts = _texts(run.configuration)
-        stream = Stream(
+        with Stream(
             run.configuration,
             server=run.server,
             curation=run.curation,
             api_key=run.api_key,
             texts=texts,
             device=device,
-        )
-        if not run.resume and Checkpoints(run.folder / CHECKPOINTS).all():
-            raise CheckpointError(f"{run.folder} has checkpoints already: resume, or take another folder")
-        trainer = Trainer(
-            run.configuration,
-            source=stream,
-            text_tokens=texts.tokens,
-            folder=run.folder,
-            device=device,
-            identity=stream.content_hash,
-            evaluate=_evaluating(run, texts),
-        )
-        if run.resume:
-            trainer.resume()
-        if world()[0] == 0:
-            _describe(run, stream, steps=trainer.steps)
-        return trainer.run()
+        ) as stream:
+            return _trained(run, stream, texts, device)
+
+
+def _trained(run: Run, stream: Stream, texts: Texts, device: torch.device) -> Outcome:
+    if not run.resume and Checkpoints(run.folder / CHECKPOINTS).all():
+        raise CheckpointError(f"{run.folder} has checkpoints already: resume, or take another folder")
+    trainer = Trainer(
+        run.configuration,
+        source=stream,
+        text_tokens=texts.tokens,
+        folder=run.folder,
+        device=device,
+        identity=stream.content_hash,
+        evaluate=_evaluating(run, texts),
+    )
+    if run.resume:
+        trainer.resume()
+    if world()[0] == 0:
+        _describe(run, stream, steps=trainer.steps)
+    return trainer.run()
 
 
 def _evaluating(run: Run, texts: Texts) -> Evaluating | None:
