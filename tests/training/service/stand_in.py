@@ -3,11 +3,14 @@
 `seed` of the configuration chooses what goes wrong: CRASHES ends with an error in step 5 of the first start,
 DEAF ignores SIGTERM, VANISHES is killed with its attendant in step 6 of the first start, LOST the same in
 every start before any step, BROKEN writes lines that are none.
+
+Two at once, of whichever runs, are written down.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -17,6 +20,8 @@ from pathlib import Path
 
 CRASHES, DEAF, VANISHES, LOST, BROKEN = 1, 2, 3, 4, 5
 CHECKPOINT_INTERVAL = 4
+DOUBLED = "doubled"
+"""A file beside the folders of the runs: written when a trainer finds another one at work."""
 PAUSE = 0.05
 
 
@@ -28,6 +33,12 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     configuration = json.loads(Path(options.configuration).read_text())
+    runs = Path(options.output).parents[1]
+    alone = (runs / "alone").open("w")
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        (runs / DOUBLED).touch()
     assert Path(configuration["tokenizer"]).is_file()
     sys.exit(train(configuration, Path(options.output), resume=options.resume))
 

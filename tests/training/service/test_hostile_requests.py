@@ -192,6 +192,23 @@ def test_files__outside_of_a_run_are_not_there(shared: tuple[Training, str], nam
     assert answer.startswith(b"HTTP/1.1 404 ")
 
 
+@pytest.mark.parametrize(
+    "path", ["..", "%2e%2e", "../..", "run_/../..", "run_%00", "keys.json", "%2ftmp", "."]
+)
+def test_runs__that_are_paths_are_not_deleted(shared: tuple[Training, str], path: str) -> None:
+    training, run = shared
+    before = sorted(file.name for file in training.settings.data.rglob("*") if file.suffix != ".sqlite-wal")
+    address = urlsplit(training.url)
+    request = f"DELETE /v1/runs/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(request.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.split(b" ", 2)[1] in {b"404", b"405"}
+    assert b"application/problem+json" in answer
+    assert set(before) <= {file.name for file in training.settings.data.rglob("*")}
+    assert training.get(run)["state"] == "completed"
+
+
 def test_files__that_are_links_are_not_there(shared: tuple[Training, str]) -> None:
     training, run = shared
     (training.output(run) / "link.json").symlink_to("/etc/hostname")
@@ -223,7 +240,7 @@ def test_headers__of_any_value(shared: tuple[Training, str], header: str, value:
 
 def test_methods__that_are_not_possible(shared: tuple[Training, str]) -> None:
     training, run = shared
-    for method in ("PUT", "PATCH", "DELETE", "OPTIONS"):
+    for method in ("PUT", "PATCH", "OPTIONS"):
         answer = training.http.request(method, f"/v1/runs/{run}")
         assert (answer.status_code, well_answered(answer)) == (405, True)
         assert answer.headers["allow"]

@@ -66,6 +66,103 @@ def test_files__are_fetched_whole_and_in_part(training: Training) -> None:
     assert beyond.headers["content-type"] == "application/problem+json"
 
 
+def test_files__have_tags(training: Training) -> None:
+    run = training.submit(steps=5)["id"]
+    training.wait(run)
+    url = f"/v1/runs/{run}/files/records.jsonl"
+    whole = training.http.get(url)
+    tag = whole.headers["etag"]
+    for held in (tag, f'"other", W/{tag}', "*"):
+        answer = training.http.get(url, headers={"If-None-Match": held})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    assert training.http.get(url, headers={"If-None-Match": '"other"'}).content == whole.content
+    part = {"Range": "bytes=-7"}
+    assert training.http.get(url, headers=part | {"If-Range": tag}).content == whole.content[-7:]
+    # The rest of another version would not fit what the caller has.
+    other = training.http.get(url, headers=part | {"If-Range": '"other"'})
+    assert (other.status_code, other.content) == (200, whole.content)
+    with (training.output(run) / "records.jsonl").open("ab") as file:
+        file.write(b"more\n")
+    assert training.http.get(url, headers={"If-None-Match": tag}).content == whole.content + b"more\n"
+
+
+def test_files__that_grow_are_sent_as_they_were(training: Training) -> None:
+    run = training.submit(steps=100_000)["id"]
+    training.wait(run, lambda seen: seen["step"] >= 3)
+    file = training.output(run) / "growing.bin"
+    file.write_bytes(bytes(50_000_000))
+    with training.http.stream("GET", f"/v1/runs/{run}/files/growing.bin") as answer:
+        pieces = answer.iter_raw()
+        received = len(next(pieces))
+        with file.open("ab") as more:
+            more.write(bytes(1000))
+        received += sum(len(piece) for piece in pieces)
+        assert received == int(answer.headers["content-length"]) == 50_000_000
+    for _ in range(20):
+        log = training.http.get(f"/v1/runs/{run}/files/records.jsonl")
+        assert len(log.content) == int(log.headers["content-length"])
+    training.http.post(f"/v1/runs/{run}/stop")
+    training.wait(run)
+
+
+def test_files__that_vanish_while_they_are_sent_are_sent(training: Training) -> None:
+    run = training.submit(steps=1)["id"]
+    training.wait(run)
+    (training.output(run) / "large.bin").write_bytes(bytes(30_000_000))
+    with training.http.stream("GET", f"/v1/runs/{run}/files/large.bin") as answer:
+        pieces = answer.iter_raw()
+        received = len(next(pieces))
+        assert training.http.delete(f"/v1/runs/{run}").status_code == 204
+        received += sum(len(piece) for piece in pieces)
+    assert received == 30_000_000
+
+
+def test_deleted_run__is_gone_with_its_files(training: Training) -> None:
+    kept, run = training.submit(steps=1)["id"], training.submit(steps=2)["id"]
+    for each in (kept, run):
+        training.wait(each)
+    assert training.settings.run_folder(run).is_dir()
+    answer = training.http.delete(f"/v1/runs/{run}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert not training.settings.run_folder(run).exists()
+    for path in ("", "/events", "/results", "/files", "/files/records.jsonl"):
+        assert training.http.get(f"/v1/runs/{run}{path}").status_code == 404
+    for action in ("stop", "resume"):
+        assert training.http.post(f"/v1/runs/{run}/{action}").status_code == 404
+    assert training.http.delete(f"/v1/runs/{run}").status_code == 404
+    assert [each["id"] for each in training.http.get("/v1/runs").json()["items"]] == [kept]
+    assert (training.output(kept) / "records.jsonl").is_file()
+
+
+def test_deleted_run__must_have_been_stopped(training: Training) -> None:
+    run = training.submit(steps=100_000)["id"]
+    training.wait(run, lambda seen: seen["step"] >= 2)
+    answer = training.http.delete(f"/v1/runs/{run}")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:cocu:problem:conflict")
+    assert "stop it" in answer.json()["detail"]
+    training.http.post(f"/v1/runs/{run}/stop")
+    assert training.wait(run)["state"] == "stopped"
+    assert training.http.delete(f"/v1/runs/{run}").status_code == 204
+
+
+def test_deleted_run__leaves_the_queue_and_is_not_made_again(training: Training) -> None:
+    first = training.submit(steps=100_000)["id"]
+    training.wait(first, lambda seen: seen["step"] >= 1)
+    key = {"Idempotency-Key": '"mine"'}
+    queued, last = training.submit(steps=1, headers=key)["id"], training.submit(steps=1)["id"]
+    with training.http.stream("GET", f"/v1/runs/{queued}/events", timeout=30) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        assert training.http.delete(f"/v1/runs/{queued}").status_code == 204
+        # What follows it is told of no more, by an end and not by a broken connection.
+        assert not any("running" in line for line in lines)
+    repeated = training.http.post("/v1/runs", json=training.body(steps=1, seed=0), headers=key)
+    assert (repeated.status_code, "deleted" in repeated.json()["detail"]) == (409, True)
+    training.http.post(f"/v1/runs/{first}/stop")
+    assert training.wait(last)["state"] == "completed"
+    assert not training.settings.run_folder(queued).exists()
+
+
 def test_events__tell_states_steps_and_evaluations_in_order(training: Training) -> None:
     run = training.submit(steps=6)["id"]
     found = events(training, run)
@@ -247,6 +344,7 @@ def test_openapi__has_stable_ids_and_every_problem(training: Training) -> None:
         "create_run",
         "list_runs",
         "get_run",
+        "delete_run",
         "stop_run",
         "resume_run",
         "stream_run_events",

@@ -66,6 +66,7 @@ class ServiceProcess:
         for folder in (self._settings.data / "runs").glob("run_*"):
             for start in range(1, 40):
                 kill_marked(f"{folder.name}.{start}", seconds=0.0)
+        assert not (self._settings.data / "runs" / stand_in.DOUBLED).exists(), "two trainers at once"
 
     def _answers(self, training: Training) -> bool:
         assert self._process is not None
@@ -228,6 +229,26 @@ def test_service__killed_at_any_moment_loses_and_doubles_nothing(service: Servic
         assert (seen["state"], seen["step"]) == ("completed", 25)
         assert len(training.starts(run)) == 1
         assert steps(training, run) == list(range(1, 26))
+
+
+def test_deleted_run__whose_folder_was_left_is_removed_at_the_next_start(service: ServiceProcess) -> None:
+    training = service.start()
+    run = training.submit(steps=1)["id"]
+    training.wait(run)
+    service.kill()
+    folder = training.settings.run_folder(run)
+    with closing(sqlite3.connect(training.settings.data / "runs.sqlite")) as database, database:
+        # As a service that is killed between its two steps leaves it.
+        for statement in (
+            "DELETE FROM events WHERE run = ?",
+            "DELETE FROM runs WHERE id = ?",
+            "INSERT INTO deleted VALUES (?)",
+        ):
+            database.execute(statement, (run,))
+    assert folder.is_dir()
+    training = service.start()
+    assert not folder.exists()
+    assert training.http.get("/v1/runs").json()["items"] == []
 
 
 def test_second_service__is_refused_the_folder(training: Training, platform: Platform) -> None:

@@ -25,7 +25,8 @@ from cocu_training.service.settings import DEFAULT_TENANT, ServiceSettings
 
 LARGEST_BODY = 1 << 20
 DESCRIPTION = """
-Train GroupViT on a curation of the platform, one run at a time: submit, follow, stop, resume, fetch results.
+Train GroupViT on a curation of the platform, one run at a time: submit, follow, stop, resume, fetch results,
+delete.
 
 Errors are problems (RFC 9457). Lists come in pages: `next` of one page is the `cursor` of the following.
 """

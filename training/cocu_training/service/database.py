@@ -53,6 +53,9 @@ CREATE TABLE requests (
     expires_at REAL NOT NULL,
     PRIMARY KEY (tenant, key)
 ) WITHOUT ROWID;
+CREATE TABLE deleted (
+    run TEXT PRIMARY KEY
+) WITHOUT ROWID;
 """
 
 

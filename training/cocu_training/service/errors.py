@@ -20,18 +20,26 @@ class RefusedError(Exception):
     """A request that is not carried out; the message says why and what to do."""
 
     status: ClassVar[int] = 400
-    headers: ClassVar[Mapping[str, str]] = {}
+    always: ClassVar[Mapping[str, str]] = {}
+    """Headers of every answer with this status."""
 
-    def __init__(self, detail: str, fields: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        fields: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.fields = dict(fields or {})
+        self.headers = {**self.always, **(headers or {})}
 
 
 class UnauthorizedError(RefusedError):
     """No API key, or none that is known."""
 
     status = 401
-    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+    always: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class MissingError(RefusedError):
@@ -62,11 +70,11 @@ class TooManyError(RefusedError):
     """The queue is full."""
 
     status = 429
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "60"}
+    always: ClassVar[Mapping[str, str]] = {"Retry-After": "60"}
 
 
 class AwayError(RefusedError):
     """The platform does not answer."""
 
     status = 503
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+    always: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}

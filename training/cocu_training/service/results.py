@@ -48,17 +48,22 @@ def file_of(folder: RunFolder, name: str) -> Path:
     return path
 
 
-def usable_range(header: str | None, size: int) -> bool:
-    """Whether a Range header asks for one part that there is; others may be ignored. Raises RangeError."""
+def part_of(header: str | None, size: int) -> range | None:
+    """The bytes that a Range header asks for, where it asks for one part; others may be ignored, and are.
+
+    Raises RangeError where there is no such part.
+    """
     match = _RANGE.fullmatch((header or "").replace(" ", "").lower())
     if match is None or match[0] == "bytes=-":
-        return False
+        return None
     first, last = match[1], match[2]
     if (first and last and int(first) > int(last)) or not size:
-        return False
+        return None
     if (first and int(first) >= size) or (not first and int(last) == 0):
-        raise RangeError(f"the file has {size} bytes")
-    return True
+        raise RangeError(f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
+    if not first:
+        return range(max(0, size - int(last)), size)
+    return range(int(first), min(int(last) + 1, size) if last else size)
 
 
 def media_type(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs over HTTP: submit, list, follow, stop, resume, results."""
+"""Runs over HTTP: submit, list, follow, stop, resume, results, delete."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -27,8 +26,11 @@ from cocu_training.service.dependencies import (
     ServiceOf,
     Tenant,
 )
+from cocu_training.service.downloads import file_answer
+from cocu_training.service.errors import MissingError
 from cocu_training.service.models import Run, RunCreate, RunEvent, RunFile, RunResults
 from cocu_training.service.problems import KINDS, MEDIA_TYPE
+from cocu_training.service.removal import remove_deleted
 from cocu_training.service.runs import EventRecord, RunRecord, State
 
 POLL_SECONDS = 0.3
@@ -100,6 +102,13 @@ def get_run(run: RunId, service: ServiceOf, tenant: Tenant, response: Response) 
     return _view(service, record)
 
 
+@router.delete("/{run}", status_code=204, responses=problem_answers(404, 409))
+def delete_run(run: RunId, service: ServiceOf, tenant: Tenant) -> None:
+    """Delete a run with all its files; one that trains must be stopped before."""
+    service.runs.delete(run, tenant=tenant)
+    remove_deleted(service.runs, service.settings)
+
+
 @router.post("/{run}/stop", status_code=202, responses=problem_answers(404, 409))
 def stop_run(run: RunId, service: ServiceOf, tenant: Tenant) -> Run:
     """Stop a run: one that trains writes a checkpoint first, one that is queued leaves the queue."""
@@ -126,7 +135,11 @@ class _Followed:
 
     def after(self, last: int) -> tuple[list[EventRecord], bool]:
         """The events after this one, and whether the run had ended before they were read."""
-        ended = self.service.runs.get(self.run).ended
+        try:
+            ended = self.service.runs.get(self.run).ended
+        except MissingError:
+            # Deleted meanwhile; the stream has begun, so that it can only end.
+            return [], True
         return self.service.runs.events(self.run, after=last), ended
 
 
@@ -190,6 +203,7 @@ def list_run_files(run: RunId, service: ServiceOf, tenant: Tenant) -> Page[RunFi
     responses={
         200: {"description": "The file.", "content": {"application/octet-stream": {}}},
         206: {"description": "A part of it.", "content": {"application/octet-stream": {}}},
+        304: {"description": "The version that the caller holds."},
         **problem_answers(404, 416),
     },
 )
@@ -199,26 +213,18 @@ def get_run_file(
     name: str,
     service: ServiceOf,
     tenant: Tenant,
-    request: Request,
     part: Annotated[str | None, Header(alias="Range", description="bytes=first-last")] = None,
+    held: Annotated[
+        str | None, Header(alias="If-None-Match", description="ETags of versions that the caller holds.")
+    ] = None,
+    part_of: Annotated[
+        str | None, Header(alias="If-Range", description="ETag of the version that the part is of.")
+    ] = None,
 ) -> Response:
-    """Fetch a file, or a part of it."""
+    """Fetch a file, or a part of it; a checkpoint once written stays as it is."""
     service.runs.get(run, tenant=tenant)
     path = results.file_of(service.folder(run), name)
-    status = path.stat()
-    if part is not None and not results.usable_range(part, status.st_size):
-        # What cannot be read as one part may be ignored, and is, instead of assembled from many.
-        request.scope["headers"] = [each for each in request.scope["headers"] if each[0] != b"range"]
-    return FileResponse(
-        path,
-        stat_result=status,
-        media_type=results.media_type(name),
-        headers={
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "Cache-Control": "no-cache",
-        },
-    )
+    return file_answer(path, part=part, held=held, part_of=part_of)
 
 
 def _view(service: Service, record: RunRecord) -> Run:

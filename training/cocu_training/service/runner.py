@@ -101,15 +101,16 @@ class Runner:
 
     def _start(self, record: RunRecord) -> None:
         folder = RunFolder(self._settings.run_folder(record.id))
+        lines, file_before = folder.before_start()
+        begun = self._runs.begin(record.id, lines=lines, file_before=file_before)
+        if begun is None:
+            # Stopped or deleted since; so nothing is written before this.
+            return
         folder.status_file(0).parent.mkdir(parents=True, exist_ok=True)
         try:
             write_configuration(record.configuration, folder.configuration, files=self._settings.files)
         except InvalidError as error:
             self._runs.end(record.id, state="failed", detail=str(error))
-            return
-        lines, file_before = folder.before_start()
-        begun = self._runs.begin(record.id, lines=lines, file_before=file_before)
-        if begun is None:
             return
         self._tail = self._told = None
         command = [

@@ -4,6 +4,7 @@
       │          └─▶ stopping ─▶ stopped
       └─▶ stopped            stopped | failed ─▶ queued, by resuming
 
+A run that has no processes may be deleted; its folder is removed after its record, and noted until then.
 A run whose processes vanished, or that the service itself stopped, is queued again and goes on from its last
 checkpoint.
 """
@@ -23,6 +24,7 @@ from cocu_training.service.errors import InvalidError, MissingError, StateError,
 
 State = Literal["queued", "running", "stopping", "stopped", "completed", "failed"]
 ENDED: frozenset[State] = frozenset({"stopped", "completed", "failed"})
+ACTIVE: frozenset[State] = frozenset({"running", "stopping"})
 RESUMABLE: frozenset[State] = frozenset({"stopped", "failed"})
 STATES: tuple[State, ...] = get_args(State)
 
@@ -103,7 +105,8 @@ class Runs:
     ) -> RunRecord:
         """Queue a run; the same request is carried out once.
 
-        Raises InvalidError where its key was used for another request, TooManyError where the queue is full.
+        Raises InvalidError where its key was used for another request, StateError where the run that it made
+        was deleted, TooManyError where the queue is full.
         """
         run, now = f"run_{secrets.token_hex(10)}", time.time()
         with self._database.transaction() as connection:
@@ -125,7 +128,10 @@ class Runs:
             return _get(connection, run)
 
     def made_by(self, *, tenant: str, request: Request) -> RunRecord | None:
-        """The run that this request made before. Raises InvalidError where its key made another."""
+        """The run that this request made before.
+
+        Raises InvalidError where its key made another, StateError where that run was deleted.
+        """
         with self._database.transaction() as connection:
             made = _made_before(connection, tenant, request, time.time())
             return None if made is None else _get(connection, made)
@@ -217,12 +223,37 @@ class Runs:
             )
             return _get(connection, run)
 
+    def delete(self, run: str, *, tenant: str) -> None:
+        """Nothing is known of the run any more but that its folder is to be removed.
+
+        Raises MissingError, and StateError where it has processes.
+        """
+        with self._database.transaction() as connection:
+            record = _get(connection, run, tenant=tenant)
+            if record.state in ACTIVE:
+                raise StateError(f"the run is {record.state}; stop it, and delete it once it has stopped")
+            connection.execute("DELETE FROM events WHERE run = ?", (run,))
+            connection.execute("DELETE FROM runs WHERE id = ?", (run,))
+            connection.execute("INSERT INTO deleted VALUES (?)", (run,))
+
+    def deleted(self) -> list[str]:
+        """Deleted runs whose folder may be there yet."""
+        return [row["run"] for row in self._database.rows("SELECT run FROM deleted")]
+
+    def removed(self, run: str) -> None:
+        """The folder of a deleted run is gone."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM deleted WHERE run = ?", (run,))
+
     def begin(self, run: str, *, lines: int, file_before: int | None) -> RunRecord | None:
         """A queued run is running, its processes to be started; None where it is not queued any more."""
         with self._database.transaction() as connection:
-            record = _get(connection, run)
-            if record.state != "queued":
+            row = connection.execute(
+                "SELECT * FROM runs WHERE id = ? AND state = 'queued'", (run,)
+            ).fetchone()
+            if row is None:
                 return None
+            record = _record(row)
             _set(
                 connection,
                 run,
@@ -300,6 +331,8 @@ def _made_before(
             "The Idempotency-Key was used for another request.",
             {"Idempotency-Key": "use a new key, or repeat the request exactly as it was"},
         )
+    if connection.execute("SELECT 1 FROM runs WHERE id = ?", (found["answer"],)).fetchone() is None:
+        raise StateError("the run that this Idempotency-Key made was deleted; use a new key for another")
     return str(found["answer"])
 
 

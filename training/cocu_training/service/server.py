@@ -12,6 +12,7 @@ import uvicorn
 from cocu_training.service.application import create_app
 from cocu_training.service.database import Database
 from cocu_training.service.keys import Keys
+from cocu_training.service.removal import remove_deleted
 from cocu_training.service.runner import Runner
 from cocu_training.service.runs import Runs
 from cocu_training.service.settings import ServiceSettings
@@ -28,6 +29,7 @@ def training_service(settings: ServiceSettings, listening: socket.socket) -> Ite
     """
     with Database(settings.data) as database:
         runs, keys = Runs(database), Keys(settings.keys_file)
+        remove_deleted(runs, settings)
         with Runner(runs, settings) as runner:
             app = create_app(settings=settings, runs=runs, runner=runner, keys=keys)
             # Connections inherit it: without, small answers wait for the client to acknowledge their headers.
