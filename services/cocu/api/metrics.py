@@ -21,7 +21,7 @@ from cocu.errors import UnavailableError
 from cocu.platform import Platform
 from cocu.storage.catalog import Catalog, census
 from cocu.storage.catalog.states import ChunkState, CurationState, Stage
-from cocu.workers import measures
+from cocu.workers.measures import measures
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STREAMS = {"stream_batches": "batches", "stream_events": "events", "stream_export": "export"}
@@ -59,7 +59,7 @@ class Metrics:
             self.streams.labels(kind)
             self.sent.labels(kind)
         self._registry.register(_Census(platform.catalog))
-        self._work = measures.REGISTRY if platform.settings.embedded else None
+        self._work = measures().registry if platform.settings.embedded else None
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All figures as text, and its media type: OpenMetrics where the header Accept asks for that."""

@@ -1,7 +1,7 @@
 """Figures of a worker or sweeper, served on a port of their own.
 
-    folder = shared_figures()        # before anything imports `measures`; a worker with processes only
-    with exposed(host, port, folder) as server: ...
+    with shared_figures() as folder, exposed(host, port, folder): ...    # before processes are forked
+    with exposed(host, port): ...                                        # of this process alone
 
 The processes of a worker add to files of theirs in one folder, and the parent serves the sums. A file belongs
 to a place in the pool, not to a process: who takes the place of a process that died goes on with its figures.
@@ -22,6 +22,8 @@ from billiard.process import current_process  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry, start_http_server, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from cocu.workers.measures import measures
+
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -30,10 +32,16 @@ def shared_figures() -> Iterator[Path]:
     """A folder that the figures of this process and of those it forks are kept in, for the block."""
     folder = Path(tempfile.mkdtemp(prefix="cocu-figures-"))
     os.environ[FOLDER_VARIABLE] = str(folder)
+    alone = values.ValueClass
     values.ValueClass = values.MultiProcessValue(_place)  # type: ignore[no-untyped-call]
+    measures.cache_clear()
+    measures()
     try:
         yield folder
     finally:
+        values.ValueClass = alone
+        measures.cache_clear()
+        del os.environ[FOLDER_VARIABLE]
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -54,9 +62,7 @@ def exposed(host: str, port: int, folder: Path | None = None) -> Iterator[WSGISe
 
 def _registry(folder: Path | None) -> CollectorRegistry:
     if folder is None:
-        from cocu.workers import measures  # noqa: PLC0415 - see above
-
-        return measures.REGISTRY
+        return measures().registry
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
     return registry

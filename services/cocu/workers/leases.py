@@ -18,7 +18,7 @@ from cocu.settings import Settings
 from cocu.storage.catalog import chunks, planning
 from cocu.storage.catalog.chunks import ChunkRecord
 from cocu.storage.catalog.states import Stage
-from cocu.workers import measures
+from cocu.workers.measures import DONE, FAILED, HANDED_BACK, measures
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Lease:
 
     def advance(self, units: int = 0) -> None:
         """Notes progress, and raises ChunkStoppedError when the chunk is to be left."""
-        measures.SAMPLES.labels(self.chunk.stage).inc(units)
+        measures().processed(self.chunk.stage, units)
         self.units_done = min(self.units_done + units, self.chunk.units_total)
         if self.stopping.is_set():
             raise ChunkStoppedError("the worker is to stop")
@@ -85,12 +85,12 @@ class Lease:
         self._keeper.join()
         if error is None:
             planned = planning.finish(self.platform.catalog, chunk_id=self.chunk.id, owner=self.owner)
-            self._count(measures.DONE)
+            self._count(DONE)
             self.platform.enqueue(planned)
             return True
         if isinstance(error, ChunkStoppedError) or not isinstance(error, Exception):
             planning.hand_back(self.platform.catalog, chunk_id=self.chunk.id, owner=self.owner)
-            self._count(measures.HANDED_BACK)
+            self._count(HANDED_BACK)
             if self.stopping.is_set():
                 # Others need not wait for the sweeper to find it.
                 self.platform.enqueue([(self.chunk.id, self.chunk.stage)])
@@ -99,7 +99,7 @@ class Lease:
         return True
 
     def _give_up(self, error: Exception) -> None:
-        self._count(measures.FAILED)
+        self._count(FAILED)
         self._log(error)
         settings = self.platform.settings
         outage = isinstance(error, UnavailableError)
@@ -123,7 +123,7 @@ class Lease:
             logger.error("%s failed: %s", where, error, exc_info=(type(error), error, error.__traceback__))
 
     def _count(self, outcome: str) -> None:
-        measures.ended(self.chunk.stage, outcome, seconds=time.monotonic() - self._begun)
+        measures().ended(self.chunk.stage, outcome, seconds=time.monotonic() - self._begun)
 
     def _renew(self) -> None:
         self._noted = time.monotonic()

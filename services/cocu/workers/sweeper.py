@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from cocu.errors import UnavailableError
 from cocu.platform import Platform
 from cocu.storage.catalog import chunks, idempotency, resumables
-from cocu.workers import measures, orphans
+from cocu.workers import orphans
+from cocu.workers.measures import measures
 from cocu.workers.sending import Sender
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Sweeper:
         """Looks until it is stopped."""
         while True:
             trouble = self._sweep()
-            measures.SWEEPS.labels(measures.DONE if trouble is None else measures.FAILED).inc()
+            measures().swept(trouble=trouble is not None)
             self._on_look(trouble)
             if self._stopping.wait(self._platform.settings.sweep_seconds):
                 return
@@ -88,7 +89,7 @@ class Sweeper:
             found = chunks.sweep(catalog, queued=queued, resend_seconds=resend_seconds)
             self._sender.deliver(found)
             for _, stage in found:
-                measures.RESENT.labels(stage).inc()
+                measures().sent_again(stage)
             for token in resumables.expire(catalog):
                 self._platform.growing.discard(token)
             idempotency.forget_expired(catalog)
