@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -240,17 +239,3 @@ def _pin(repository: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
     )
-
-
-def test_observability__watches_services_that_there_are(repository: Path, services: dict[str, Any]) -> None:
-    settings = yaml.safe_load((repository / "deploy/prometheus/prometheus.yml").read_text())
-    for job in settings["scrape_configs"]:
-        for target in job["static_configs"][0]["targets"]:
-            host = target.partition(":")[0]
-            assert host == "localhost" or "inside" in services[host]["networks"], target
-    (source,) = yaml.safe_load(
-        (repository / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text()
-    )["datasources"]
-    for file in (repository / "deploy/grafana/dashboards").glob("*.json"):
-        panels = json.loads(file.read_text())["panels"]
-        assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
