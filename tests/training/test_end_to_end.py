@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
+from PIL import Image
 from tests.running import running
+from torch.nn import functional
 
 from cocu.client import CocuClient
-from cocu_training.loop.checkpoints import Checkpoints, last_checkpoint, read_checkpoint
+from cocu_training.data.texts import Texts
+from cocu_training.loop.checkpoints import Checkpoints, last_checkpoint, load_model, read_checkpoint
 from cocu_training.loop.records import RECORDS, read_lines
+from cocu_training.model import GroupViT
 
 pytestmark = pytest.mark.slow
 
 STEPS = 32
 SETTINGS = {"steps": STEPS, "global_batch": 20, "checkpoint_interval": 4, "average_decay": 0.99}
-"""280 scenes are 14 batches an epoch, so that the third is under way at the end."""
+BATCHES = 14
+"""Of 280 scenes in an epoch, so that the third is under way at the end."""
+
+GROUNDS = 11
+"""Classes that are no objects; they are the first."""
+
+UNCOUNTED = 255
+MASK = ".mask.png"
+Scene = tuple[Image.Image, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -102,7 +118,9 @@ def test_scenes_are_trained_on_killed_resumed_and_evaluated(served: Served, tmp_
     assert killed.returncode == -signal.SIGKILL, "it ended before it was killed"
     before = Checkpoints(tmp_path / "killed" / "checkpoints").all()
     assert before
-    assert int(re.sub(r"\D", "", before[-1].stem)) < STEPS
+    reached = int(re.sub(r"\D", "", before[-1].stem))
+    assert reached < STEPS
+    assert reached % BATCHES != 0, "it should go on in mid-epoch"
 
     # Without --resume what is there is left alone.
     refused = finished(trainer(served, tmp_path / "killed"), status=1)
@@ -119,11 +137,22 @@ def test_scenes_are_trained_on_killed_resumed_and_evaluated(served: Served, tmp_
     assert [line["loss"] for line in steps(tmp_path / "killed")] == losses
 
     examples = served.repository / "examples" / "scenes"
+    names, scenes = scenes_of(examples, pictures=12)
+    agree(served, tmp_path / "killed", examples, names, scenes, "--pictures", "12")
+    # So few steps teach no object, but what fills half of a picture is met: the same masks without the rest.
+    grounds = {key: (picture, without_objects(mask_HW)) for key, (picture, mask_HW) in scenes.items()}
+    write_folder(tmp_path / "grounds", names[:GROUNDS], grounds)
+    assert agree(served, tmp_path / "killed", tmp_path / "grounds", names[:GROUNDS], grounds) > 0.01
+
+
+def agree(
+    served: Served, run: Path, dataset: Path, names: list[str], scenes: dict[str, Scene], *more: str
+) -> float:
+    """Evaluate by the command line: it prints and writes the mIoU by its definition, which is returned."""
     shown = subprocess.run(
         [
-            *(sys.executable, "-m", "cocu_training.command_line", "evaluate", str(tmp_path / "killed")),
-            *("--protocol", "scenes", "--dataset", str(examples), "--pictures", "12"),
-            *("--output", str(tmp_path / "evaluation"), "--device", "cpu"),
+            *(sys.executable, "-m", "cocu_training.command_line", "evaluate", str(run), "--device", "cpu"),
+            *("--protocol", "scenes", "--dataset", str(dataset), "--output", str(run / "evaluated"), *more),
         ],
         cwd=served.repository,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -133,10 +162,78 @@ def test_scenes_are_trained_on_killed_resumed_and_evaluated(served: Served, tmp_
         check=False,
     )
     assert shown.returncode == 0, shown.stderr
-    assert re.search(r"mIoU +[\d.]+ %", shown.stdout)
-    document = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
-    assert 0 <= document["mean_iou"] <= 1
-    assert document["pictures"] == 12
+    printed = re.search(r"mIoU +([\d.]+) %", shown.stdout)
+    assert printed is not None, shown.stdout
+    document = json.loads((run / "evaluated" / "evaluation.json").read_text())
+    assert (document["pictures"], len(document["classes"])) == (len(scenes), len(names))
+    expected = mean_iou_of(last_checkpoint(run), names, scenes)
+    # Another order of sums may move a pixel on a border.
+    assert document["mean_iou"] == pytest.approx(expected, abs=1e-4)
+    assert float(printed[1]) == pytest.approx(100 * expected, abs=0.02)
+    return expected
+
+
+@torch.no_grad()
+def mean_iou_of(checkpoint: Path, names: list[str], scenes: dict[str, Scene]) -> float:
+    """By its definition, from the masks and what the network says of each picture."""
+    model, configuration = load_model(checkpoint)
+    texts = Texts(configuration.tokenizer, configuration.context_length)
+    classes_CE = model.embed_texts(texts([f"a photo of a {name}." for name in names]))
+    both_C, either_C = np.zeros(len(names)), np.zeros(len(names))
+    for picture, mask_HW in scenes.values():
+        said_HW = segmented_by(model, picture, classes_CE)
+        for label in range(len(names)):
+            true_HW, here_HW = mask_HW == label, (said_HW == label) & (mask_HW != UNCOUNTED)
+            both_C[label] += (true_HW & here_HW).sum()
+            either_C[label] += (true_HW | here_HW).sum()
+    return float((both_C[either_C > 0] / either_C[either_C > 0]).mean())
+
+
+def scenes_of(examples: Path, *, pictures: int) -> tuple[list[str], dict[str, Scene]]:
+    """Names of the classes, and so many scenes spread over the shards, by key."""
+    files: dict[str, bytes] = {}
+    for shard in examples.glob("*.tar"):
+        with tarfile.open(shard) as tar:
+            files |= {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    keys = sorted(name.removesuffix(MASK) for name in files if name.endswith(MASK))
+    chosen = [keys[number] for number in np.linspace(0, len(keys) - 1, pictures).round().astype(int)]
+    scenes = {
+        key: (
+            Image.open(io.BytesIO(files[f"{key}.jpg"])).convert("RGB"),
+            np.asarray(Image.open(io.BytesIO(files[key + MASK]))),
+        )
+        for key in chosen
+    }
+    return json.loads((examples / "labels.json").read_text())["labels"], scenes
+
+
+def without_objects(mask_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.where(mask_HW < GROUNDS, mask_HW, UNCOUNTED).astype(np.uint8)
+
+
+def write_folder(folder: Path, names: list[str], scenes: dict[str, Scene]) -> None:
+    for each in ("pictures", "masks"):
+        (folder / each).mkdir(parents=True)
+    for key, (picture, mask_HW) in scenes.items():
+        picture.save(folder / "pictures" / f"{key}.png")
+        Image.fromarray(mask_HW).save(folder / "masks" / f"{key}.png")
+    (folder / "classes.json").write_text(json.dumps({"names": names}))
+
+
+def segmented_by(model: GroupViT, picture: Image.Image, classes_CE: torch.Tensor) -> NDArray[np.int64]:
+    """The class of each pixel of a picture that is one window of 128 pixels."""
+    pixels_HW3 = torch.from_numpy(np.array(picture)).float()
+    pixels_13HW = functional.interpolate(pixels_HW3.permute(2, 0, 1)[None], (128, 128), mode="bilinear")
+    mean_3, deviation_3 = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+    groups = model.groups((pixels_13HW.round() / 255 - mean_3[:, None, None]) / deviation_3[:, None, None])
+    logits_GC = model.caption_scale * groups.segments_BGE[0] @ classes_CE.T
+    likely_T = (groups.pooled_BE[0] @ classes_CE.T).topk(5).indices
+    scores_GC = torch.zeros_like(logits_GC)
+    scores_GC[:, likely_T] = logits_GC.softmax(dim=1)[:, likely_T] * logits_GC[:, likely_T].softmax(dim=1)
+    soft_1GHW = groups.assignment_BPG.transpose(1, 2).unflatten(2, groups.grid)
+    group_HW = functional.interpolate(soft_1GHW, (128, 128), mode="bilinear")[0].argmax(dim=0)
+    scores_1CHW = scores_GC.T[:, group_HW][None]
+    return functional.interpolate(scores_1CHW, picture.size[::-1], mode="bilinear")[0].argmax(dim=0).numpy()
 
 
 def test_told_to_stop_with_its_workers_it_writes_a_checkpoint_and_says_so(

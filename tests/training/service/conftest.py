@@ -113,6 +113,7 @@ def training_on(platform: Platform, settings: ServiceSettings) -> Iterator[Train
         httpx.Client(base_url=url, timeout=30) as http,
     ):
         yield Training(url, settings, platform.curation, http)
+    assert not (settings.data / "runs" / stand_in.DOUBLED).exists(), "two trainers at once"
 
 
 @pytest.fixture

@@ -29,12 +29,21 @@ from cocu_training.service.processes import kill_marked, marked
 pytestmark = pytest.mark.slow
 
 
-class ServiceProcess:
-    """`cocu-train serve` in a process, started and killed as often as wanted, on one folder."""
+STAND_IN = f"{sys.executable} {stand_in.__file__}"
 
-    def __init__(self, folder: Path, platform: Platform, files: Path) -> None:
+
+class ServiceProcess:
+    """`cocu-train serve` in a process, started and killed as often as wanted, on one folder.
+
+    trainer: what it starts in the place of torchrun, None for torchrun itself.
+    """
+
+    def __init__(
+        self, folder: Path, platform: Platform, files: Path, *, trainer: str | None = STAND_IN
+    ) -> None:
         self._settings = settings_of(folder, platform, files)
         self._curation = platform.curation
+        self._trainer = trainer
         self._process: subprocess.Popen[bytes] | None = None
         self._http: list[httpx.Client] = []
         self._log = folder.with_suffix(".log")
@@ -43,7 +52,8 @@ class ServiceProcess:
         port = free_port()
         serve = (sys.executable, "-m", "cocu_training.command_line", "serve", "--port", str(port))
         given = ["--data", str(self._settings.data), "--server", self._settings.platform]
-        given += ["--files", str(self._settings.files), "--command", f"{sys.executable} {stand_in.__file__}"]
+        given += ["--files", str(self._settings.files)]
+        given += [] if self._trainer is None else ["--command", self._trainer]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([*serve, *given, *options], stdout=log, stderr=log)
         url = f"http://127.0.0.1:{port}"
@@ -207,7 +217,7 @@ def test_stopped_service__hands_the_run_back_and_goes_on_with_it(service: Servic
 
 def test_stopped_service__may_leave_the_run_to_itself(service: ServiceProcess) -> None:
     training = service.start("--leave-running")
-    run = training.submit(steps=400)["id"]
+    run = training.submit(steps=200)["id"]
     training.wait(run, lambda seen: seen["step"] >= 3)
     service.kill(signal.SIGTERM)
     assert marked(f"{run}.1") != []
@@ -220,7 +230,7 @@ def test_service__killed_at_any_moment_loses_and_doubles_nothing(service: Servic
     moments = random.Random(20261122)
     training = service.start()
     runs = [training.submit(steps=25)["id"] for _ in range(4)]
-    for _ in range(5):
+    for _ in range(4):
         time.sleep(moments.uniform(0.0, 1.5))
         service.kill()
         training = service.start()
