@@ -94,6 +94,13 @@ def test_worker__serves_the_sums_of_its_processes(processes: Distributed, opened
     assert scraped_until(figures_at(sweeper), lambda read: read("cocu_sweeps_total") >= 1)(
         "cocu_sweeps_total", outcome="done"
     )
+    processes.start_api()
+    catalog = scraped(f"{processes.url}/metrics")
+    for stage, chunks in (("ingest", 2), ("embed", 3), ("curate", 3), ("publish", 1)):
+        assert catalog("cocu_chunks", stage=stage, state="done") == chunks, stage
+    assert catalog("cocu_samples") == catalog("cocu_chunk_samples", stage="curate", state="done") == 60
+    assert catalog("cocu_curations", state="completed") == 1
+    assert "cocu_chunk_attempts" not in catalog.families, "whoever serves it twice has it counted twice"
     assert worker.terminate() == 0
     assert sweeper.terminate() == 0
 
