@@ -14,6 +14,8 @@ pytest.importorskip("torch")
 from tests.training.service import stand_in
 from tests.training.service.conftest import Platform, Training, settings_of, training_on
 
+from cocu_training.service.keys import create_key
+
 
 def events(training: Training, run: str, *, after: int | None = None) -> list[dict[str, Any]]:
     """Every event of a run until it ends."""
@@ -359,6 +361,16 @@ def test_openapi__has_stable_ids_and_every_problem(training: Training) -> None:
     assert "HTTPValidationError" not in json.dumps(document["paths"])
     fields = document["components"]["schemas"]["RunCreate"]["properties"]["configuration"]["properties"]
     assert {"arm", "learning_rate", "global_batch"} <= set(fields)
+
+
+def test_openapi__says_whether_a_key_is_needed(training: Training) -> None:
+    def security() -> object:
+        return training.http.get("/openapi.json").json()["paths"]["/v1/runs"]["get"]["security"]
+
+    assert security() == [{"HTTPBearer": []}, {}]
+    create_key(training.settings.keys_file)
+    assert training.http.get("/v1/runs").status_code == 401
+    assert security() == [{"HTTPBearer": []}]
 
 
 def test_curation__that_is_not_there(training: Training) -> None:

@@ -50,7 +50,7 @@ def create_app(*, settings: ServiceSettings, runs: Runs, runner: Runner, keys: K
     add_problem_handlers(app)
     app.include_router(router)
     _add_health(app)
-    _describe_problems(app)
+    _complete_document(app, keys)
     return app
 
 
@@ -87,19 +87,23 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Put problems, which handlers answer and no function returns, into the OpenAPI document."""
+def _complete_document(app: FastAPI, keys: Keys) -> None:
+    """Put into the OpenAPI document what no function returns: problems, and whether a key is needed here."""
     generate = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _complete(generate())
-        return generate()
+            _describe_problems(generate())
+        made = generate()
+        for operation in (each for path in made["paths"].values() for each in path.values()):
+            if "security" in operation:
+                operation["security"] = [{"HTTPBearer": []}, *([] if keys.asked else [{}])]
+        return made
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _complete(made: dict[str, Any]) -> None:
+def _describe_problems(made: dict[str, Any]) -> None:
     schemas = made["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

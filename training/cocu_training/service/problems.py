@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match
 
 from cocu.client.models.base import FieldProblem, Problem
 from cocu_training.service.errors import MissingError, RefusedError
@@ -94,11 +95,11 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "")
         return problem_response(
-            error.status_code,
-            _sentence(request, error),
-            instance=request.url.path,
-            headers=error.headers,
+            error.status_code, _sentence(request, error), instance=request.url.path, headers=headers
         )
 
     @app.exception_handler(FileNotFoundError)
@@ -116,6 +117,16 @@ def add_problem_handlers(app: FastAPI) -> None:
         return problem_response(
             500, "The service could not answer this; its log says why.", instance=request.url.path
         )
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method of this path; the router itself names those of the first route alone."""
+    routes: Sequence[BaseRoute] = request.app.routes
+    return [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def _sentence(request: Request, error: HTTPException) -> str:

@@ -14,6 +14,9 @@ from cocu_training.service.models import FileKind, RunFile
 
 LOG = "log.txt"
 MOST_FILES = 10_000
+OTHER = "application/octet-stream"
+_MEDIA_TYPES = {".png": "image/png", ".json": "application/json", ".txt": "text/plain; charset=utf-8"}
+MEDIA_TYPES = (OTHER, *(kind.partition(";")[0] for kind in _MEDIA_TYPES.values()))
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -68,8 +71,7 @@ def part_of(header: str | None, size: int) -> range | None:
 
 def media_type(name: str) -> str:
     """What a browser may make of a file; nothing of a run is a page."""
-    kinds = {".png": "image/png", ".json": "application/json", ".txt": "text/plain; charset=utf-8"}
-    return kinds.get(Path(name).suffix, "application/octet-stream")
+    return _MEDIA_TYPES.get(Path(name).suffix, OTHER)
 
 
 def _paths(folder: RunFolder) -> Iterator[tuple[str, Path]]:

@@ -36,6 +36,7 @@ from cocu_training.service.runs import EventRecord, RunRecord, State
 POLL_SECONDS = 0.3
 RETRY_AFTER = "5"
 LATEST_EVALUATIONS = 1000
+FILE: dict[str, Any] = {kind: {} for kind in results.MEDIA_TYPES}
 
 
 def problem_answers(*statuses: int, key: type = int) -> dict[int | str, dict[str, Any]]:
@@ -201,8 +202,8 @@ def list_run_files(run: RunId, service: ServiceOf, tenant: Tenant) -> Page[RunFi
     "/{run}/files/{name:path}",
     response_class=Response,
     responses={
-        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-        206: {"description": "A part of it.", "content": {"application/octet-stream": {}}},
+        200: {"description": "The file.", "content": FILE},
+        206: {"description": "A part of it.", "content": FILE},
         304: {"description": "The version that the caller holds."},
         **problem_answers(404, 416),
     },
