@@ -18,6 +18,7 @@ from tests.workers.driving import (
     drain,
     ingested,
     new_dataset,
+    picture,
     some_samples,
     wait_for,
     wait_for_ingest,
@@ -166,6 +167,20 @@ def counted(stage: str, outcome: str) -> float:
     value = measures().registry.get_sample_value(ATTEMPTS, {"stage": stage, "outcome": outcome})
     assert value is not None
     return value
+
+
+def rejected(outcome: str) -> float:
+    value = measures().registry.get_sample_value("cocu_samples_rejected_total", {"outcome": outcome})
+    assert value is not None
+    return value
+
+
+def test_samples_that_are_not_accepted_are_counted(platform: Platform) -> None:
+    before = rejected("skipped"), rejected("failed")
+    broken = {"x": (b"no picture", "a dog"), "y": (picture(900)[:-40], "a cat"), "z": (picture(901), "a dog")}
+    new_dataset(platform, broken)
+    drain(platform)
+    assert (rejected("skipped"), rejected("failed")) == (before[0] + 2, before[1])
 
 
 def test_a_known_error_is_one_line_in_the_log_and_counted(

@@ -19,6 +19,7 @@ from cocu.storage.catalog import rejections, retries, samples
 from cocu.storage.catalog.samples import ShardRecord
 from cocu.storage.catalog.states import Outcome
 from cocu.workers.leases import Lease
+from cocu.workers.measures import measures
 
 FAILED = "embedding_failed"
 """Reason code of a sample that was accepted but has no embedding, and so no archive."""
@@ -114,6 +115,7 @@ def _embed(
                     )
                 )
             lease.advance(1)
+    measures().rejected(Outcome.FAILED, len(failed))
     return failed
 
 

@@ -25,9 +25,10 @@ from cocu.storage import arrays, paths, tables
 from cocu.storage.catalog import samples, uploads
 from cocu.storage.catalog.rejections import NewRejection
 from cocu.storage.catalog.samples import NewShard
-from cocu.storage.catalog.states import UploadState
+from cocu.storage.catalog.states import Outcome, UploadState
 from cocu.storage.catalog.uploads import UploadRecord
 from cocu.workers.leases import Lease
+from cocu.workers.measures import measures
 
 PIECE = 1 << 20
 
@@ -83,6 +84,7 @@ def _ingest(lease: Lease, upload: UploadRecord) -> None:
         rejected=rejected,
         reading={"format": str(reading.format), "columns": reading.columns.stated()},
     )
+    measures().rejected(Outcome.SKIPPED, len(rejected))
     platform.enqueue(planned)
 
 

@@ -10,13 +10,13 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
-from cocu.storage.catalog.states import Stage
+from cocu.storage.catalog.states import Outcome, Stage
 
 DONE, FAILED, HANDED_BACK = "done", "failed", "handed_back"
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0)
 
 # Series of the times when counters began would double their number.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Measures:
@@ -26,6 +26,12 @@ class Measures:
         registry = self.registry = CollectorRegistry()
         self._samples = Counter(
             "cocu_samples_processed", "Samples that a stage has gone through.", ["stage"], registry=registry
+        )
+        self._rejected = Counter(
+            "cocu_samples_rejected",
+            "Samples that were skipped at ingest, or that failed to be embedded.",
+            ["outcome"],
+            registry=registry,
         )
         self._attempts = Counter(
             "cocu_chunk_attempts",
@@ -55,12 +61,18 @@ class Measures:
             self._resent.labels(stage)
             for outcome in (DONE, FAILED, HANDED_BACK):
                 self._attempts.labels(stage, outcome)
+        for rejection in Outcome:
+            self._rejected.labels(rejection)
         for outcome in (DONE, FAILED):
             self._sweeps.labels(outcome)
 
     def processed(self, stage: str, samples: int) -> None:
         """A stage has gone through so many more samples."""
         self._samples.labels(stage).inc(samples)
+
+    def rejected(self, outcome: Outcome, samples: int) -> None:
+        """So many more samples were not accepted, or were and could not be embedded."""
+        self._rejected.labels(outcome).inc(samples)
 
     def ended(self, stage: str, outcome: str, *, seconds: float) -> None:
         """An attempt at a chunk has ended after this time: DONE, FAILED or HANDED_BACK."""
