@@ -44,8 +44,12 @@ def redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def processes(tmp_path: Path, redis: RedisServer, encoders: Path) -> Iterator[Distributed]:
+def processes(
+    tmp_path: Path, redis: RedisServer, encoders: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Distributed]:
     redis.flush()
+    # Workers are killed at the end, and leave their figures behind.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with Distributed(tmp_path / "many", broker_url=redis.url, encoders_url=encoders) as started:
         yield started
 
@@ -136,24 +140,19 @@ def sockets_listening_at(port: int) -> set[str]:
 
 @pytest.mark.slow
 def test_worker__leaves_nothing_behind_and_says_where_a_port_is_taken(processes: Distributed) -> None:
-    folder = processes.folder / "temporary"
-    folder.mkdir()
-    os.environ["TMPDIR"] = str(folder)
-    try:
-        worker, url = started_worker(processes)
-        port = url.split(":")[2].split("/")[0]
-        listening = sockets_listening_at(int(port))
-        assert listening & sockets_of(worker.process.pid)
-        for child in worker.children():
-            assert not listening & sockets_of(child), "it would keep the port after its parent"
-        refused = processes.start("sweeper", "--metrics-port", port)
-        assert refused.process.wait(PATIENCE) == 1
-        assert f"port {port}" in refused.said()
-        assert "--metrics-port" in refused.said()
-        assert any(folder.glob("cocu-figures-*/*.db"))
-        assert worker.terminate() == 0
-    finally:
-        del os.environ["TMPDIR"]
+    folder = processes.folder.parent
+    worker, url = started_worker(processes)
+    port = url.split(":")[2].split("/")[0]
+    listening = sockets_listening_at(int(port))
+    assert listening & sockets_of(worker.process.pid)
+    for child in worker.children():
+        assert not listening & sockets_of(child), "it would keep the port after its parent"
+    refused = processes.start("sweeper", "--metrics-port", port)
+    assert refused.process.wait(PATIENCE) == 1
+    assert f"port {port}" in refused.said()
+    assert "--metrics-port" in refused.said()
+    assert any(folder.glob("cocu-figures-*/*.db"))
+    assert worker.terminate() == 0
     assert not list(folder.glob("cocu-figures-*"))
 
 
