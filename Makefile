@@ -6,7 +6,7 @@ FUZZ_EXAMPLES ?= 100
 SMOKE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-export test-training lint format faults fuzz bench compose-smoke lock clean
+.PHONY: help demo test test-export test-training lint format faults fuzz bench gpu compose-smoke lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ fuzz: .venv/.installed ## hold a platform against its OpenAPI document, with FUZ
 
 bench: .venv/.installed ## every benchmark; each ends with one JSON line
 	.venv/bin/python -m benchmarks
+
+gpu: .venv-training/.installed ## what needs a GPU: training (images/s, utilisation, memory) and exact neighbours of 2.75 million rows; nothing where there is none
+	.venv-training/bin/python -m benchmarks _gpu
 
 compose-smoke: ## build the images and curate the scenes through the composed platform; needs Docker (SMOKE_ARGS=--keep keeps the images)
 	$(PYTHON) deploy/smoke/smoke.py $(SMOKE_ARGS)

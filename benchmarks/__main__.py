@@ -7,6 +7,7 @@ python -m benchmarks curation     those whose name contains one of the words giv
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -20,6 +21,7 @@ NAMED_ONLY = frozenset({"million", "training_experiment"})
 """Minutes or hours each."""
 
 NEEDS_TORCH = "training_"
+NEEDS_GPU = "_gpu"
 
 
 def main(words: list[str]) -> int:
@@ -48,9 +50,19 @@ def benchmark_names(words: list[str]) -> list[str]:
     if importlib.util.find_spec("torch") is None and any(name.startswith(NEEDS_TORCH) for name in names):
         print(f"benchmarks {NEEDS_TORCH}* are left out: torch is not installed here")
         names = [name for name in names if not name.startswith(NEEDS_TORCH)]
+    if any(name.endswith(NEEDS_GPU) for name in names) and not has_gpu():
+        print(f"no GPU here: nothing is measured by benchmarks *{NEEDS_GPU}")
+        names = [name for name in names if not name.endswith(NEEDS_GPU)]
     if words:
         return [name for name in names if any(word in name for word in words)]
     return [name for name in names if name not in NAMED_ONLY]
+
+
+def has_gpu() -> bool:
+    """Whether torch is there and sees one."""
+    return importlib.util.find_spec("torch") is not None and bool(
+        importlib.import_module("torch").cuda.is_available()
+    )
 
 
 def has_main(path: Path) -> bool:

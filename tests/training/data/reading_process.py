@@ -39,7 +39,6 @@ def main(url: str, curation: str, tokenizer: str, end: str) -> None:
         print(json.dumps([each.pid for each in multiprocessing.active_children()]), flush=True)
         sys.stdin.readline()
     if end == "waits":
-        print("asks", flush=True)
         next(stream.samples(1, start=0))
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,10 +107,18 @@ def test_a_signal_ends_it_while_the_platform_is_silent(
     assert port is not None
     with tcp_proxy(port) as proxy:
         through = replace(served, url=f"http://127.0.0.1:{proxy.port}")
+        asked = threading.Semaphore(0)
+
+        def watch(request: bytes) -> bool:
+            if b"epoch=1&" in request:
+                proxy.silent = True
+                asked.release()
+            return False
+
         with reading(through, repository, "waits") as read:
             assert len(read.workers()) == 2
-            proxy.silent = True
+            proxy.cut_when(watch, forward=False)
             read.go_on()
-            assert read.line() == "asks\n"
+            assert asked.acquire(timeout=LONGEST)
             read.process.send_signal(number)
             assert read.ended() == -number
