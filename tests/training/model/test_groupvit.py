@@ -178,3 +178,16 @@ def test_texts_do_not_depend_on_what_follows_their_end() -> None:
 def test_stages_that_do_not_fit_are_refused(groups: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="every stage but the last must group"):
         GroupViTConfiguration(stages=tuple(ImageStage(blocks=1, groups=each) for each in groups))
+
+
+def test_temperatures_are_separate_and_clamped() -> None:
+    model = GroupViT(GroupViTConfiguration.tiny())
+    assert model.caption_scale.item() == pytest.approx(1 / 0.07, rel=1e-5)
+    with torch.no_grad():
+        model.caption_temperature.fill_(20.0)
+        model.concept_temperature.fill_(1.0)
+    assert model.caption_scale.item() == pytest.approx(100.0)
+    assert model.concept_scale.item() == pytest.approx(torch.e)
+    model.concept_scale.backward()
+    assert model.caption_temperature.grad is None
+    assert model.concept_temperature.grad.item() == pytest.approx(torch.e)
