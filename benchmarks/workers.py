@@ -1,8 +1,10 @@
 """Two workers against one, on Redis, and what the queue costs.
 
-Embedding: the shipped scenes by the shipped encoder, in shards of 140. Curating: synthetic embeddings and
-captions in shards of 10,000 (see `million`). Each worker is `cocu worker` with one process of one core; what
-is compared is the wall time of the stage, from the plan of its first chunk to the end of its last, with
+Embedding: generated scenes by the shipped encoder, in shards of 280; so many that what a stage takes to
+begin and end does not count. Curating: synthetic embeddings and captions in shards of 10,000 (see
+`million`). Each worker is `cocu worker` with one process, and has one core to itself: left free, the one
+that embeds alone would read ahead on the other core, and what a second worker adds would not show. What is
+compared is the wall time of the stage, from the plan of its first chunk to the end of its last, with
 workers that have run the stage before. What the machine had free is printed beside it: two workers need two
 cores that nobody else uses.
 
@@ -31,6 +33,7 @@ from benchmarks.million import _prepare
 from benchmarks.report import report
 from cocu.client import CocuClient
 from cocu.curation.parameters import CurationParameters
+from cocu.datasets import scenes
 from cocu.platform import Platform
 from cocu.settings import Settings
 from cocu.storage.catalog import curations, events
@@ -42,6 +45,7 @@ from cocu.workers.stages import run_chunk
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLES = 120_000
 """Synthetic ones: twelve chunks to curate."""
+SCENES, SCENES_SEED = 6_720, 20_233
 MESSAGES = 1_000
 SINGLE: dict[str, Any] = {"processes": 1, "worker_cores": 1, "lease_seconds": 60.0}
 BOUND = 1.7
@@ -85,8 +89,10 @@ def _through_the_queue(redis: RedisServer, sender: Sender, messages: int) -> flo
 
 
 def _embedding(folder: Path, redis: RedisServer) -> None:
-    settings = {"encoders_url": EXAMPLES / "encoders", "samples_per_shard": 140}
-    scenes = sorted((EXAMPLES / "scenes").glob("*.tar"))
+    settings = {"encoders_url": EXAMPLES / "encoders", "samples_per_shard": 280}
+    scenes.write_scenes(folder / "scenes", seed=SCENES_SEED, count=SCENES, shards=2)
+    files = sorted((folder / "scenes").glob("*.tar"))
+    shipped = sorted((EXAMPLES / "scenes").glob("*.tar"))
     with _platform(folder, redis, **settings) as processes:
         processes.start_api()
         processes.start_sweeper(sweep_seconds=5.0)
@@ -99,8 +105,8 @@ def _embedding(folder: Path, redis: RedisServer) -> None:
         _compare(
             processes,
             "embed",
-            lambda name: embed(f"{name} warm", scenes[:1]),
-            lambda name: embed(name, scenes),
+            lambda name: embed(f"{name} warm", shipped),
+            lambda name: embed(name, files),
         )
 
 
@@ -158,8 +164,8 @@ def _compare(
     """One worker, then two: each runs the stage once before it counts."""
     free = _free_cores()
     seconds = []
-    for workers in (1, 2):
-        processes.start_worker(**SINGLE)
+    for workers, core in enumerate(sorted(os.sched_getaffinity(0))[:2], start=1):
+        _start_worker(processes, core)
         warm(f"{workers}")
         before = _processor_times()
         seconds.append(run(f"{workers} measured"))
@@ -169,6 +175,16 @@ def _compare(
     holds = ratio >= BOUND and free >= FREE
     bound = f">= {BOUND:g} with {FREE:g} cores free (here {free:.1f})"
     report(f"workers: {stage}, two against one", ratio, "x", bound, holds)
+
+
+def _start_worker(processes: Distributed, core: int) -> None:
+    """A worker whose processes run on this core alone, as they inherit that."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        processes.start_worker(**SINGLE)
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _seconds(platform: Platform, curation: str, *, since: str, until: str) -> float:
