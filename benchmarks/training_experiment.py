@@ -21,8 +21,8 @@ import importlib.util
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
@@ -65,11 +65,10 @@ def main(words: Sequence[str] | None = None) -> int:
     folder: Path = options.folder
     size.claim(folder)
     signal.signal(signal.SIGTERM, _as_interrupt)
-    told = told_to_stop()
     if options.threads:
         torch.set_num_threads(options.threads)
     generate(folder, trained=size.scenes, held_out=size.held_out)
-    with serving(folder) as url:
+    with serving(folder) as url, told_to_stop() as told:
         experiment = Experiment(
             size=size,
             arms=options.arms,
@@ -122,21 +121,26 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def told_to_stop() -> Callable[[], bool]:
+@contextmanager
+def told_to_stop() -> Iterator[Callable[[], bool]]:
     """A function that says whether SIGTERM or SIGINT came: a run that was at its end says nothing of it."""
     receiving, sending = socket.socketpair()
     for end in (receiving, sending):
         end.setblocking(False)
-    signal.set_wakeup_fd(sending.fileno())
+    before = signal.set_wakeup_fd(sending.fileno())
     seen = bytearray()
 
     def told() -> bool:
-        assert sending.fileno() >= 0
         with suppress(BlockingIOError):
             seen.extend(receiving.recv(64))
         return bool({signal.SIGTERM, signal.SIGINT} & set(seen))
 
-    return told
+    try:
+        yield told
+    finally:
+        signal.set_wakeup_fd(before)
+        receiving.close()
+        sending.close()
 
 
 def train_all(experiment: Experiment, told: Callable[[], bool]) -> bool:
