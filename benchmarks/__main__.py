@@ -17,8 +17,8 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 
-NAMED_ONLY = frozenset({"million", "training_experiment"})
-"""Minutes or hours each."""
+NAMED_ONLY = frozenset({"million", "training_experiment", "training_texts"})
+"""The first two take minutes or hours; the last one reads what the second left."""
 
 NEEDS_TORCH = "training_"
 NEEDS_GPU = "_gpu"
@@ -47,15 +47,17 @@ def benchmark_names(words: list[str]) -> list[str]:
     names = [
         path.stem for path in sorted(FOLDER.glob("*.py")) if not path.stem.startswith("_") and has_main(path)
     ]
+    if words:
+        names = [name for name in names if any(word in name for word in words)]
+    else:
+        names = [name for name in names if name not in NAMED_ONLY]
     if importlib.util.find_spec("torch") is None and any(name.startswith(NEEDS_TORCH) for name in names):
         print(f"benchmarks {NEEDS_TORCH}* are left out: torch is not installed here")
         names = [name for name in names if not name.startswith(NEEDS_TORCH)]
     if any(name.endswith(NEEDS_GPU) for name in names) and not has_gpu():
         print(f"no GPU here: nothing is measured by benchmarks *{NEEDS_GPU}")
         names = [name for name in names if not name.endswith(NEEDS_GPU)]
-    if words:
-        return [name for name in names if any(word in name for word in words)]
-    return [name for name in names if name not in NAMED_ONLY]
+    return names
 
 
 def has_gpu() -> bool:

@@ -26,7 +26,8 @@ def piece_of_a_file(context: Any, value: Any) -> bytes:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Replace most path parameters that are only made up; the same ones for the same input."""
+    """Replace most path parameters that are only made up, the same ones for the same input; in a sequence of
+    requests, repeat no key."""
     if case.meta and case.meta.phase.name == TestPhase.STATEFUL and case.headers:
         # The same key once more gets the answer of then, also when what it made was deleted since.
         case.headers.pop("Idempotency-Key", None)

@@ -5,36 +5,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fuzz.fuzzer import EXAMPLES, assert_as_documented
 from tests.running import running, tar_of_samples
 from tests.workers.tiny_encoder import write_tiny_encoder
 
 from cocu.client import CocuClient
 
-EXAMPLES = int(os.environ.get("COCU_FUZZ_EXAMPLES", "5"))
 CAPTIONS = {"plain": "a dog on a bench", "folder/inside": "a cat in a tree", "100%25": "two dogs and a cat"}
-CONFIGURATION = """
-hooks = {hooks}
-seed = 20260601
-continue-on-failure = true
-request-timeout = 20
-max-failures = 20
-
-[generation]
-max-examples = {examples}
-deterministic = true
-no-shrink = true
-
-[phases.stateful]
-max-steps = 6
-
+CHECKS = """
 # Well-formed is not all: a cursor must have been given out, a concept be known, one of several fields be set.
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", "404", "409", "422"]
@@ -48,11 +30,11 @@ expected-statuses = ["400", "404", "409", "412", "415", "422"]
 
 # A pattern cannot say what tus has in headers: base64 of a digest, or of UTF-8.
 [[operations]]
-include-name = "POST /v1/datasets/{{dataset}}/uploads"
+include-name = "POST /v1/datasets/{dataset}/uploads"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422", "400"]
 
 [[operations]]
-include-name = "PATCH /v1/datasets/{{dataset}}/uploads/resumable/{{resumable}}"
+include-name = "PATCH /v1/datasets/{dataset}/uploads/resumable/{resumable}"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422", "400"]
 """
 
@@ -95,19 +77,5 @@ def test_openapi__every_answer_is_one_that_the_document_names(
     platform: tuple[str, dict[str, list[str]]], tmp_path: Path
 ) -> None:
     url, known = platform
-    hooks = json.dumps(str(Path(__file__).with_name("known_ids.py")))
-    configuration = tmp_path / "schemathesis.toml"
-    configuration.write_text(CONFIGURATION.format(hooks=hooks, examples=EXAMPLES))
-    command = ["--config-file", configuration, "run", f"{url}/openapi.json", "--no-color", "--warnings=off"]
-    found = subprocess.run(
-        [sys.executable, "-m", "schemathesis.cli", *command],
-        cwd=tmp_path,
-        env={**os.environ, "COCU_FUZZ_IDS": json.dumps(known)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    report = "\n".join(line[:400] for line in found.stdout.splitlines())
-    assert found.returncode == 0, f"{report}\n{found.stderr[-2000:]}"
-    for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
-        assert f"✅  {phase}" in found.stdout, report
+    phases = ("Examples", "Coverage", "Fuzzing", "Stateful")
+    assert_as_documented(url, tmp_path, checks=CHECKS, known=known, phases=phases)

@@ -15,7 +15,7 @@ from tests.training.model.test_groupvit import theirs
 
 from cocu_training.errors import CheckpointError
 from cocu_training.model import GroupViTConfiguration
-from cocu_training.model.hugging_face_folder import is_hugging_face, read_hugging_face, read_safetensors
+from cocu_training.model.hugging_face_folder import is_hugging_face, read_hugging_face
 
 PIXELS_B3HW = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 
@@ -46,8 +46,6 @@ def test_what_was_saved_gives_the_same_embeddings(reference: Any, folder: Path) 
 @torch.no_grad()
 def test_weights_are_the_same_from_either_file_and_in_half_precision(reference: Any, folder: Path) -> None:
     expected_BE = read_hugging_face(folder).embed_images(PIXELS_B3HW)
-    weights = read_safetensors(folder / "model.safetensors")
-    assert weights.keys() == reference.state_dict().keys()
     (folder / "model.safetensors").unlink()
     torch.save(reference.state_dict(), folder / "pytorch_model.bin")
     assert torch.equal(read_hugging_face(folder).embed_images(PIXELS_B3HW), expected_BE)

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cocu_training.errors import CheckpointError
@@ -23,15 +24,6 @@ from cocu_training.model.hugging_face import load_hugging_face
 CONFIGURATION = "config.json"
 TOKENIZER = "tokenizer.json"
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
-LONGEST_HEADER = 100_000_000
-_TYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-}
 
 
 def is_hugging_face(path: str | Path) -> bool:
@@ -137,7 +129,10 @@ class _Sizes:
 def _weights(folder: Path) -> dict[str, Tensor]:
     safe, pickled = folder / SAFE, folder / PICKLED
     if safe.is_file():
-        return read_safetensors(safe)
+        try:
+            return load_file(safe)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{safe} is no file of weights, or damaged: {error}") from error
     if not pickled.is_file():
         raise CheckpointError(f"{folder} has neither {SAFE} nor {PICKLED}")
     try:
@@ -147,31 +142,3 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     if not isinstance(weights, dict) or not all(isinstance(each, Tensor) for each in weights.values()):
         raise CheckpointError(f"{pickled} is no file of weights")
     return weights
-
-
-def read_safetensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file in the safetensors format: the header's length, the header, then the values.
-
-    Raises CheckpointError for a file that is none, or that ends too early.
-    """
-    content = file.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    try:
-        if len(content) < 8 or length > min(LONGEST_HEADER, len(content) - 8):
-            raise ValueError("it ends within its header")
-        header = json.loads(content[8 : 8 + length])
-        values = np.frombuffer(content, np.uint8)[8 + length :]
-        return {
-            name: _tensor(values, described) for name, described in header.items() if name != "__metadata__"
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"{file} is no file of weights, or damaged: {error}") from error
-
-
-def _tensor(values: np.ndarray[Any, np.dtype[np.uint8]], described: Mapping[str, Any]) -> Tensor:
-    begin, end = described["data_offsets"]
-    if not 0 <= begin <= end <= len(values):
-        raise ValueError("it ends before its last tensor")
-    # A copy, because tensors of other types must begin at a multiple of their size.
-    raw = torch.from_numpy(values[begin:end].copy())
-    return raw.view(_TYPES[described["dtype"]]).reshape(described["shape"])
