@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
+TRAINING = ("# The pages show the runs of the training service.", "COCU_TRAINING=http://training:8100")
 
 
 def environment(profiles: list[str]) -> str:
@@ -29,11 +30,15 @@ def environment(profiles: list[str]) -> str:
         "# The API listens on this machine only; 0.0.0.0 opens it to others.",
         "COCU_ADDRESS=127.0.0.1",
         "COCU_PORT=8000",
+        *(TRAINING if "gpu" in profiles else ()),
         "# Objects in a bucket instead of the volume:",
         "# COCU_OBJECTS_URL=s3://bucket/prefix",
         "# AWS_ACCESS_KEY_ID=...",
         "# AWS_SECRET_ACCESS_KEY=...",
         "# AWS_REGION=...",
+        "# Any other setting of the platform reaches its containers from here, by its name:",
+        "# COCU_IMPORT_BUCKETS=s3://bucket/prefix,s3://another",
+        "# COCU_FETCH_NETWORKS=10.1.0.0/16",
     ]
     return "\n".join(lines) + "\n"
 

@@ -10,57 +10,80 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import cache, cached_property
-from pathlib import Path
+from importlib import import_module
 from typing import Self
 
+from cocu import machine
+from cocu.catalog import Catalog, vocabularies
+from cocu.catalog.records import Page
+from cocu.catalog.tasks import TaskRef
+from cocu.catalog.upgrade import Exclusive
+from cocu.catalog.vocabularies import VocabularyRecord
 from cocu.curation.vocabulary import Vocabulary
-from cocu.datasets.fetching import Fetcher, FetchPolicy
-from cocu.datasets.limits import Limits
-from cocu.encoders.offered import BundleFolder, Encoders, EncoderSource
-from cocu.errors import ConflictError, IntegrityError, InvalidInputError
+from cocu.encoders.registry import EncoderProvider, EncoderRegistry
+from cocu.errors import ConflictError, InvalidInputError
+from cocu.formats.http_fetch import Fetcher, FetchPolicy
+from cocu.formats.limits import Limits
+from cocu.formats.pixel_budget import PixelBudget
 from cocu.settings import Settings
-from cocu.storage import paths
-from cocu.storage.catalog import Catalog, vocabularies
-from cocu.storage.catalog.records import Page
-from cocu.storage.catalog.vocabularies import VocabularyRecord
-from cocu.storage.growing import GrowingFiles
+from cocu.storage import checksums, durable, paths
+from cocu.storage.disk_space import DiskSpace
+from cocu.storage.folder_lock import FolderLock
 from cocu.storage.objects import ObjectStore
-from cocu.storage.vectors import VectorOptions, Vectors
+from cocu.storage.partial_upload import PartialUploads
+from cocu.storage.permissions import make_private_folder
+from cocu.vectors import VectorOptions, Vectors
 
-Planned = tuple[str, str]
-"""(id, stage) of a chunk of work to put into the queue of its stage."""
+OWN_FILES = ("catalog.sqlite", "worker.lock", "cocu.log", "objects-cache")
+"""What tells a data folder from another."""
 
 
 class Platform:
     """The opened parts of one platform; safe to use from many threads, to be closed once."""
 
-    def __init__(self, settings: Settings, *, catalog: Catalog, objects: ObjectStore) -> None:
+    def __init__(
+        self, settings: Settings, *, catalog: Catalog, objects: ObjectStore, lock: FolderLock | None = None
+    ) -> None:
         self.settings = settings
+        self.lock = lock
         self.catalog = catalog
         self.objects = objects
-        self.growing = GrowingFiles(objects)
-        self.encoders = Encoders(_encoder_source(settings))
+        self.disk_space = DiskSpace()
+        self.partial_uploads = PartialUploads(objects)
+        self.encoders = EncoderRegistry(_encoder_provider(settings))
         self.vocabularies = Vocabularies(catalog, objects)
+        self.pixels = PixelBudget(settings.max_decoding_pixels)
         self._opening = threading.Lock()
         self._vectors: Vectors | None = None
-        self._send: Callable[[Iterable[Planned]], None] = _leave_to_the_sweeper
+        self._send: Callable[[Iterable[TaskRef]], None] = _leave_to_the_sweeper
         self.check_broker: Callable[[], None] = _nothing_to_check
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
+    def open(cls, settings: Settings, *, alone: bool = False) -> Self:
         """Opens the catalog and the objects; vectors and encoders when they are first used.
 
-        Raises InvalidInputError or UnavailableError, naming the part.
+        alone: takes the data folder for this process before anything in it is touched, and keeps it until
+        `close`. Raises ConflictError where another process has it, InvalidInputError, MachineError or
+        UnavailableError, naming the part.
         """
-        settings.data_folder.mkdir(parents=True, exist_ok=True)
-        objects = ObjectStore.open(
-            settings.objects_url,
-            cache=settings.data_folder / "objects-cache",
-            cache_bytes=settings.objects_cache_bytes,
-        )
-        catalog = Catalog.open(settings.catalog_url, connections=settings.catalog_connections)
-        return cls(settings, catalog=catalog, objects=objects)
+        # Before the lock, whose file would be taken for the mark of a folder of ours.
+        with machine.translate_errors("make the data folder", file=settings.data_folder):
+            make_private_folder(settings.data_folder, marks=OWN_FILES)
+        lock = FolderLock(settings.data_folder).acquire() if alone else None
+        try:
+            objects = ObjectStore.open(
+                settings.objects_url,
+                cache=settings.data_folder / "objects-cache",
+                cache_bytes=settings.objects_cache_bytes,
+            )
+            catalog = open_catalog(settings, alone=alone)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        return cls(settings, catalog=catalog, objects=objects, lock=lock)
 
     @property
     def vectors(self) -> Vectors:
@@ -70,6 +93,11 @@ class Platform:
                 options = _vector_options(self.settings)
                 self._vectors = Vectors.open(self.settings.vectors_url, options=options)
             return self._vectors
+
+    @property
+    def lost_vectors(self) -> int:
+        """How often the vector store has lost samples, as far as it is open."""
+        return 0 if self._vectors is None else self._vectors.lost
 
     @cached_property
     def limits(self) -> Limits:
@@ -91,25 +119,31 @@ class Platform:
         return Fetcher(policy)
 
     def send_with(
-        self, send: Callable[[Iterable[Planned]], None], *, check: Callable[[], None] | None = None
+        self, send: Callable[[Iterable[TaskRef]], None], *, check: Callable[[], None] | None = None
     ) -> None:
-        """Tells how chunks of work reach the workers' queues; `workers` does this when it starts.
+        """Tells how tasks reach the workers' queues; `workers` does this when it starts.
 
         check: raises UnavailableError while the broker does not answer.
         """
         self._send = send
         self.check_broker = check or _nothing_to_check
 
-    def enqueue(self, planned: Iterable[Planned]) -> None:
-        """Puts chunks into the queues of their stages. What is lost on the way, the sweeper sends again."""
-        self._send(planned)
+    def enqueue(self, task_refs: Iterable[TaskRef]) -> None:
+        """Put tasks into the queues of their stages. What is lost on the way, the sweeper sends again."""
+        self._send(task_refs)
+
+    def delete_abandoned(self) -> int:
+        """Delete the temporary files and folders of processes that have died; how many."""
+        return self.objects.delete_abandoned() + durable.delete_abandoned(self.settings.data_folder)
 
     def close(self) -> None:
-        """Closes what was opened."""
+        """Close what was opened."""
         if self._vectors is not None:
             self._vectors.close()
         self.encoders.close()
         self.catalog.close()
+        if self.lock is not None:
+            self.lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -118,15 +152,21 @@ class Platform:
         self.close()
 
 
-def _encoder_source(settings: Settings) -> EncoderSource:
-    if "://" not in settings.encoders_url:
-        return BundleFolder(Path(settings.encoders_url), threads=settings.worker_cores or 0)
-    from cocu.encoders.triton import InferenceServer, Patience  # noqa: PLC0415 - loads gRPC
+def open_catalog(settings: Settings, *, alone: bool = False) -> Catalog:
+    """The catalog of a platform, upgraded; that of a data folder only while no other process works on it.
 
-    patience = Patience(
-        seconds=settings.encoder_seconds, seconds_per_input=settings.encoder_seconds_per_input
-    )
-    return InferenceServer(settings.encoders_url, patience=patience, in_flight=settings.encoder_requests)
+    alone: the caller has the folder's lock. Raises as `Catalog.open`.
+    """
+    lock = FolderLock(settings.data_folder)
+    exclusive: Exclusive = nullcontext if alone or not settings.embedded else lambda: lock
+    return Catalog.open(settings.catalog_url, connections=settings.catalog_connections, exclusive=exclusive)
+
+
+def _encoder_provider(settings: Settings) -> EncoderProvider:
+    # Loaded by name: only a platform that uses a runtime loads its libraries.
+    module = import_module(f"cocu.encoders.{settings.encoder_provider}")
+    provider: EncoderProvider = module.open_provider(settings)
+    return provider
 
 
 def _vector_options(settings: Settings) -> VectorOptions:
@@ -141,11 +181,12 @@ def _vector_options(settings: Settings) -> VectorOptions:
         quantised=settings.vectors_quantised,
         on_disk=settings.vectors_on_disk,
         replicas=settings.vectors_replicas,
+        shards=settings.vectors_shards,
     )
 
 
-def _leave_to_the_sweeper(planned: Iterable[Planned]) -> None:
-    """Where no queue is connected in this process, a sweeper elsewhere finds the chunks."""
+def _leave_to_the_sweeper(task_refs: Iterable[TaskRef]) -> None:
+    """Where no queue is connected in this process, a sweeper elsewhere finds the tasks."""
 
 
 def _nothing_to_check() -> None:
@@ -155,6 +196,18 @@ def _nothing_to_check() -> None:
 @cache
 def _shipped() -> Vocabulary:
     return Vocabulary.shipped()
+
+
+def read_vocabulary(objects: ObjectStore, hash: str) -> Vocabulary:
+    """The vocabulary of this hash. Raises NotFoundError, IntegrityError when its document is another."""
+    path = paths.vocabulary(hash)
+    try:
+        vocabulary = Vocabulary.from_json(objects.get(path).decode())
+    except ValueError as error:
+        raise checksums.damaged(path, "it is not the document of a vocabulary") from error
+    if vocabulary.hash != hash:
+        raise checksums.damaged(path, f"its vocabulary has hash {vocabulary.hash[:16]}…")
+    return vocabulary
 
 
 class Vocabularies:
@@ -168,7 +221,7 @@ class Vocabularies:
         self._offered: set[str] = set()
 
     def add(self, *, tenant: str, vocabulary: Vocabulary, source: str) -> tuple[VocabularyRecord, bool]:
-        """Keeps a vocabulary and tells whether it is new: the same document twice is one vocabulary.
+        """Keep a vocabulary and tells whether it is new: the same document twice is one vocabulary.
 
         Raises InvalidInputError for one without concepts, ConflictError when its name and version are taken.
         """
@@ -188,8 +241,8 @@ class Vocabularies:
     def load(self, *, tenant: str, vocabulary: str | None = None) -> tuple[VocabularyRecord, Vocabulary]:
         """The vocabulary of this id or name; the shipped one without either. Raises NotFoundError."""
         self._offer_shipped(tenant)
-        wanted = vocabularies.identity(_shipped().hash) if vocabulary is None else vocabulary
-        record = vocabularies.get(self._catalog, tenant=tenant, vocabulary=wanted)
+        identity = vocabularies.identity(_shipped().hash) if vocabulary is None else vocabulary
+        record = vocabularies.get(self._catalog, tenant=tenant, vocabulary=identity)
         return record, self.of_hash(record.hash)
 
     def list_page(self, *, tenant: str, limit: int, after: str | None = None) -> Page[VocabularyRecord]:
@@ -201,12 +254,7 @@ class Vocabularies:
         """The vocabulary of this hash. Raises IntegrityError when its document says otherwise."""
         with self._lock:
             if hash not in self._loaded:
-                vocabulary = Vocabulary.from_json(self._objects.get(paths.vocabulary(hash)).decode())
-                if vocabulary.hash != hash:
-                    raise IntegrityError(
-                        f"the document of vocabulary {hash[:12]}… has hash {vocabulary.hash[:12]}…"
-                    )
-                self._loaded[hash] = vocabulary
+                self._loaded[hash] = read_vocabulary(self._objects, hash)
             return self._loaded[hash]
 
     def _offer_shipped(self, tenant: str) -> None:

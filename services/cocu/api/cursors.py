@@ -1,7 +1,7 @@
-"""Opaque cursors: where a list goes on. A cursor of another list, or one that was changed, is refused.
+"""Opaque cursors: where a list goes on. A cursor of another list, or a changed one, is refused.
 
-The check keeps mistakes out, not attackers: a position only ever says where to go on within what the tenant
-may see, so the key of the checksum is no secret and every replica of every platform has the same.
+The checksum detects mistakes; it does not stop attackers, and need not: a position only tells where to go on
+in what the tenant may see anyway. So its key is no secret, and it is the same in every replica.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _KEY = b"cocu list cursor, version 1"
 
 
 def encode(listing: str, position: str) -> str:
-    """A cursor for what follows `position` in the list called `listing`.
+    """Return a cursor for the items from `position` on in the list called `listing`.
 
-    The name of a list includes its filters, so that a cursor cannot be taken to a list filtered otherwise.
+    The name of a list includes its filters, so that a cursor is not accepted with other filters.
     """
     payload = position.encode("utf-8", "surrogatepass")
     return base64.urlsafe_b64encode(_checksum(listing, payload) + payload).decode().rstrip("=")
 
 
 def decode(listing: str, cursor: str) -> str:
-    """The position that a cursor of this list stands for; raises InvalidInputError for any other text."""
+    """Return the position in a cursor of this list. Raises InvalidInputError for any other text."""
     padding = "=" * (-len(cursor) % 4)
     try:
         raw = base64.b64decode((cursor + padding).encode("ascii"), altchars=b"-_", validate=True)

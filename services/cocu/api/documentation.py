@@ -1,4 +1,4 @@
-"""The page at /docs: the OpenAPI document as plain HTML, without scripts or anything from elsewhere."""
+"""The page at /docs: the OpenAPI document as plain HTML, without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 
-from cocu.api import answers, examples
+from cocu.api import examples, openapi
 
-METHODS = ("get", "put", "post", "patch", "head", "options", "delete")
+METHODS = ("put", "post", "get", "patch", "head", "options", "delete")
+"""The order of the operations of one path: those that create come first."""
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
 body { color: #1b1f24; overflow-wrap: break-word; }
@@ -42,42 +44,64 @@ summary { cursor: pointer; }
 
 
 def describe(app: FastAPI) -> None:
-    """Make the OpenAPI document say what really happens: every status, content type and header."""
+    """Complete the OpenAPI document of the app: every status, content type and header."""
     generate = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            answers.complete(generate())
+            openapi.complete(generate())
         return generate()
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def add_page(app: FastAPI) -> None:
-    """Serve the page at /docs, and lead there from the root."""
+def add_home(app: FastAPI) -> None:
+    """Redirect from the root to the page."""
 
     @app.get("/", include_in_schema=False)
-    def front_door() -> RedirectResponse:
-        return RedirectResponse("/docs")
+    def redirect_to_page() -> RedirectResponse:
+        return RedirectResponse("/docs")  # RelativeLocations makes it relative
+
+
+def add_page(app: FastAPI) -> None:
+    """Serve the page at /docs."""
 
     @app.get("/docs", include_in_schema=False)
     def documentation(request: Request) -> Response:
         return Response(
-            page(app.openapi(), url=str(request.base_url).rstrip("/")),
+            page(app.openapi(), url=_url(request)),
             media_type="text/html; charset=utf-8",
-            headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
+            headers={
+                "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+                "Cache-Control": "no-store",
+            },
         )
 
 
+def _url(request: Request) -> str:
+    """Return the URL of the platform as the reader of the page sees it; only the examples use it.
+
+    A proxy may send the prefix that it removes. Host and prefix are only shown to the client that sent them.
+    """
+    prefix = request.headers.get("x-forwarded-prefix", "").rstrip("/")
+    if not _PREFIX.fullmatch(prefix):
+        prefix = request.app.state.platform.settings.root_path
+    return f"{request.url.scheme}://{request.url.netloc}{prefix}"
+
+
 def page(document: dict[str, Any], *, url: str) -> str:
-    """The whole page for an OpenAPI document, with examples that ask the platform at this address."""
+    """Return the page for an OpenAPI document, with examples for the platform at this URL."""
     groups: dict[str, list[str]] = {}
-    for path, methods in document["paths"].items():
-        for method in METHODS:
-            if method in methods:
-                operation = methods[method]
-                tag = (operation.get("tags") or ["other"])[0]
-                groups.setdefault(tag, []).append("\n".join(_operation(method, path, operation)))
+    operations = [
+        (method, path, methods[method])
+        for path, methods in document["paths"].items()
+        for method in METHODS
+        if method in methods
+    ]
+    # Operations that delete come last in their group: the examples are run from top to bottom.
+    for method, path, operation in sorted(operations, key=lambda entry: entry[0] == "delete"):
+        tag = (operation.get("tags") or ["other"])[0]
+        groups.setdefault(tag, []).append("\n".join(_operation(method, path, operation)))
     models = document.get("components", {}).get("schemas", {})
     return "\n".join(_page(document["info"], groups, models, url))
 
@@ -92,8 +116,9 @@ def _page(
     for paragraph in (information.get("summary", ""), information.get("description", "")):
         yield f"<p>{_prose(paragraph)}</p>"
     links = "".join(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in [*groups, "models"])
-    yield f'<nav>{links}<a href="/openapi.json">openapi.json</a></nav>'
-    yield "<p>The examples run as they are in a shell where these are set:</p>"
+    yield f'<nav>{links}<a href="openapi.json">openapi.json</a></nav>'
+    yield "<p>The examples run from top to bottom as they are, in a shell with curl and jq where these are"
+    yield f"set, and in a folder with a tar of images and captions, <code>{escape(examples.FILE)}</code>:</p>"
     settings = (f"{name}={shlex.quote(value)}" for name, value in {"COCU": url, **examples.SET_UP}.items())
     yield f"<pre><code>{escape(chr(10).join(settings))}</code></pre>"
     for tag, operations in groups.items():
@@ -113,8 +138,12 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
     parameters = operation.get("parameters", [])
     if parameters:
         rows = (
-            _row(each["name"], f"{_type(each.get('schema', {}))}, {each['in']}", each.get("description", ""))
-            for each in parameters
+            _row(
+                parameter["name"],
+                f"{_type(parameter.get('schema', {}))}, {parameter['in']}",
+                parameter.get("description", ""),
+            )
+            for parameter in parameters
         )
         yield f"<table>{''.join(rows)}</table>"
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
@@ -122,12 +151,12 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
     for status, answer in operation.get("responses", {}).items():
         if status.startswith("2"):
             kinds = answer.get("content", {})
-            shown = ", ".join(f"{_type(each.get('schema', {}))}" for each in kinds.values())
+            shown = ", ".join(f"{_type(content.get('schema', {}))}" for content in kinds.values())
             yield f"<p>{escape(status)}: {shown or escape(answer.get('description', ''))}</p>"
     problems = ", ".join(status for status in operation.get("responses", {}) if status >= "4")
     if problems:
         yield f"<p>Problems: {escape(problems)}</p>"
-    yield f"<pre><code>{escape(examples.command(method, path, operation))}</code></pre></article>"
+    yield f"<pre><code>{escape(examples.build_command(method, path, operation))}</code></pre></article>"
 
 
 def _model(name: str, schema: dict[str, Any]) -> Iterator[str]:
@@ -135,8 +164,8 @@ def _model(name: str, schema: dict[str, Any]) -> Iterator[str]:
     yield f"<p>{_prose(schema.get('description', ''))}</p>"
     required = set(schema.get("required", ()))
     rows = (
-        _row(field, _type(each) + ("" if field in required else ", optional"), each.get("description", ""))
-        for field, each in schema.get("properties", {}).items()
+        _row(name, _type(field) + ("" if name in required else ", optional"), field.get("description", ""))
+        for name, field in schema.get("properties", {}).items()
     )
     yield f"<table>{''.join(rows)}</table></details>"
 
@@ -146,18 +175,18 @@ def _row(name: str, kind: str, description: str) -> str:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """The type of a schema as a person says it; models link to their table."""
+    """Return the type of a schema in words; models link to their table."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rsplit("/", 1)[-1])
         return f'<a href="#model-{name}">{name}</a>'
     if "anyOf" in schema:
-        return " or ".join(_type(each) for each in schema["anyOf"])
+        return " or ".join(_type(option) for option in schema["anyOf"])
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     return escape(str(schema.get("format") or schema.get("type", "any")))
 
 
 def _prose(text: str) -> str:
-    """Paragraphs as lines, and what stands in backticks as code."""
+    """Return HTML: paragraphs as lines, text in backticks as code."""
     lines = "<br>".join(escape(part) for part in text.strip().split("\n\n"))
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", lines)

@@ -1,12 +1,12 @@
-"""The Idempotency-Key header on requests that create (draft-ietf-httpapi-idempotency-key-header-07).
+"""The header Idempotency-Key on requests that create (draft-ietf-httpapi-idempotency-key-header-07).
 
-The same key with the same request gets the answer that the first one got, with another request 422, and while
-the first is being carried out 409. Only what was done is kept: a request that was refused may be corrected
-and sent again under its key. Keys are a tenant's own, and are forgotten after `idempotency_seconds`.
+The same key with the same request gets the answer of the first request. With another request it gets 422,
+and 409 while the first still runs. Only successful answers are stored: a refused request may be corrected and
+sent again with its key. Keys belong to a tenant, and are deleted after `idempotency_seconds`.
 
-Whoever carries a request out holds a claim on its key, and renews it until it is done. What is to be written
-then and cannot, because the catalog is away, is written once it is back; nobody waits for that. The claim of
-a process that died ends by itself.
+The process that runs a request holds a claim on its key, and renews it until the request is done. If the
+catalog does not answer then, the answer is stored in the background as soon as it does. The claim of a
+process that died expires.
 """
 
 from __future__ import annotations
@@ -22,71 +22,96 @@ from functools import partial
 from typing import Any, Final
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from cocu.api.bodies import JsonRequest, JsonRoute, SpooledRequest
 from cocu.api.dependencies import tenant
 from cocu.api.problems import BadRequestError
+from cocu.catalog import idempotency
+from cocu.catalog.idempotency import Answer, InFlightError
+from cocu.catalog.retry import timeout
 from cocu.errors import UnavailableError
 from cocu.platform import Platform
-from cocu.storage.catalog import idempotency
-from cocu.storage.catalog.idempotency import Answer, InFlightError
-from cocu.storage.catalog.repeating import patience
 
 logger = logging.getLogger(__name__)
 
 HEADER: Final = "Idempotency-Key"
 CLAIM_SECONDS: Final = 30.0
-"""How long a claim lasts that is not renewed: then the request of a process that died may be carried out."""
-LATER_PATIENCE: Final = 1.0
-"""Seconds for which the catalog is asked at a time where nobody waits for the answer."""
-LARGEST_ANSWER: Final = 8 << 20
+"""How long a claim lasts that is not renewed; after it the request of a dead process may run again."""
+BACKGROUND_SECONDS: Final = 1.0
+"""Timeout of one attempt to write to the catalog in the background, and the pause between attempts."""
+MAX_ANSWER_BYTES: Final = 8 << 20
 PATTERN: Final = r'^(?:"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,200})"|([!#-+\--:<-\[\]-~]{1,200}))$'
 _KEY = re.compile(PATTERN)
-_TELLING = ("content-type", "upload-length", "upload-metadata")
-"""Headers that belong to what is asked for."""
-# The event loop itself would let go of them.
+_REQUEST_HEADERS = ("content-type", "upload-length", "upload-metadata")
+"""Headers in which two requests with one key must agree."""
+# The event loop keeps only weak references to tasks: without this set they could be collected.
 _unwritten: set[asyncio.Task[None]] = set()
-_KEPT = ("content-type", "location", "retry-after", "upload-offset", "upload-expires", "cache-control")
+_ANSWER_HEADERS = (
+    "content-type",
+    "location",
+    "retry-after",
+    "upload-offset",
+    "upload-expires",
+    "cache-control",
+)
 
 
-class IdempotentRoute(APIRoute):
-    """A route whose POST is carried out once per Idempotency-Key."""
+class IdempotentRoute(JsonRoute):
+    """A route whose POST runs once per Idempotency-Key."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, wrapped."""
+        """Return the handler, wrapped."""
         handle = super().get_route_handler()
 
-        async def idempotent(request: Request) -> Response:
+        async def idempotent(original: Request) -> Response:
+            request = self.request_class.of(original)
             header = request.headers.get(HEADER)
             if header is None or request.method != "POST":
                 return await handle(request)
-            return await _Once(request, _key(header)).answered_by(handle)
+            try:
+                return await _IdempotentCall(request, _key(header)).run(handle)
+            finally:
+                request.release()
 
         return idempotent
 
 
-class _Once:
-    def __init__(self, request: Request, key: str) -> None:
+class SpooledRoute(IdempotentRoute):
+    """The same for bodies that are too large for the memory."""
+
+    request_class = SpooledRequest
+
+
+class _IdempotentCall:
+    """One request with a key, and the claim on the key."""
+
+    def __init__(self, request: JsonRequest, key: str) -> None:
         self._request = request
         self._platform: Platform = request.app.state.platform
-        self._mine = {"tenant": tenant(request), "key": key, "owner": secrets.token_hex(16)}
+        self._claim_id = {"tenant": tenant(request), "key": key, "owner": secrets.token_hex(16)}
 
-    async def answered_by(self, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
-        before = await self._claim()
-        if before is not None:
-            return Response(before.body, status_code=before.status, headers=before.headers)
+    async def run(self, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
+        """Return the stored answer of the key, or run the request and store its answer."""
+        stored = await self._claim()
+        if stored is not None:
+            return Response(stored.body, status_code=stored.status, headers=stored.headers)
         renewing = asyncio.create_task(self._renew())
-        ending = self._of_mine(idempotency.release)
+        ending: Callable[[], None] | None = self._for_claim(idempotency.release)
         try:
             response = await handle(self._request)
-            given = _kept(response)
-            if given is not None:
-                ending = self._of_mine(idempotency.answer, given=given)
+            answer = _answer(response)
+            if answer is not None:
+                ending = self._for_claim(idempotency.store_answer, answer=answer)
+        except asyncio.CancelledError:
+            # A thread may still run the request: keep the claim, and let it expire as that of a dead process.
+            ending = None
+            raise
         finally:
             renewing.cancel()
-            await self._write(ending)
+            if ending is not None:
+                await self._write(ending)
         return response
 
     async def _claim(self) -> Answer | None:
@@ -94,7 +119,7 @@ class _Once:
             return await run_in_threadpool(
                 idempotency.claim,
                 self._platform.catalog,
-                **self._mine,
+                **self._claim_id,
                 fingerprint=await _fingerprint(self._request),
                 claim_seconds=CLAIM_SECONDS,
                 kept_seconds=self._platform.settings.idempotency_seconds,
@@ -105,47 +130,47 @@ class _Once:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(CLAIM_SECONDS / 3)
-            await self._later(self._of_mine(idempotency.renew, claim_seconds=CLAIM_SECONDS))
+            await self._write_briefly(self._for_claim(idempotency.renew, claim_seconds=CLAIM_SECONDS))
 
     async def _write(self, ending: Callable[[], None]) -> None:
         try:
             await run_in_threadpool(ending)
         except UnavailableError as error:
-            logger.warning("the end of a request with an Idempotency-Key is written later: %s", error)
+            logger.warning("the result of a request with an Idempotency-Key is stored later: %s", error)
             task = asyncio.create_task(self._write_later(ending))
             _unwritten.add(task)
             task.add_done_callback(_unwritten.discard)
 
     async def _write_later(self, ending: Callable[[], None]) -> None:
-        # After that the claim is over, and the key another request's.
+        # Then the claim has expired, and another request may hold the key.
         end = time.monotonic() + CLAIM_SECONDS
-        while time.monotonic() < end and not await self._later(ending):
-            await asyncio.sleep(LATER_PATIENCE)
+        while time.monotonic() < end and not await self._write_briefly(ending):
+            await asyncio.sleep(BACKGROUND_SECONDS)
 
-    async def _later(self, write: Callable[[], None]) -> bool:
-        """Whether it is written; nobody waits for it."""
+    async def _write_briefly(self, write: Callable[[], None]) -> bool:
+        """Write in the background, with a short timeout; return whether it succeeded."""
 
         def briefly() -> None:
-            with patience(LATER_PATIENCE):
+            with timeout(BACKGROUND_SECONDS):
                 write()
 
         try:
-            # Threads of their own: those that answer requests are not to wait out an outage.
+            # Not in the thread pool of requests: during an outage its threads would all wait here.
             await asyncio.to_thread(briefly)
         except UnavailableError:
             return False
         return True
 
-    def _of_mine(self, function: Callable[..., None], **given: Any) -> Callable[[], None]:
-        return partial(function, self._platform.catalog, **self._mine, **given)
+    def _for_claim(self, function: Callable[..., None], **arguments: Any) -> Callable[[], None]:
+        return partial(function, self._platform.catalog, **self._claim_id, **arguments)
 
 
-def _kept(response: Response) -> Answer | None:
-    """What is answered to whoever repeats the request; None where it is to be carried out again."""
+def _answer(response: Response) -> Answer | None:
+    """Return the answer to store for repeated requests; None where a repeated request must run again."""
     body = getattr(response, "body", None)
-    if not isinstance(body, bytes) or response.status_code >= 400 or len(body) > LARGEST_ANSWER:
+    if not isinstance(body, bytes) or response.status_code >= 400 or len(body) > MAX_ANSWER_BYTES:
         return None
-    headers = {name: value for name, value in response.headers.items() if name in _KEPT}
+    headers = {name: value for name, value in response.headers.items() if name in _ANSWER_HEADERS}
     return Answer(response.status_code, headers, body)
 
 
@@ -158,11 +183,16 @@ def _key(header: str) -> str:
     return match[1] or match[2]
 
 
-async def _fingerprint(request: Request) -> str:
+async def _fingerprint(request: JsonRequest) -> str:
     digest = hashlib.sha256()
     parts = [request.method, request.url.path, request.url.query]
-    parts += [request.headers.get(name, "") for name in _TELLING]
-    for part in (*(text.encode() for text in parts), await request.body()):
+    parts += [request.headers.get(name, "") for name in _REQUEST_HEADERS]
+    for text in parts:
+        part = text.encode()
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
+    body = hashlib.sha256()
+    async for piece in request.pieces():
+        body.update(piece)
+    digest.update(body.digest())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""Figures for Prometheus: what was asked and answered, and what the catalog holds at that moment.
+"""Metrics for Prometheus: requests and answers, and counts of the catalog.
 
-    GET /metrics   requests, streams; chunks, samples and runs; where this process has workers, their work
+    GET /metrics   requests, streams; tasks, samples, curations; the work of embedded workers
 
-Labels are of few values: routes as they are written down, never paths, tenants or names that somebody chose.
+Labels have few values: templates of routes, but never paths, tenants or names that a user chose.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cocu.api.head_requests import method_of
+from cocu.catalog import Catalog, counts
+from cocu.catalog.states import CurationState, TaskState
 from cocu.errors import UnavailableError
+from cocu.pipeline import stages
+from cocu.pipeline.metrics import metrics
 from cocu.platform import Platform
-from cocu.storage.catalog import Catalog, census
-from cocu.storage.catalog.states import ChunkState, CurationState, Stage
-from cocu.workers.measures import measures
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STREAMS = {"stream_batches": "batches", "stream_events": "events", "stream_export": "export"}
-"""Operations whose answers last, by what the label calls them."""
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-CENSUS_SECONDS = 2.0
-"""For how long what the catalog said holds: however many ask, it is not asked more often."""
+"""Operations with long answers, and the label of each."""
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+COUNTS_SECONDS = 2.0
+"""How long counts of the catalog are reused: however many scrapers, it is not queried more often."""
 
 
 class Metrics:
-    """The figures of one application; `exposition` is what Prometheus reads."""
+    """The metrics of one application; `exposition` is what Prometheus reads."""
 
     def __init__(self, platform: Platform) -> None:
         self._registry = CollectorRegistry()
@@ -46,7 +48,7 @@ class Metrics:
             "cocu_http_request_duration_seconds",
             "Time until an answer began.",
             ["method", "route"],
-            buckets=SECONDS,
+            buckets=DURATION_BUCKETS,
             registry=self._registry,
         )
         self.streams = Gauge(
@@ -58,30 +60,33 @@ class Metrics:
         for kind in STREAMS.values():
             self.streams.labels(kind)
             self.sent.labels(kind)
-        self._registry.register(_Census(platform.catalog))
-        self._work = measures().registry if platform.settings.embedded else None
+        self._registry.register(_CatalogCounts(platform.catalog))
+        self._work = metrics().registry if platform.settings.embedded else None
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """All figures as text, and its media type: OpenMetrics where the header Accept asks for that."""
+        """Return all metrics as text, and its media type: OpenMetrics where the header Accept asks for it."""
         encode, media_type = choose_encoder(accept)
         return encode(self), media_type
 
     def collect(self) -> Iterator[Metric]:
-        """Every figure, as prometheus_client reads them."""
+        """Yield every metric; prometheus_client calls it."""
         yield from self._registry.collect()
         if self._work is not None:
             yield from self._work.collect()
 
 
-class Measured:
-    """ASGI middleware that counts requests by the route that took them."""
+STATIC_FILES = "/static/"
+
+
+class RequestMetrics:
+    """ASGI middleware that counts requests by route."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note its answer."""
+        """Pass the request on, and count its answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -113,17 +118,19 @@ class _Answer:
 
     def end(self) -> None:
         if not self._begun:
-            # What is raised past here becomes a 500 outside.
+            # The error becomes a 500 in a middleware outside of this one.
             self._begin(500)
         if self._kind is not None:
             self._metrics.streams.labels(self._kind).dec()
 
     def _begin(self, status: int) -> None:
         self._begun = True
-        method = self._scope["method"]
+        method = method_of(self._scope)
         method = method if method in METHODS else "other"
         route = self._scope.get("route")
         template = getattr(route, "path_format", "none")
+        if template.startswith(STATIC_FILES):
+            template = STATIC_FILES  # what follows is a hash of the files: another with each version
         self._metrics.requests.labels(method, template, status).inc()
         self._metrics.duration.labels(method, template).observe(time.perf_counter() - self._begun_at)
         if status == 200 and (kind := STREAMS.get(getattr(route, "name", ""))):
@@ -131,62 +138,62 @@ class _Answer:
             self._metrics.streams.labels(kind).inc()
 
 
-class _Census(Collector):
-    """What the catalog holds, asked when somebody wants to know; without an answer only that it gave none."""
+class _CatalogCounts(Collector):
+    """Counts of the catalog, queried at a scrape; only `cocu_catalog_up` where it does not answer."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._lock = threading.Lock()
-        self._last: census.Census | None = None
+        self._last: counts.Counts | None = None
         self._fresh_until = 0.0
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering it must not ask the catalog."""
+        """Return nothing: registration must not query the catalog."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The families of figures."""
-        taken = self._take()
-        answers = GaugeMetricFamily("cocu_catalog_up", "Whether the catalog answers: 1 or 0.")
-        answers.add_metric([], float(taken is not None))
-        yield answers
-        if taken is not None:
-            yield from _families(taken)
+        """Yield the metrics."""
+        snapshot = self._take()
+        up = GaugeMetricFamily("cocu_catalog_up", "Whether the catalog answers: 1 or 0.")
+        up.add_metric([], float(snapshot is not None))
+        yield up
+        if snapshot is not None:
+            yield from _families(snapshot)
 
-    def _take(self) -> census.Census | None:
+    def _take(self) -> counts.Counts | None:
         with self._lock:
             if time.monotonic() >= self._fresh_until:
                 try:
-                    self._last = census.take(self._catalog)
+                    self._last = counts.collect(self._catalog)
                 except UnavailableError:
                     self._last = None
-                self._fresh_until = time.monotonic() + CENSUS_SECONDS
+                self._fresh_until = time.monotonic() + COUNTS_SECONDS
             return self._last
 
 
-def _families(taken: census.Census) -> Iterator[Metric]:
+def _families(snapshot: counts.Counts) -> Iterator[Metric]:
     by_state = ["stage", "state"]
-    chunks = GaugeMetricFamily("cocu_chunks", "Chunks of work.", labels=by_state)
-    samples = GaugeMetricFamily("cocu_chunk_samples", "Samples in these chunks.", labels=by_state)
-    found = {(one.stage, one.state): one for one in taken.chunks}
-    for stage in Stage:
-        for state in ChunkState:
-            one = found.get((stage, state))
-            chunks.add_metric([stage, state], one.chunks if one else 0)
-            samples.add_metric([stage, state], one.samples if one else 0)
+    tasks = GaugeMetricFamily("cocu_tasks", "Tasks.", labels=by_state)
+    samples = GaugeMetricFamily("cocu_task_samples", "Samples in these tasks.", labels=by_state)
+    count_of = {(count.stage, count.state): count for count in snapshot.tasks}
+    for stage in stages.STAGES:
+        for state in TaskState:
+            count = count_of.get((stage, state))
+            tasks.add_metric([stage, state], count.tasks if count else 0)
+            samples.add_metric([stage, state], count.samples if count else 0)
     waits = GaugeMetricFamily(
-        "cocu_chunk_wait_seconds", "Time that the longest waiting chunk has been queued.", labels=["stage"]
+        "cocu_task_wait_seconds", "Time that the longest waiting task has been queued.", labels=["stage"]
     )
     repeats = GaugeMetricFamily(
-        "cocu_chunk_repeats", "Attempts at chunks beyond the first of each.", labels=["stage"]
+        "cocu_task_repeats", "Attempts at tasks beyond the first of each.", labels=["stage"]
     )
-    for stage in Stage:
-        of_stage = [one for one in taken.chunks if one.stage == stage]
-        waits.add_metric([stage], max((one.waiting_seconds for one in of_stage), default=0.0))
-        repeats.add_metric([stage], sum(one.repeats for one in of_stage))
+    for stage in stages.STAGES:
+        stage_counts = [count for count in snapshot.tasks if count.stage == stage]
+        waits.add_metric([stage], max((count.waiting_seconds for count in stage_counts), default=0.0))
+        repeats.add_metric([stage], sum(count.repeats for count in stage_counts))
     runs = GaugeMetricFamily("cocu_curations", "Curations.", labels=["state"])
     for run_state in CurationState:
-        runs.add_metric([run_state], taken.curations.get(run_state, 0))
+        runs.add_metric([run_state], snapshot.curations.get(run_state, 0))
     accepted = GaugeMetricFamily("cocu_samples", "Samples that datasets have.")
-    accepted.add_metric([], taken.samples)
-    yield from (chunks, samples, waits, repeats, runs, accepted)
+    accepted.add_metric([], snapshot.samples)
+    yield from (tasks, samples, waits, repeats, runs, accepted)

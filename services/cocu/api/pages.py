@@ -1,4 +1,4 @@
-"""Pages of lists: from what the catalog gives to what goes over the wire."""
+"""Pages of lists: from a page of the catalog to a page of the REST API."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated, TypeVar
 
 from fastapi import Query
 
+from cocu import schemas
 from cocu.api import cursors
-from cocu.client import models
-from cocu.storage.catalog.records import Page
+from cocu.catalog.records import Page
 
 Record = TypeVar("Record")
-Item = TypeVar("Item", bound=models.Answer)
+Item = TypeVar("Item", bound=schemas.ResponseModel)
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="The most items of one page.")]
 Cursor = Annotated[
@@ -25,14 +25,14 @@ Cursor = Annotated[
 ]
 
 
-def position(listing: str, cursor: str | None) -> str | None:
-    """Where a list goes on; raises InvalidInputError for a cursor of another list."""
+def read_cursor(listing: str, cursor: str | None) -> str | None:
+    """Return the position in a cursor. Raises InvalidInputError for a cursor of another list."""
     return None if cursor is None else cursors.decode(listing, cursor)
 
 
-def page(
+def make_page(
     listing: str, records: Page[Record], item: Callable[[Record], Item], model: type[Item]
-) -> models.Page[Item]:
-    """A page of the wire from a page of the catalog."""
-    following = None if records.next is None else cursors.encode(listing, records.next)
-    return models.Page[model](items=[item(record) for record in records.items], next=following)  # type: ignore[valid-type]
+) -> schemas.Page[Item]:
+    """Return a page of the REST API from a page of the catalog."""
+    cursor = None if records.next is None else cursors.encode(listing, records.next)
+    return schemas.Page[model](items=[item(record) for record in records.items], next=cursor)  # type: ignore[valid-type]

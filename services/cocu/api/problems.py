@@ -1,14 +1,16 @@
-"""Every error as an RFC 9457 problem: the one place where errors of the platform become HTTP.
+"""Every error as an RFC 9457 problem: the only place where errors of the platform become HTTP.
 
     InvalidInputError (and InvalidBundleError)   422  invalid-input
     NotFoundError                                404  not-found
     ConflictError                                409  conflict
     LimitExceededError                           413  limit-exceeded
     UnavailableError                             503  unavailable, with Retry-After
-    IntegrityError and everything unforeseen     500  internal-error, without internals
+    MachineError                                 500  internal-error, with what the operator must do
+    IntegrityError                               500  damaged-data: which object, and what to do
+    every unexpected error                       500  internal-error, without details
 
-`type` is `urn:cocu:problem:<code>`: stable, for programs. Problems never repeat what was sent in full, and
-carry no text of a database, file system or trace.
+`type` is `urn:cocu:problem:<code>`: stable, for programs. Problems never repeat long input, and contain no
+text of a database, a file system or a trace.
 """
 
 from __future__ import annotations
@@ -24,13 +26,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 
-from cocu import errors
-from cocu.client.models import FieldProblem, Problem
+from cocu import errors, machine
+from cocu.http.problems import MAX_FIELDS, MEDIA_TYPE, problem_response, shorten, title_of
+from cocu.schemas import FieldProblem
 
-MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
-LONGEST_TEXT: Final = 500
-MOST_FIELDS: Final = 50
+
+__all__ = [
+    "MEDIA_TYPE",
+    "BadRequestError",
+    "add_problem_handlers",
+    "problem_response",
+    "shorten",
+    "title_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -40,84 +49,12 @@ _OF_ERRORS: Final[Sequence[tuple[type[errors.CocuError], int, str]]] = (
     (errors.ConflictError, 409, "conflict"),
     (errors.LimitExceededError, 413, "limit-exceeded"),
     (errors.UnavailableError, 503, "unavailable"),
+    (errors.MachineError, 500, "internal-error"),
 )
-
-_OF_STATUSES: Final = {
-    400: "bad-request",
-    404: "not-found",
-    405: "method-not-allowed",
-    406: "not-acceptable",
-    408: "request-timeout",
-    409: "conflict",
-    410: "gone",
-    412: "precondition-failed",
-    413: "limit-exceeded",
-    415: "unsupported-media-type",
-    422: "invalid-input",
-    423: "locked",
-    460: "checksum-mismatch",
-    500: "internal-error",
-    503: "unavailable",
-}
-
-_TITLES: Final = {
-    "bad-request": "The request cannot be understood",
-    "not-found": "No such thing",
-    "method-not-allowed": "This method is not possible here",
-    "not-acceptable": "Not a form that this comes in",
-    "request-timeout": "Nothing came for too long",
-    "conflict": "In conflict with what is there",
-    "gone": "No longer there",
-    "precondition-failed": "A condition of the request does not hold",
-    "locked": "Somebody else is at it now",
-    "checksum-mismatch": "Not what its checksum says",
-    "limit-exceeded": "Larger than the limit",
-    "unsupported-media-type": "Not a media type that is read here",
-    "invalid-input": "An input is wrong",
-    "internal-error": "The platform failed",
-    "unavailable": "A part of the platform does not answer",
-}
 
 
 class BadRequestError(errors.CocuError):
-    """The request contradicts itself or the protocol, whatever it asks for."""
-
-
-def problem_response(
-    status: int,
-    detail: str,
-    *,
-    instance: str | None = None,
-    fields: Sequence[FieldProblem] = (),
-    headers: dict[str, str] | None = None,
-) -> Response:
-    """A problem document as a response."""
-    code = _OF_STATUSES.get(status, "bad-request" if status < 500 else "internal-error")
-    problem = Problem(
-        type=f"urn:cocu:problem:{code}",
-        title=_TITLES.get(code) or HTTPStatus(status).phrase,
-        status=status,
-        detail=shortened(detail),
-        instance=shortened(instance) if instance else None,
-        errors=list(fields)[:MOST_FIELDS],
-    )
-    return Response(
-        problem.model_dump_json(exclude_none=True).encode("utf-8", "replace"),
-        status_code=status,
-        media_type=MEDIA_TYPE,
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )
-
-
-def title_of(status: int) -> str:
-    """What problems of this status are called."""
-    return _TITLES[_OF_STATUSES[status]]
-
-
-def shortened(text: str) -> str:
-    """The text without what JSON cannot carry, cut where it is longer than a person would read."""
-    safe = text.encode("utf-8", "replace").decode()
-    return safe if len(safe) <= LONGEST_TEXT else safe[: LONGEST_TEXT - 1] + "…"
+    """The request is malformed or breaks the protocol."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -135,26 +72,28 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "")
+            headers["Allow"] = ", ".join(list_methods(request)) or headers.get("Allow", "")
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
         detail = _detail_of_http_error(request, error, headers)
         return problem_response(error.status_code, detail, instance=request.url.path, headers=headers)
 
     @app.exception_handler(ClientDisconnect)
-    async def gone(request: Request, error: ClientDisconnect) -> Response:
-        return problem_response(400, "The connection broke off before the body had arrived.")
-
-    @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> Response:
-        return _failed(request, error)
+    async def disconnected(request: Request, error: ClientDisconnect) -> Response:
+        return problem_response(400, "The connection was closed before the whole body had arrived.")
 
 
 def _of_platform_error(request: Request, error: errors.CocuError) -> Response:
+    if isinstance(error, errors.NoRoomError):
+        request.app.state.platform.disk_space.report_full(error)
+    if isinstance(error, errors.MachineError):
+        log.error("%s %s failed: %s", request.method, request.url.path, machine.describe(error))
     if isinstance(error, BadRequestError):
         return problem_response(400, str(error), instance=request.url.path)
     for kind, status, _ in _OF_ERRORS:
         if isinstance(error, kind):
             fields = [
-                FieldProblem(field=shortened(name), problem=shortened(text))
+                FieldProblem(field=shorten(name), problem=shorten(text))
                 for name, text in getattr(error, "fields", {}).items()
             ]
             headers = (
@@ -163,23 +102,30 @@ def _of_platform_error(request: Request, error: errors.CocuError) -> Response:
             return problem_response(
                 status, str(error), instance=request.url.path, fields=fields, headers=headers
             )
-    return _failed(request, error)
+    if isinstance(error, errors.IntegrityError):
+        log.error("%s %s: %s", request.method, request.url.path, error)
+        return problem_response(500, str(error), instance=request.url.path, code="damaged-data")
+    return unexpected_error(request, error)
 
 
-def _failed(request: Request, error: Exception) -> Response:
+def unexpected_error(request: Request, error: Exception) -> Response:
+    """Return a 500 for an error that has no answer of its own, and log it."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem_response(
         500, "The platform could not answer this; its log says why.", instance=request.url.path
     )
 
 
-def _allowed(request: Request) -> list[str]:
-    """Every method of this path; the router itself would tell those of the first route alone."""
-    return [
+def list_methods(request: Request) -> list[str]:
+    """Return every method of this path; the router itself knows only those of the first matching route."""
+    methods = [
         method
-        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
         if any(_takes(route, request, method) for route in request.app.routes)
     ]
+    if "GET" in methods and "HEAD" not in methods:
+        methods.insert(1, "HEAD")
+    return [*methods, "OPTIONS"] if methods else []
 
 
 def _takes(route: BaseRoute, request: Request, method: str) -> bool:
@@ -189,47 +135,52 @@ def _takes(route: BaseRoute, request: Request, method: str) -> bool:
 
 def _detail_of_http_error(request: Request, error: HTTPException, headers: dict[str, str]) -> str:
     if error.status_code == HTTPStatus.NOT_FOUND and error.detail == "Not Found":
-        return f"There is nothing at {request.url.path}; /docs lists what there is."
+        return f"There is nothing at {request.url.path}; /docs lists all paths."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"{request.method} is not possible here; {headers['Allow']} would be."
+        return f"{request.method} is not supported here; use one of {headers['Allow']}."
     if error.detail == "There was an error parsing the body":
         return "The body is not JSON that can be read: malformed, nested too deeply, or not UTF-8."
     return str(error.detail)
 
 
 def _of_invalid_request(request: Request, error: RequestValidationError) -> Response:
-    found = error.errors()
-    fields = [FieldProblem(field=_path(each), problem=_what_to_do(each)) for each in found]
-    if any(each.get("type") == "json_invalid" for each in found):
+    details = error.errors()
+    # A body may have a hundred thousand errors.
+    fields = [
+        FieldProblem(field=_path(detail), problem=_what_to_do(detail)) for detail in details[:MAX_FIELDS]
+    ]
+    if any(detail.get("type") == "json_invalid" for detail in details):
         return problem_response(400, "The body is not JSON.", instance=request.url.path, fields=fields)
-    if _lacks_json(request, found):
+    if _lacks_json(request, details):
         return problem_response(
             415, "Send the body as JSON, with Content-Type: application/json.", instance=request.url.path
         )
-    count = len(fields)
-    detail = "One input is wrong." if count == 1 else f"{count} inputs are wrong."
-    return problem_response(422, detail, instance=request.url.path, fields=fields)
+    count = len(details)
+    text = "One input is wrong." if count == 1 else f"{count} inputs are wrong."
+    text += "" if count <= MAX_FIELDS else f" The first {MAX_FIELDS} are named."
+    return problem_response(422, text, instance=request.url.path, fields=fields)
 
 
-def _lacks_json(request: Request, found: Sequence[Any]) -> bool:
+def _lacks_json(request: Request, details: Sequence[Any]) -> bool:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-    whole_body = any(tuple(each.get("loc", ())) == ("body",) for each in found)
+    whole_body = any(tuple(detail.get("loc", ())) == ("body",) for detail in details)
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     return whole_body and has_body and not is_json
 
 
-def _path(found: Any) -> str:
-    return shortened(".".join(str(part) for part in found.get("loc", ())) or "request")
+def _path(error: Any) -> str:
+    return shorten(".".join(str(part) for part in error.get("loc", ())) or "request")
 
 
-def _what_to_do(found: Any) -> str:
-    """Pydantic's sentence, which says what was expected; its copy of the input is left out."""
-    text = str(found.get("msg", "is wrong")).removeprefix("Value error, ")
-    match found.get("type"):
+def _what_to_do(error: Any) -> str:
+    """Return Pydantic's sentence, which says what was expected, without its copy of the input."""
+    text = str(error.get("msg", "is wrong")).removeprefix("Value error, ")
+    match error.get("type"):
         case "missing":
             return "is required; give it"
         case "extra_forbidden":
             return "is not known here; remove it or check its spelling"
         case _:
-            return shortened(text[:1].lower() + text[1:])
+            # Problems of fields begin in lower case; "JSON" stays as it is.
+            return shorten(text if text[:2].isupper() else text[:1].lower() + text[1:])

@@ -1,4 +1,4 @@
-"""A stream as Arrow IPC: the schema, a record batch per batch, the end-of-stream marker."""
+"""The Arrow encoding: an IPC stream with the schema, a record batch per batch, the end-of-stream marker."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _END = b"\xff\xff\xff\xff\0\0\0\0"
 """The end-of-stream marker."""
 
 
-def encoded(epoch: Epoch) -> Iterator[list[Piece]]:
-    """The bytes of the stream, batch by batch; images are not copied."""
+def encode(epoch: Epoch) -> Iterator[list[Piece]]:
+    """Yield the bytes of the stream, batch by batch, without copying images."""
     return _with_images(epoch) if epoch.parameters.images else _without_images(epoch)
 
 
@@ -33,16 +33,16 @@ def _without_images(epoch: Epoch) -> Iterator[list[Piece]]:
 def _with_images(epoch: Epoch) -> Iterator[list[Piece]]:
     sink = _Pieces()
     with pa.ipc.new_stream(pa.PythonFile(sink, "w"), epoch.schema) as writer:
-        # The schema comes with the first batch.
+        # Arrow writes the schema together with the first batch.
         for batch in epoch.batches():
             writer.write_batch(batch)
             del batch
-            yield sink.taken()
-    yield sink.taken()
+            yield sink.drain()
+    yield sink.drain()
 
 
 class _Pieces(io.RawIOBase):
-    """Keeps what is written, without copying it, until it is taken."""
+    """A file that collects buffers without copying them, until `drain` returns them."""
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
@@ -51,11 +51,11 @@ class _Pieces(io.RawIOBase):
         return True
 
     def write(self, data: object) -> int:
-        # Arrow hands over its own buffers, which live as long as the view does.
+        # Arrow passes its own buffers, which live as long as the view.
         piece = memoryview(data).cast("B")  # type: ignore[arg-type]
         self._pieces.append(piece)
         return len(piece)
 
-    def taken(self) -> list[Piece]:
+    def drain(self) -> list[Piece]:
         pieces, self._pieces = self._pieces, []
         return pieces

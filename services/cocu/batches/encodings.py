@@ -1,4 +1,4 @@
-"""The forms of a stream, chosen by the Accept header or by name."""
+"""The encodings of a stream, selected by the Accept header or by name."""
 
 from __future__ import annotations
 
@@ -9,40 +9,39 @@ from cocu.batches import arrow, protobuf, tar
 from cocu.batches.epoch import Epoch
 
 Piece = bytes | memoryview
-LEAST_BYTES = 256 << 10
-MOST_BYTES = 1 << 20
+MIN_CHUNK_BYTES = 256 << 10
+MAX_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """A form of the stream."""
+    """An encoding of the stream."""
 
     name: str
     media_type: str
-    encoded: Callable[[Epoch], Iterator[Sequence[Piece]]]
+    encode: Callable[[Epoch], Iterator[Sequence[Piece]]]
 
     def chunks(self, epoch: Epoch) -> Iterator[list[Piece]]:
-        """The bytes of the stream, batch by batch, in chunks worth sending: small pieces together, large ones
-        in parts.
+        """Yield for each batch its bytes in chunks worth sending: small pieces are joined, large ones split.
 
-        One batch is made at a time, when it is asked for.
+        Batches are computed one at a time, on demand.
         """
-        return (list(_chunks(pieces)) for pieces in self.encoded(epoch))
+        return (list(_chunks(pieces)) for pieces in self.encode(epoch))
 
 
 ENCODINGS = {
-    "arrow": Encoding("arrow", arrow.MEDIA_TYPE, arrow.encoded),
-    "protobuf": Encoding("protobuf", protobuf.MEDIA_TYPE, protobuf.encoded),
-    "tar": Encoding("tar", tar.MEDIA_TYPE, tar.encoded),
+    "arrow": Encoding("arrow", arrow.MEDIA_TYPE, arrow.encode),
+    "protobuf": Encoding("protobuf", protobuf.MEDIA_TYPE, protobuf.encode),
+    "tar": Encoding("tar", tar.MEDIA_TYPE, tar.encode),
 }
 
 
-def accepted(header: str) -> Encoding | None:
-    """What an Accept header likes best of these, Arrow where it leaves the choice; None where it wants none.
+def negotiate(header: str) -> Encoding | None:
+    """Return the encoding that an Accept header prefers, Arrow on a tie; None if it accepts none.
 
-    >>> accepted("application/x-tar;q=0.5, application/x-protobuf").name, accepted("*/*").name
+    >>> negotiate("application/x-tar;q=0.5, application/x-protobuf").name, negotiate("*/*").name
     ('protobuf', 'arrow')
-    >>> accepted("image/png")
+    >>> negotiate("image/png")
     """
     best: tuple[float, Encoding | None] = (0.0, None)
     for encoding in ENCODINGS.values():
@@ -53,15 +52,15 @@ def accepted(header: str) -> Encoding | None:
 
 
 def _quality(header: str, media_type: str) -> float:
-    """The quality of the most specific range that covers a media type (RFC 9110, section 12.5.1)."""
-    found = (-1, 0.0)
+    """Return the quality of the most specific range that covers a media type (RFC 9110, section 12.5.1)."""
+    best = (-1, 0.0)
     for member in header.split(","):
-        given, *parameters = (part.strip().lower() for part in member.split(";"))
+        media_range, *parameters = (part.strip().lower() for part in member.split(";"))
         ranges = ("*/*", f"{media_type.partition('/')[0]}/*", media_type)
-        if given in ranges:
+        if media_range in ranges:
             weights = [part[2:] for part in parameters if part.startswith("q=")]
-            found = max(found, (ranges.index(given), _weight(weights[0]) if weights else 1.0))
-    return found[1]
+            best = max(best, (ranges.index(media_range), _weight(weights[0]) if weights else 1.0))
+    return best[1]
 
 
 def _weight(text: str) -> float:
@@ -76,16 +75,18 @@ def _chunks(pieces: Iterable[Piece]) -> Iterator[Piece]:
     small: list[Piece] = []
     size = 0
     for piece in pieces:
-        if len(piece) < LEAST_BYTES:
+        if len(piece) < MIN_CHUNK_BYTES:
             small.append(piece)
             size += len(piece)
-            if size < LEAST_BYTES:
+            if size < MIN_CHUNK_BYTES:
                 continue
         if small:
             yield small[0] if len(small) == 1 else b"".join(small)
             small, size = [], 0
-        if len(piece) >= LEAST_BYTES:
+        if len(piece) >= MIN_CHUNK_BYTES:
             whole = memoryview(piece)
-            yield from (whole[start : start + MOST_BYTES] for start in range(0, len(whole), MOST_BYTES))
+            yield from (
+                whole[start : start + MAX_CHUNK_BYTES] for start in range(0, len(whole), MAX_CHUNK_BYTES)
+            )
     if small:
         yield small[0] if len(small) == 1 else b"".join(small)

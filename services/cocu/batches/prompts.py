@@ -1,4 +1,4 @@
-"""Concepts as texts: each in a template that is drawn for it, or alone."""
+"""Prompts: each concept in a template that is drawn for it, or alone."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cocu.batches import strings
-from cocu.batches.parameters import PLACE
+from cocu.batches import prompt_text
+from cocu.batches.parameters import PLACEHOLDER
 from cocu.curation.archives import Ids, Ints
 from cocu.curation.randomness import Seeds, seeds_of, uniforms
 
-_ALONE = (PLACE,)
+_ALONE = (PLACEHOLDER,)
 
 
 @cache
 def imagenet_templates() -> tuple[str, ...]:
-    """The 80 templates with which CLIP names the classes of ImageNet (Radford et al. 2021), sorted."""
+    """Return the 80 templates with which CLIP names the classes of ImageNet (Radford et al. 2021), sorted."""
     document = json.loads((files("cocu.batches") / "templates.json").read_text(encoding="utf-8"))
     return tuple(document["templates"])
 
@@ -29,8 +29,11 @@ def imagenet_templates() -> tuple[str, ...]:
 def draw_templates(
     hashes_B: Seeds, *, curation_hash: str, seed: int, epoch: int, concepts: int, templates: int
 ) -> Ids:
-    """Which template each of B samples' K texts stands in, int64 [B, K], all alike: a pure function of
-    (curation hash, seed, epoch, key, position). hashes_B: of the keys, by `key_hashes`."""
+    """Draw a template for each of the K texts of B samples, int64 [B, K], with equal probability.
+
+    The draw is a pure function of (curation hash, seed, epoch, key, position). hashes_B: the hashes of the
+    keys (`key_hashes`).
+    """
     seeds_B = seeds_of(("templates", curation_hash, seed, epoch), hashes_B)
     return np.asarray((uniforms(seeds_B, concepts) * templates).astype(np.int64))
 
@@ -38,10 +41,10 @@ def draw_templates(
 def texts(
     *, names: pa.Array, captions: pa.Array, concepts_BK: Ints, templates: Sequence[str], templates_BK: Ids
 ) -> pa.Array:
-    """The texts of B samples, list<string> of K each: the concepts in their templates, then the caption where
-    there are fewer (section 8 of the reference)."""
-    befores, afters = zip(*(template.split(PLACE) for template in templates or _ALONE), strict=True)
-    flat = strings.prompted(
+    """Return the texts of B samples, list<string> of K each: the concepts in their templates, padded with the
+    caption (section 8 of the reference)."""
+    befores, afters = zip(*(template.split(PLACEHOLDER) for template in templates or _ALONE), strict=True)
+    flat = prompt_text.format_prompts(
         befores=pa.array(befores, pa.string()),
         names=names,
         afters=pa.array(afters, pa.string()),
@@ -53,7 +56,7 @@ def texts(
 
 
 def lists_of(values: pa.Array, lengths_B: NDArray[np.integer]) -> pa.Array:
-    """Values as lists of these lengths."""
+    """Return values as lists of these lengths."""
     offsets = np.zeros(len(lengths_B) + 1, np.int32)
     np.cumsum(lengths_B, out=offsets[1:])
     return pa.ListArray.from_arrays(pa.array(offsets), values)

@@ -1,4 +1,4 @@
-"""A stream as messages of `proto/cocu/v1/batches.proto`, each preceded by its length."""
+"""The protobuf encoding: messages of `proto/cocu/v1/batches.proto`, each preceded by its length."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cocu.batches.messages import batches_pb2 as messages
 MEDIA_TYPE = "application/x-protobuf"
 
 
-def encoded(epoch: Epoch) -> Iterator[list[bytes]]:
-    """The bytes of the stream, batch by batch: a length and a message."""
+def encode(epoch: Epoch) -> Iterator[list[bytes]]:
+    """Yield the bytes of the stream, batch by batch: a length and a message."""
     for number, batch in enumerate(epoch.batches(), start=epoch.parameters.start):
         message = messages.Batch(number=number, samples=_samples(batch))
         if number == epoch.parameters.start:

@@ -1,4 +1,4 @@
-"""A stream as a WebDataset tar: of each sample key.jpg, key.txt (the caption), key.json (what was drawn)."""
+"""The tar encoding: WebDataset, each sample as key.jpg, key.txt (its caption), key.json (what was drawn)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _BLOCK = 512
 _LONGEST_NAME = 100
 
 
-def encoded(epoch: Epoch) -> Iterator[list[Piece]]:
-    """The bytes of the tar, batch by batch. Where ranks get no sample of the last batch, it adds none."""
+def encode(epoch: Epoch) -> Iterator[list[Piece]]:
+    """Yield the bytes of the tar, batch by batch; a rank without a sample of the last batch adds none."""
     for batch in epoch.batches():
         yield list(_members(batch))
         del batch
@@ -26,14 +26,14 @@ def encoded(epoch: Epoch) -> Iterator[list[Piece]]:
 
 
 def _members(batch: pa.RecordBatch) -> Iterator[Piece]:
-    pictures = images.views(batch.column("image")) if "image" in batch.schema.names else None
+    stored_images = images.views(batch.column("image")) if "image" in batch.schema.names else None
     columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != "image"}
     formats = columns.pop("format", None)
-    for place, key in enumerate(columns["key"]):
-        if pictures is not None and (picture := pictures[place]) is not None:
-            yield from _member(f"{key}.{formats[place] or 'bin'}", picture)
-        yield from _member(f"{key}.txt", columns["caption"][place].encode())
-        drawn = {name: column[place] for name, column in columns.items()}
+    for position, key in enumerate(columns["key"]):
+        if stored_images is not None and (image := stored_images[position]) is not None:
+            yield from _member(f"{key}.{formats[position] or 'bin'}", image)
+        yield from _member(f"{key}.txt", columns["caption"][position].encode())
+        drawn = {name: column[position] for name, column in columns.items()}
         yield from _member(f"{key}.json", json.dumps(drawn, ensure_ascii=False).encode())
 
 
@@ -51,7 +51,7 @@ def _header(name: str, size: int) -> bytes:
         information = tarfile.TarInfo(name)
         information.size = size
         return information.tobuf(tarfile.PAX_FORMAT)
-    # What TarInfo writes for a plain name, in a tenth of the time.
+    # The header that TarInfo writes for a plain name, in a tenth of the time.
     head = (
         raw.ljust(_LONGEST_NAME, b"\0") + b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"%011o\0" % 0
     )

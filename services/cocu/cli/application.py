@@ -1,8 +1,8 @@
-"""Which commands there are, and how every error ends: one readable line, exit code 2 for usage, 1 for
-failure.
+"""The commands, and the end of every error: one readable line, and an exit code.
 
-Commands that only talk to a platform import nothing of the server; those that are a server import it when
-they run.
+Exit codes: 2 for wrong usage, 1 for a failure, 3 where only a part could be done, 130 after Ctrl-C.
+Commands that only talk to a platform import nothing of the server; commands that run a server import it when
+they start.
 """
 
 from __future__ import annotations
@@ -16,16 +16,23 @@ from rich.markup import escape
 import cocu
 from cocu.cli import (
     archive,
+    audit,
     batches,
     catalog,
     concepts,
     curate,
+    curations,
+    dashboard,
     dataset,
     demo,
+    draws,
     encoder,
     evaluate,
     export,
+    feedback,
     index,
+    labels,
+    projection,
     scenes,
     search,
     serve,
@@ -33,7 +40,7 @@ from cocu.cli import (
     vocabulary,
     worker,
 )
-from cocu.cli.failures import FORESEEN, explained
+from cocu.cli.failures import EXPECTED_ERRORS, describe, exit_status
 from cocu.cli.output import errors
 
 app = typer.Typer(
@@ -46,8 +53,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         print(f"cocu {cocu.__version__}")
         raise typer.Exit
 
@@ -62,6 +69,7 @@ def _options(
 
 
 app.command("serve")(serve.serve)
+app.command("dashboard")(dashboard.dashboard)
 app.command("worker")(worker.worker)
 app.command("sweeper")(sweeper.sweeper)
 app.command("curate")(curate.curate)
@@ -70,9 +78,16 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)
 app.command("concepts")(concepts.concepts)
 app.command("compare")(concepts.compare)
+app.command("draws")(draws.draws)
+app.command("effect")(feedback.effect)
 app.command("export")(export.export)
+app.command("events")(curations.events)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(curations.app, name="curation")
 app.add_typer(archive.app, name="archive")
+app.add_typer(projection.app, name="projection")
+app.add_typer(labels.app, name="labels")
+app.add_typer(audit.app, name="audit")
 app.add_typer(batches.app, name="batches")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(index.app, name="index")
@@ -87,7 +102,7 @@ def main() -> NoReturn:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
-    except FORESEEN as error:
-        errors.print(f"[bold red]error:[/] {escape(explained(error))}", soft_wrap=True)
-        sys.exit(1)
+    except EXPECTED_ERRORS as error:
+        errors.print(f"[bold red]error:[/] {escape(describe(error))}", soft_wrap=True)
+        sys.exit(exit_status(error))
     sys.exit(0)

@@ -1,19 +1,21 @@
-"""`cocu batches head`: the first samples of an epoch, as a trainer would get them."""
+"""`cocu batches head`: the first samples of an epoch, as a trainer gets them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.text import Text
 
-from cocu.cli.options import DEFAULT_SERVER, ApiKey, Json, Server
+from cocu.cli.options import DEFAULT_SERVER, ApiKey, Json, Raw, Server, Temperature, TextsPerSample
 from cocu.cli.output import console, count, print_json
 from cocu.client import BatchRequest, CocuClient
+
+Sampler = Literal["cluster", "topk", "uniform", "caption"]
 
 app = typer.Typer(help="Batches: curated samples as trainers get them.", no_args_is_help=True)
 
@@ -23,12 +25,14 @@ def head(
     *,
     curation: Annotated[str, typer.Argument(help="Id of the curation.")],
     samples: Annotated[int, typer.Option(min=1, max=1000, help="How many samples to show.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another order and draw.")] = 0,
-    epoch: Annotated[int, typer.Option(min=0, help="Likewise.")] = 0,
-    concepts: Annotated[int, typer.Option(min=1, help="Texts of every sample.")] = 3,
-    sampler: Annotated[str, typer.Option(help="cluster, topk, uniform or caption.")] = "cluster",
-    temperature: Annotated[float, typer.Option(help="Low draws the best, high draws evenly.")] = 1.0,
-    raw: Annotated[bool, typer.Option("--raw", help="Concepts alone, not in templates.")] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Changes the order of samples and the concepts drawn.")
+    ] = 0,
+    epoch: Annotated[int, typer.Option(min=0, help="As the seed.")] = 0,
+    concepts: TextsPerSample = 3,
+    sampler: Annotated[Sampler, typer.Option(help="Where concepts are drawn from.")] = "cluster",
+    temperature: Temperature = 1.0,
+    raw: Raw = False,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
     json: Json = False,
@@ -47,7 +51,7 @@ def head(
     )
     with CocuClient(server, api_key) as client:
         batches = client.batches.stream(curation, request, prefetch=0)
-        # One batch is all that is wanted, and all that the platform makes.
+        # Only the first batch; without prefetch the platform computes no other.
         rows = [row for batch in islice(batches, 1) for row in batch.table.to_pylist()]
         batches.close()
     for row in rows:

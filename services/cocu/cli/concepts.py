@@ -1,10 +1,9 @@
-"""`cocu concepts` and `cocu compare`: what a curation did to concepts, and what two do differently."""
+"""`cocu concepts` and `cocu compare`: concepts of a curation, and differences between two curations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from rich.console import RenderableType
@@ -14,10 +13,10 @@ from rich.text import Text
 from cocu.cli.options import DEFAULT_SERVER, ApiKey, Json, Server
 from cocu.cli.output import console, count, print_json, table
 from cocu.client import CocuClient
-from cocu.client.models import Comparison, ConceptChange, ConceptDetail, ConceptOrder, SampleChange
+from cocu.schemas import Comparison, ConceptChange, ConceptDetail, ConceptOrder, SampleChange
 
 CurationArgument = Annotated[str, typer.Argument(help="Id of the curation.")]
-MOST_SHOWN = 6
+MAX_SHOWN = 6
 
 
 def concepts(
@@ -26,56 +25,61 @@ def concepts(
     concept: Annotated[
         str | None,
         typer.Argument(
-            help="Look at this one: what it occurs with, where it scores best.", show_default=False
+            help="Show this concept: what it occurs with, and where its score is best.", show_default=False
         ),
     ] = None,
-    order: Annotated[str, typer.Option(help="archives, captions, added or concept.")] = "archives",
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most concepts to show.")] = 20,
+    order: Annotated[
+        ConceptOrder, typer.Option(help="Column to sort by: archives, captions, added or concept.")
+    ] = "archives",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of concepts.")] = 20,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
-    """Show how often concepts occur in captions (before) and in archives (after), or one concept closely."""
+    """Show how often concepts occur in captions (before) and in archives (after), or one in detail."""
     with CocuClient(server, api_key) as client:
         if concept is not None:
             detail = client.concepts.get(curation, concept, limit=min(limit, 100))
-            _show(detail, _detail(detail), json)
+            _print_detail(detail, json=json)
             return
-        listed = client.concepts.list(curation, order=cast(ConceptOrder, order), limit=min(limit, 1000))
-        found = list(islice(listed, limit))
+        frequencies = list(
+            client.concepts.list(curation, order=order, limit=limit, page_size=min(limit, 1000))
+        )
     if json:
-        print_json(found)
+        print_json(frequencies)
         return
-    rows = [(escape(each.concept), each.captions, each.archives, each.added) for each in found]
+    rows = [(escape(row.concept), row.captions, row.archives, row.added) for row in frequencies]
     console.print(table(None, ("concept", "captions", "archives", "added"), rows))
 
 
 def compare(
     *,
     first: Annotated[str, typer.Argument(help="Id of a curation.")],
-    second: Annotated[str, typer.Argument(help="Id of another of the same dataset.")],
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="The most concepts and samples to show.")] = 10,
+    second: Annotated[str, typer.Argument(help="Id of another curation of the same dataset.")],
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="Maximum number of concepts and of samples.")
+    ] = 10,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
     """Compare two curations of a dataset: concepts gained and lost, samples that changed most."""
     with CocuClient(server, api_key) as client:
-        found = client.comparisons.get(first, second)
-        changes = list(islice(client.comparisons.concepts(first, second, limit=limit), limit))
-        samples = list(islice(client.comparisons.samples(first, second, limit=limit), limit))
+        comparison = client.comparisons.get(first, second)
+        changes = list(client.comparisons.concepts(first, second, limit=limit))
+        samples = list(client.comparisons.samples(first, second, limit=limit))
     if json:
-        print_json({**found.model_dump(mode="json"), "concepts": changes, "changed_most": samples})
+        print_json({**comparison.model_dump(mode="json"), "concepts": changes, "changed_most": samples})
         return
-    for part in _comparison(found, changes, samples):
+    for part in _comparison(comparison, changes, samples):
         console.print(part)
 
 
-def _show(detail: ConceptDetail, parts: Iterator[RenderableType], json: bool) -> None:
+def _print_detail(detail: ConceptDetail, *, json: bool) -> None:
     if json:
         print_json(detail)
         return
-    for part in parts:
+    for part in _detail(detail):
         console.print(part)
 
 
@@ -84,41 +88,62 @@ def _detail(detail: ConceptDetail) -> Iterator[RenderableType]:
         f"[bold]{escape(detail.concept)}[/]: {count(detail.captions, 'caption')}, "
         f"{count(detail.archives, 'archive')}, {detail.added:,} of them without the caption naming it"
     )
-    company = [(escape(each.concept), each.archives, f"{each.lift:.2f}") for each in detail.co_occurring]
-    yield table("Occurs with", ("concept", "archives", "lift"), company)
-    best = [
-        (escape(each.key), f"{each.score:.3f}", "added" if each.added else "named", _caption(each.caption))
-        for each in detail.samples
+    yield Text(f"written as {', '.join(detail.forms)}")
+    ranks = [rank or "–" for rank in (detail.captions_rank, detail.archives_rank)]
+    yield Text(f"rank by captions {ranks[0]}, by archives {ranks[1]}")
+    if detail.similar:
+        near = [(escape(other.name), f"{other.similarity:.3f}", other.archives) for other in detail.similar]
+        yield table("Near in meaning", ("concept", "cosine", "archives"), near)
+    co_occurring = [
+        (escape(other.concept), other.archives, f"{other.lift:.2f}") for other in detail.co_occurring
     ]
-    yield table("Scores best in", ("key", "score", "", "caption"), best)
+    yield table("Occurs with", ("concept", "archives", "lift"), co_occurring)
+    samples = [
+        (
+            escape(sample.key),
+            f"{sample.score:.3f}",
+            "added" if sample.added else "named",
+            _caption(sample.caption),
+        )
+        for sample in detail.samples
+    ]
+    yield table("Scores best in", ("key", "score", "", "caption"), samples)
 
 
 def _comparison(
-    found: Comparison, changes: list[ConceptChange], samples: list[SampleChange]
+    comparison: Comparison, changes: list[ConceptChange], samples: list[SampleChange]
 ) -> Iterator[RenderableType]:
-    correlation = "–" if found.rank_correlation is None else f"{found.rank_correlation:.3f}"
+    correlation = "–" if comparison.rank_correlation is None else f"{comparison.rank_correlation:.3f}"
     yield Text.from_markup(
-        f"[bold]{found.samples_changed:,}[/] of {count(found.samples, 'sample')} changed; mean change "
-        f"{found.change:.3f}, rank correlation of shared concepts {correlation}"
+        f"[bold]{comparison.samples_changed:,}[/] of {count(comparison.samples, 'sample')} changed; "
+        f"mean change {comparison.change:.3f}, rank correlation of shared concepts {correlation}"
     )
-    yield Text(f"{found.shared:,} concepts shared, {found.gained:,} gained, {found.lost:,} lost")
-    if found.only_in_first or found.only_in_second:
+    yield Text(
+        f"{comparison.shared:,} concepts shared, {comparison.gained:,} gained, {comparison.lost:,} lost"
+    )
+    if comparison.only_in_first or comparison.only_in_second:
         yield Text(
-            f"{found.only_in_first:,} samples only in the first, {found.only_in_second:,} in the second"
+            f"{comparison.only_in_first:,} samples only in the first, "
+            f"{comparison.only_in_second:,} in the second"
         )
     if changes:
-        rows = [(escape(each.concept), each.first, each.second, each.gained, each.lost) for each in changes]
+        rows = [
+            (escape(change.concept), change.first, change.second, change.gained, change.lost)
+            for change in changes
+        ]
         yield table("Concepts", ("concept", "first", "second", "gained", "lost"), rows)
     if samples:
-        yield table("Changed most", ("key", "change", "gained", "lost"), [_change(each) for each in samples])
+        yield table(
+            "Changed most", ("key", "change", "gained", "lost"), [_change(sample) for sample in samples]
+        )
 
 
 def _change(sample: SampleChange) -> tuple[str, ...]:
     return (
         escape(sample.key),
         f"{sample.change:.3f}",
-        escape(", ".join(sample.gained[:MOST_SHOWN])),
-        escape(", ".join(sample.lost[:MOST_SHOWN])),
+        escape(", ".join(sample.gained[:MAX_SHOWN])),
+        escape(", ".join(sample.lost[:MAX_SHOWN])),
     )
 
 

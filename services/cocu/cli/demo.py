@@ -12,11 +12,14 @@ import typer
 import cocu
 from cocu.cli import summary, workflow
 from cocu.cli.failures import CommandFailedError
-from cocu.cli.options import Data
+from cocu.cli.options import DemoData
 from cocu.cli.output import console, count, errors
-from cocu.cli.serve import until_signalled
-from cocu.client.models import Evaluation
+from cocu.cli.serve import stop_signal
+from cocu.client import CocuClient
+from cocu.client.transport import segment
+from cocu.schemas import Evaluation
 
+USUAL_PORT = 8000
 MUST_IMPROVE = ("recall", "ap judged")
 
 
@@ -25,21 +28,34 @@ def demo(
         bool, typer.Option("--once", help="Exit after the table: 0 if the archive is better, else 1.")
     ] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
-    ] = 8000,
-    data: Data = None,
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port to listen on; by default 8000, or a free port if 8000 is taken.",
+            show_default=False,
+        ),
+    ] = None,
+    data: DemoData = None,
 ) -> None:
-    """Curate the shipped scenes with the shipped encoder, compare archives with captions, and stay up."""
-    from cocu.cli.local import local_client  # noqa: PLC0415 - the server is imported only where one is started
+    """Curate the shipped scenes with the shipped encoder, compare archives with captions, keep running."""
+    # Only commands that start a server import it.
+    from cocu.cli.local import available_port, local_client  # noqa: PLC0415
 
     examples = examples_folder()
+    if once:
+        port = 0
+    elif port is None:
+        port = available_port(USUAL_PORT)
+        if port != USUAL_PORT:
+            errors.print(f"port {USUAL_PORT} is in use: the demo uses another")
     with ExitStack() as stack:
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cocu-demo-")))
         client = stack.enter_context(
             local_client(
                 encoder=examples / "encoders" / "scenes",
                 data=folder,
-                port=0 if once else port,
+                port=port,
                 announce=errors.print,
             )
         )
@@ -57,18 +73,25 @@ def demo(
         console.print(verdict(better))
         if once:
             raise typer.Exit(0 if better else 1)
-        wait = stack.enter_context(until_signalled())
+        wait = stack.enter_context(stop_signal())
         console.print(
-            f"\n{count(result.report.accepted, 'archive')} to look at on [bold]{client.base_url}[/]:\n"
-            f"  {client.base_url}/docs\n"
-            f"  {client.base_url}/v1/curations/{result.curation.id}/archives?added=true\nCtrl-C stops it.",
+            f"\n{count(result.report.accepted, 'archive')} to look at on [bold]{client.base_url}[/]\n"
+            f"  a picture beside its archive: {first_archive(client, result.curation.id)}\n"
+            f"  the REST API: {client.base_url}/docs\n"
+            f"Ctrl-C stops it{'' if data else ' and deletes its data'}.",
             soft_wrap=True,
         )
         wait()
 
 
+def first_archive(client: CocuClient, curation: str) -> str:
+    """The page of the archive whose best added concept is the surest."""
+    card = next(client.archives.cards(curation, order="-best_added", limit=1))
+    return f"{client.base_url}/curations/{curation}/archives/{segment(card.key)}?order=-best_added"
+
+
 def examples_folder() -> Path:
-    """Where the shipped scenes and encoder lie; raises CommandFailedError outside a checkout."""
+    """The folder of the shipped scenes and encoder; raises CommandFailedError outside a checkout."""
     folder = Path(cocu.__file__).parents[2] / "examples"
     if not (folder / "scenes").is_dir():
         raise CommandFailedError(
@@ -78,7 +101,7 @@ def examples_folder() -> Path:
 
 
 def optional(path: Path) -> Path | None:
-    """The path if there is something, else None."""
+    """The path if it exists, else None."""
     return path if path.exists() else None
 
 
@@ -89,7 +112,7 @@ def is_better(evaluation: Evaluation) -> bool:
 
 
 def verdict(better: bool) -> str:
-    """What the table says, in a sentence."""
+    """The result of the table as a sentence."""
     if better:
-        return "\n[bold green]The archives name more of what the pictures show than their captions do.[/]"
+        return "\n[bold green]The archives name more of what the images show than their captions do.[/]"
     return "\n[bold red]The archives are not better than the captions: something is wrong.[/]"

@@ -20,14 +20,14 @@ app = typer.Typer(
 
 
 class Backend(StrEnum):
-    """What runs the towers in Triton."""
+    """The backend of Triton that runs the towers."""
 
     onnxruntime = "onnxruntime"
     python = "python"
 
 
 class Device(StrEnum):
-    """Where they run."""
+    """The device that runs the towers."""
 
     gpu = "gpu"
     cpu = "cpu"
@@ -42,7 +42,8 @@ def list_(server: Server = DEFAULT_SERVER, api_key: ApiKey = None, json: Json = 
         print_json(encoders)
         return
     rows = [
-        (each.name, each.dim, each.hash[:12], each.licence, "*" if each.default else "") for each in encoders
+        (encoder.name, encoder.dim, encoder.hash[:12], encoder.licence, "*" if encoder.default else "")
+        for encoder in encoders
     ]
     console.print(table(None, ("name", "dimensions", "hash", "licence", "default"), rows))
 
@@ -52,8 +53,8 @@ def check(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The bundle.")],
     json: Json = False,
 ) -> None:
-    """Load a bundle, run both towers once, and say what it is."""
-    import numpy as np  # noqa: PLC0415 - the server is imported only where it is needed
+    """Load a bundle, run both towers once, and describe it."""
+    import numpy as np  # noqa: PLC0415 - only commands that need the server import it
 
     from cocu.encoders import open_encoder  # noqa: PLC0415
 
@@ -79,7 +80,11 @@ def export(
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights, noted in the bundle.")] = "",
 ) -> None:
-    """Make a bundle from an open_clip model, and check that both agree; needs the extra `export`."""
+    """Make a bundle from an open_clip model, and check that both give the same embeddings.
+
+    The model must use CLIP's own tokenizer, as ViT-B-16 does; SigLIP and multilingual models do not. Needs
+    torch and open_clip: pip install ".[export]" in a checkout of the project.
+    """
     from cocu.encoders.export import export_open_clip  # noqa: PLC0415 - needs torch
 
     bundle = export_open_clip(model, pretrained, target, licence=licence)
@@ -89,27 +94,25 @@ def export(
 @app.command()
 def publish(
     bundle: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The bundle.")],
-    repository: Annotated[Path, typer.Option(help="Triton's model repository; made where it is missing.")],
+    repository: Annotated[Path, typer.Option(help="Triton's model repository; created if missing.")],
     backend: Annotated[
         Backend,
         typer.Option(help="Triton's own ONNX Runtime, or ONNX Runtime in its Python backend (for CPUs)."),
     ] = Backend.onnxruntime,
     device: Annotated[
-        Device | None, typer.Option(help="Where it runs; by default a GPU for onnxruntime, else a CPU.")
+        Device | None, typer.Option(help="Device; by default a GPU for onnxruntime, else a CPU.")
     ] = None,
-    instances: Annotated[int, typer.Option(min=1, help="Copies of each tower, on every GPU.")] = 1,
+    instances: Annotated[int, typer.Option(min=1, help="Copies of each tower on every GPU.")] = 1,
     max_batch: Annotated[int, typer.Option(min=1, max=1024, help="The largest batch.")] = 64,
-    threads: Annotated[
-        int, typer.Option(min=0, help="Threads of an inference on a CPU; 0: one per core.")
-    ] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads per inference on a CPU; 0: one per core.")] = 0,
     tensorrt: Annotated[bool, typer.Option(help="Compile the towers for the GPU, in full precision.")] = True,
     engine_cache: Annotated[
-        str, typer.Option(help="Where the server keeps compiled towers: a folder that lasts.")
+        str, typer.Option(help="Persistent folder in which the server keeps compiled towers.")
     ] = "/var/cache/triton/engines",
     json: Json = False,
 ) -> None:
-    """Write a bundle into a Triton model repository; again is no error, another bundle of its name is."""
-    from cocu.encoders import Bundle  # noqa: PLC0415 - the server is imported only where it is needed
+    """Write a bundle into a Triton model repository; an error if another bundle has the same name."""
+    from cocu.encoders import Bundle  # noqa: PLC0415 - only commands that need the server import it
     from cocu.encoders.triton.configuration import ModelOptions  # noqa: PLC0415
     from cocu.encoders.triton.repository import publish as publish_bundle  # noqa: PLC0415
 
@@ -126,8 +129,8 @@ def publish(
     if json:
         print_json(dataclasses.asdict(published))
         return
-    done = "published as" if published.changed else "is already there as"
+    outcome = "published as" if published.changed else "was already published as"
     console.print(
-        f"{published.name} (hash {published.hash[:12]}) {done} {' and '.join(published.models)}",
+        f"{published.name} (hash {published.hash[:12]}) {outcome} {' and '.join(published.models)}",
         soft_wrap=True,
     )

@@ -11,20 +11,22 @@ from rich.markup import escape
 from cocu.cli.options import DEFAULT_SERVER, ApiKey, Json, Server
 from cocu.cli.output import console, count, print_json, stage_bars
 from cocu.client import CocuClient
-from cocu.client.models import ExportFormat
+from cocu.schemas import ExportFormat
 
 
 def export(
     curation: Annotated[str, typer.Argument(help="Id of the curation.")],
-    folder: Annotated[Path, typer.Argument(file_okay=False, help="Where the files go; made if need be.")],
+    folder: Annotated[
+        Path, typer.Argument(file_okay=False, help="Folder for the files; created if missing.")
+    ],
     format: Annotated[
         ExportFormat, typer.Option("--format", "-f", help=f"One of {', '.join(get_args(ExportFormat))}.")
     ] = "webdataset",
     images: Annotated[
-        bool, typer.Option("--images/--no-images", help="With the images, where the format holds them.")
+        bool, typer.Option("--images/--no-images", help="With the images, if the format can contain them.")
     ] = True,
     max_concepts: Annotated[
-        int | None, typer.Option(min=1, help="At most so many concepts of each sample.")
+        int | None, typer.Option(min=1, help="At most so many concepts per sample.")
     ] = None,
     clusters: Annotated[
         bool, typer.Option("--clusters", help="Of `released`: name the clusters in the third line.")
@@ -33,7 +35,7 @@ def export(
     api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
-    """Write a completed curation to a folder. Interrupted, the same command fetches what is missing."""
+    """Write a completed curation to a folder. After an interruption, the same command fetches the rest."""
     with CocuClient(server, api_key) as client, stage_bars() as bar:
         task = bar.add_task("export", total=None)
         manifest = client.curations.export(

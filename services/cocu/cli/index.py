@@ -1,4 +1,4 @@
-"""`cocu index …`: the vector store, which is a copy of what the files hold."""
+"""`cocu index …`: the vector store, which can be rebuilt from the files."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import typer
 from rich.progress import Progress
 
 from cocu.cli.failures import CommandFailedError
-from cocu.cli.options import Json
+from cocu.cli.options import Data, Json
 from cocu.cli.output import console, count, print_json, stage_bars
 
 if TYPE_CHECKING:
+    from cocu.catalog.vector_state import EmbeddedShard
+    from cocu.pipeline.reindex import Advance, Rebuilt
     from cocu.platform import Platform
-    from cocu.storage.catalog.indexing import EmbeddedShard
-    from cocu.workers.rebuilding import Advance, Rebuilt
 
-app = typer.Typer(help="The vector store, which searches are answered from.", no_args_is_help=True)
+app = typer.Typer(help="The vector store, which answers searches.", no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """Makes `rebuild` a command of its own although it is the only one."""
+    """Keeps `rebuild` a subcommand: typer drops the name of an only command."""
 
 
 @app.command()
@@ -31,68 +31,82 @@ def rebuild(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="Id or name of a dataset, put into the collections in use; without it all datasets are put "
-            "into new collections, which then take their place.",
+            help="Id or name of a dataset, which is written to the collections in use; without it all "
+            "datasets are written to new collections, which then replace the old ones.",
             show_default=False,
         ),
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="Name or hash of an encoder; without it all are rebuilt.", show_default=False),
+        typer.Option(help="Name or hash of an encoder; without it, all are rebuilt.", show_default=False),
     ] = None,
+    data: Data = None,
     json: Json = False,
 ) -> None:
-    """Make the vector store at COCU_VECTORS_URL again from the files of the platform.
+    """Rebuild the vector store from the files of the platform.
 
-    Searches and curations may go on meanwhile. Nothing is lost where it is interrupted; doing it again comes
-    to the same. In a folder, stop `cocu serve` first: it is for one process at a time.
+    The platform is that of the data folder, or of COCU_VECTORS_URL, COCU_CATALOG_URL and COCU_OBJECTS_URL.
+    Searches and curations may run meanwhile. An interruption loses nothing; run the command again. If the
+    vector store is a folder, stop `cocu serve` first, because only one process can use it.
     """
-    # The server is imported only where a command is one.
+    # Only commands that run a server import it.
+    from cocu.catalog import vector_state  # noqa: PLC0415
+    from cocu.pipeline import reindex  # noqa: PLC0415
     from cocu.platform import Platform  # noqa: PLC0415
     from cocu.settings import Settings  # noqa: PLC0415
-    from cocu.storage.catalog import indexing  # noqa: PLC0415
-    from cocu.workers import rebuilding  # noqa: PLC0415
 
-    began = time.monotonic()
-    with Platform.open(Settings()) as platform, stage_bars() as bars:
-        dataset_id = None if dataset is None else indexing.find_dataset(platform.catalog, dataset=dataset)[1]
-        planned = _chosen(platform, rebuilding.planned(platform, dataset_id=dataset_id), encoder)
-        run = rebuilding.rebuild_encoder if dataset is None else rebuilding.rebuild_dataset
-        advance = _advance(platform, bars, planned)
-        done = [run(platform, shards, encoder_hash=of, advance=advance) for of, shards in planned.items()]
-    _tell(done, time.monotonic() - began, json=json)
+    start = time.monotonic()
+    settings = Settings.read() if data is None else Settings.read(data_folder=data)
+    with Platform.open(settings) as platform, stage_bars() as bars:
+        dataset_id = (
+            None if dataset is None else vector_state.find_dataset(platform.catalog, dataset=dataset)[1]
+        )
+        shards_by_encoder = _select(
+            platform, reindex.shards_by_encoder(platform, dataset_id=dataset_id), encoder
+        )
+        run = reindex.rebuild_encoder if dataset is None else reindex.rebuild_dataset
+        advance = _advance(platform, bars, shards_by_encoder)
+        results = [
+            run(platform, shards, encoder_hash=encoder_hash, advance=advance)
+            for encoder_hash, shards in shards_by_encoder.items()
+        ]
+    _print_results(results, time.monotonic() - start, json=json)
 
 
-def _chosen(
-    platform: Platform, planned: dict[str, list[EmbeddedShard]], encoder: str | None
+def _select(
+    platform: Platform, shards_by_encoder: dict[str, list[EmbeddedShard]], encoder: str | None
 ) -> dict[str, list[EmbeddedShard]]:
     if encoder is None:
-        return planned
-    # By its hash without a look at the encoders themselves, which may be away.
-    wanted = encoder if encoder in planned else platform.encoders.describe(encoder).hash
-    if wanted not in planned:
+        return shards_by_encoder
+    # A known hash needs no look at the encoders themselves, whose server may be down.
+    encoder_hash = encoder if encoder in shards_by_encoder else platform.encoders.describe(encoder).hash
+    if encoder_hash not in shards_by_encoder:
         raise CommandFailedError(f"nothing is embedded by encoder {encoder!r}; there is nothing to rebuild")
-    return {wanted: planned[wanted]}
+    return {encoder_hash: shards_by_encoder[encoder_hash]}
 
 
-def _advance(platform: Platform, bars: Progress, planned: dict[str, list[EmbeddedShard]]) -> Advance:
+def _advance(
+    platform: Platform, bars: Progress, shards_by_encoder: dict[str, list[EmbeddedShard]]
+) -> Advance:
     tasks = {
-        of: bars.add_task(of[:12], total=sum(shard.samples for shard in shards))
-        for of, shards in planned.items()
+        encoder_hash: bars.add_task(encoder_hash[:12], total=sum(shard.samples for shard in shards))
+        for encoder_hash, shards in shards_by_encoder.items()
     }
-    return lambda of, samples: bars.advance(tasks[of], samples)
+    return lambda encoder_hash, samples: bars.advance(tasks[encoder_hash], samples)
 
 
-def _tell(done: list[Rebuilt], seconds: float, *, json: bool) -> None:
+def _print_results(results: list[Rebuilt], seconds: float, *, json: bool) -> None:
     if json:
-        print_json({"encoders": [asdict(each) for each in done], "seconds": round(seconds, 3)})
-    for each in () if json else done:
-        shown = f"encoder {each.encoder_hash[:12]}: {count(each.samples, 'sample')} of "
-        console.print(shown + f"{count(each.shards, 'shard')} in the vector store")
-        for shard, why in each.failed.items():
-            console.print(f"[yellow]left out shard {shard}:[/] {why}")
-    if not done and not json:
+        print_json({"encoders": [asdict(result) for result in results], "seconds": round(seconds, 3)})
+    for result in () if json else results:
+        console.print(
+            f"encoder {result.encoder_hash[:12]}: {count(result.samples, 'sample')} of "
+            f"{count(result.shards, 'shard')} in the vector store"
+        )
+        for shard, reason in result.failed.items():
+            console.print(f"[yellow]left out shard {shard}:[/] {reason}")
+    if not results and not json:
         console.print("nothing is embedded yet; there is nothing to rebuild")
-    failed = sum(len(each.failed) for each in done)
+    failed = sum(len(result.failed) for result in results)
     if failed:
         raise CommandFailedError(f"{count(failed, 'shard')} could not be read; searches do not find them")

@@ -16,17 +16,26 @@ Server = Annotated[
 ApiKey = Annotated[
     str | None,
     typer.Option(
-        "--api-key", envvar="COCU_API_KEY", help="API key, where the platform wants one.", show_default=False
+        "--api-key", envvar="COCU_API_KEY", help="API key, if the platform requires one.", show_default=False
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
         envvar="COCU_DATA_FOLDER",
         file_okay=False,
-        help="Folder that holds everything the platform keeps; .cocu by default.",
+        help="Folder for all data of the platform; .cocu by default.",
+        show_default=False,
+    ),
+]
+DemoData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        file_okay=False,
+        help="Folder for the platform's data; by default a temporary one, deleted when the demo ends.",
         show_default=False,
     ),
 ]
@@ -40,3 +49,7 @@ EncoderFolder = Annotated[
         show_default=False,
     ),
 ]
+# Draws, as a batch stream makes them.
+TextsPerSample = Annotated[int, typer.Option("--concepts", min=1, max=64, help="Texts per sample.")]
+Temperature = Annotated[float, typer.Option(help="Low prefers the best concepts, high draws evenly.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Concepts without templates.")]

@@ -1,13 +1,14 @@
-"""How commands print: tables and bars for people, JSON for programs, errors on the error stream."""
+"""Output of commands: tables and bars for users, JSON for programs, errors on standard error."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -18,19 +19,32 @@ from rich.progress import (
 )
 from rich.table import Table
 
-console = Console(highlight=False)
+UNLIMITED_WIDTH = 100_000
+
+
+class Output(Console):
+    """Standard output: as wide as the terminal; in a pipe or file so wide that nothing is folded or cut."""
+
+    @property  # type: ignore[misc, unused-ignore]
+    def size(self) -> ConsoleDimensions:  # type: ignore[override, unused-ignore]
+        """Columns and rows."""
+        size = super().size
+        return size if self.is_terminal else ConsoleDimensions(UNLIMITED_WIDTH, size.height)
+
+
+console = Output(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
 def print_json(value: BaseModel | Mapping[str, Any] | Iterable[BaseModel]) -> None:
-    """Print models or a mapping as JSON; many models as one JSON document a line."""
+    """Print a model or a mapping as JSON; several models as one JSON document per line."""
     if isinstance(value, BaseModel):
         print(value.model_dump_json(by_alias=True))
     elif isinstance(value, Mapping):
         print(json.dumps(value, ensure_ascii=False, default=_plain))
     else:
-        for each in value:
-            print_json(each)
+        for model in value:
+            print_json(model)
 
 
 def _plain(value: object) -> object:
@@ -40,15 +54,43 @@ def _plain(value: object) -> object:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table whose first column is text and whose others are numbers."""
-    made = Table(
+    """A table with columns of numbers aligned right, all others left.
+
+    Ids are never broken: if there is too little space, other columns are folded.
+    """
+    cells = [[cell if isinstance(cell, str) else str(cell) for cell in row] for row in rows]
+    result = Table(
         title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
     )
     for position, column in enumerate(columns):
-        made.add_column(column, justify="left" if position == 0 else "right", overflow="fold")
-    for row in rows:
-        made.add_row(*(each if isinstance(each, str) else str(each) for each in row))
-    return made
+        values = [row[position] for row in cells]
+        numbers = any(map(_is_number, values)) and all(
+            _is_number(cell) or cell in EMPTY_CELLS for cell in values
+        )
+        unbroken = numbers or column in UNBROKEN_COLUMNS
+        result.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=unbroken)
+    for row in cells:
+        result.add_row(*row)
+    return result
+
+
+EMPTY_CELLS = ("", "–")
+UNBROKEN_COLUMNS = ("id", "curation", "dataset", "created", "hash")
+"""Columns whose values users copy and pipe, so they must stay in one piece."""
+_NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?( (s|min|h|GiB|MiB))*|\d+ h \d+ min")
+
+
+def _is_number(cell: str) -> bool:
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def join_first(texts: Sequence[str], limit: int = 10) -> str:
+    """The first texts of a list in one line, with … if there are more.
+
+    >>> join_first(["a", "b", "c"], 2)
+    'a, b, …'
+    """
+    return ", ".join([*texts[:limit], *(["…"] if len(texts) > limit else [])])
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -57,7 +99,7 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def upload_bar() -> Progress:
-    """A bar over bytes, on the error stream so that output stays clean."""
+    """A bar over bytes, on standard error, so that standard output contains only results."""
     return Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -68,7 +110,7 @@ def upload_bar() -> Progress:
 
 
 def stage_bars() -> Progress:
-    """A bar per stage over its units of work."""
+    """Bars over samples or other units, one per stage."""
     return Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(),

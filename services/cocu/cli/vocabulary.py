@@ -1,4 +1,4 @@
-"""`cocu vocabulary …`: what a vocabulary names, and what it does not."""
+"""`cocu vocabulary …`: the concepts of a vocabulary, and its coverage of benchmarks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cocu.cli import concept_vectors, feedback
 from cocu.cli.failures import CommandFailedError
 from cocu.cli.options import DEFAULT_SERVER, ApiKey, Json, Server
-from cocu.cli.output import console, print_json, table
+from cocu.cli.output import console, errors, print_json, table
+from cocu.cli.uploads import find_dataset
 from cocu.client import CocuClient
-from cocu.client.models import Concept, Overlap
+from cocu.schemas import Concept, Overlap
+from cocu.text.encodings import read_text
 
 if TYPE_CHECKING:
     from cocu.curation.vocabulary import Vocabulary
@@ -20,84 +23,109 @@ app = typer.Typer(help="Vocabularies: the shipped one, own files, mined ones.", 
 
 File = Annotated[
     Path | None,
-    typer.Argument(exists=True, dir_okay=False, help=".txt or .json; the shipped vocabulary without one."),
+    typer.Argument(exists=True, dir_okay=False, help=".txt or .json; by default the shipped vocabulary."),
 ]
 Without = Annotated[
     list[str] | None,
-    typer.Option(help="Leave out the class names of this benchmark; may be given repeatedly."),
+    typer.Option(help="Leave out the class names of this benchmark; may be repeated."),
 ]
-MOST_MISSING = 8
-SHOWN = 20
+MAX_MISSING = 8
+MAX_PHRASES = 20
 
 
 @app.command()
 def report(file: File = None, without: Without = None, json: Json = False) -> None:
-    """Say how many class names of each benchmark a vocabulary has."""
-    from cocu.curation import class_names  # noqa: PLC0415 - the algorithm is imported only where it is needed
+    """Show how many class names of each benchmark a vocabulary has."""
+    from cocu.curation import class_names  # noqa: PLC0415 - only where the algorithm is needed
     from cocu.curation.vocabulary import overlap  # noqa: PLC0415
 
     vocabulary = _loaded(file, without)
-    found = [overlap(vocabulary, benchmark) for benchmark in class_names.benchmarks()]
+    results = [overlap(vocabulary, benchmark) for benchmark in class_names.benchmarks()]
     overlaps = [
-        Overlap(benchmark=each.benchmark, classes=each.total, named=each.covered, missing=list(each.missing))
-        for each in found
+        Overlap(
+            benchmark=result.benchmark,
+            classes=result.total,
+            named=result.covered,
+            missing=list(result.missing),
+        )
+        for result in results
     ]
     if json:
         print_json(overlaps)
         return
-    rows = [(each.benchmark, each.classes, each.named, _some(each.missing)) for each in overlaps]
+    rows = [(row.benchmark, row.classes, row.named, _first_names(row.missing)) for row in overlaps]
     title = f"{vocabulary.name}, version {vocabulary.version}: {len(vocabulary.concepts):,} concepts"
     console.print(table(title, ("benchmark", "classes", "named", "not named"), rows))
 
 
 @app.command()
 def show(file: File = None, without: Without = None, json: Json = False) -> None:
-    """List the concepts of a vocabulary with the forms in which captions may write them."""
+    """List the concepts of a vocabulary with their forms in captions."""
     vocabulary = _loaded(file, without)
     if json:
-        print_json(Concept(name=each.name, forms=list(each.forms)) for each in vocabulary.concepts)
+        print_json(Concept(name=concept.name, forms=list(concept.forms)) for concept in vocabulary.concepts)
         return
-    for each in vocabulary.concepts:
-        console.print(f"{each.name}: {', '.join(each.forms)}", markup=False, soft_wrap=True)
+    for concept in vocabulary.concepts:
+        console.print(f"{concept.name}: {', '.join(concept.forms)}", markup=False, soft_wrap=True)
+    if not vocabulary.concepts:
+        errors.print(f"{vocabulary.name} has no concepts: write one per line, as name = synonym, synonym")
 
 
 @app.command()
 def mine(
     *,
-    dataset: Annotated[str, typer.Argument(help="Id of the dataset whose captions are read.")],
+    dataset: Annotated[str, typer.Argument(help="Id or name of the dataset with the captions.")],
     name: Annotated[str | None, typer.Option(help="Name of the vocabulary.")] = None,
-    minimum_count: Annotated[int, typer.Option(min=1, help="How often a phrase must occur.")] = 5,
-    maximum: Annotated[int, typer.Option(min=1, help="The most concepts.")] = 5000,
+    minimum_count: Annotated[int, typer.Option(min=1, help="Minimum number of captions with a phrase.")] = 5,
+    maximum: Annotated[int, typer.Option(min=1, help="Maximum number of concepts.")] = 5000,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
-    """Make a vocabulary of the noun phrases that are frequent in a dataset's captions; print its id."""
+    """Make a vocabulary from the frequent noun phrases in a dataset's captions; print its id."""
     with CocuClient(server, api_key) as client:
-        made = client.vocabularies.mine(
-            dataset, name=name, minimum_count=minimum_count, maximum_concepts=maximum
+        vocabulary = client.vocabularies.mine(
+            find_dataset(client, dataset).id, name=name, minimum_count=minimum_count, maximum_concepts=maximum
         )
     if json:
-        print_json(made)
+        print_json(vocabulary)
         return
-    print(made.id)
+    print(vocabulary.id)
     console.print(
-        table(None, ("phrase", "captions"), [(each.phrase, each.count) for each in made.phrases[:SHOWN]])
+        table(
+            None,
+            ("phrase", "captions"),
+            [(row.phrase, row.count) for row in vocabulary.phrases[:MAX_PHRASES]],
+        )
     )
-    if made.concepts > SHOWN:
-        console.print(f"and {made.concepts - SHOWN:,} more")
+    if vocabulary.concepts > MAX_PHRASES:
+        console.print(f"and {vocabulary.concepts - MAX_PHRASES:,} more")
 
 
 def _loaded(file: Path | None, without: list[str] | None) -> Vocabulary:
     from cocu.curation.vocabulary import Vocabulary  # noqa: PLC0415
 
     try:
-        vocabulary = Vocabulary.shipped() if file is None else Vocabulary.load(file)
+        if file is None:
+            vocabulary = Vocabulary.shipped()
+        else:
+            vocabulary = Vocabulary.from_text(read_text(file), file_name=file.name)
         return vocabulary.without_benchmarks(without) if without else vocabulary
     except ValueError as error:
         raise CommandFailedError(str(error)) from error
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_MISSING} more" if len(names) > MOST_MISSING else ""
-    return ", ".join(names[:MOST_MISSING]) + more
+def _first_names(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_MISSING} more" if len(names) > MAX_MISSING else ""
+    return ", ".join(names[:MAX_MISSING]) + more
+
+
+app.command("block")(feedback.block)
+app.command("allow")(feedback.allow)
+app.command("merge")(feedback.merge)
+app.command("undo")(feedback.undo)
+app.command("feedback")(feedback.feedback)
+app.command("next")(feedback.next_version)
+app.command("near")(concept_vectors.near)
+app.command("merge-candidates")(concept_vectors.merge_candidates)
+app.command("gaps")(concept_vectors.gaps)

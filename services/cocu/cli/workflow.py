@@ -1,36 +1,28 @@
-"""From a path to archives, over HTTP: upload, curate, wait, measure. `curate` and `demo` share it."""
+"""From a path to archives over HTTP: upload, curate, wait, measure. `curate` and `demo` share it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from rich.progress import TaskID
 
+from cocu.cli import uploads
 from cocu.cli.failures import CommandFailedError
-from cocu.cli.output import stage_bars, upload_bar
-from cocu.client import CocuClient, ConflictError, read_labels
-from cocu.client.models import (
-    Archive,
-    CocoInstances,
-    Curation,
-    Dataset,
-    Evaluation,
-    Parameters,
-    Report,
-    UploadOptions,
-    Vocabulary,
-)
+from cocu.cli.output import stage_bars
+from cocu.client import CocuClient, read_labels
+from cocu.client.datasets import parts_of
+from cocu.sample_names import last_part, match_names
+from cocu.schemas import Archive, CocoInstances, Curation, Dataset, Evaluation, Parameters, Report, Vocabulary
 
 EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything a run came to."""
+    """The results of a run."""
 
     dataset: Dataset
     report: Report
@@ -50,20 +42,25 @@ def run(
     labels: Path | None = None,
     parameters: Parameters | None = None,
 ) -> Outcome:
-    """Curate what a path holds, showing progress; what the platform holds already is not made again."""
+    """Curate the content of a path, with progress bars; what the platform has already is not repeated."""
     known_labels = read_labels(labels) if labels is not None else None
-    dataset, made = prepare(client, path, name=name, vocabulary=vocabulary)
+    dataset, created_vocabulary = prepare(client, path, name=name, vocabulary=vocabulary)
+    if known_labels is not None:
+        require_labelled(client, dataset, known_labels, labels)
     curation = client.curations.create(
-        dataset.id, vocabulary=made.id if made else None, encoder=encoder, parameters=parameters
+        dataset.id,
+        vocabulary=created_vocabulary.id if created_vocabulary else None,
+        encoder=encoder,
+        parameters=parameters,
     )
     curation = follow(client, curation)
     report = client.datasets.report(dataset.id)
     return Outcome(
         dataset=client.datasets.get(dataset.id),
         report=report,
-        vocabulary=made,
+        vocabulary=created_vocabulary,
         curation=curation,
-        examples=tuple(islice(client.archives.list(curation.id, added=True, limit=EXAMPLES), EXAMPLES)),
+        examples=tuple(client.archives.list(curation.id, added=True, limit=EXAMPLES)),
         evaluation=evaluate(client, curation.id, known_labels) if known_labels is not None else None,
     )
 
@@ -71,85 +68,70 @@ def run(
 def prepare(
     client: CocuClient, path: Path, *, name: str, vocabulary: Path | None = None
 ) -> tuple[Dataset, Vocabulary | None]:
-    """Put what a path holds, and a vocabulary, into the platform, and wait until it is read."""
+    """Upload the content of a path and a vocabulary, and wait until it is read.
+
+    Files that cannot be read are reported and left out; raises CommandFailedError if the dataset is empty.
+    """
     require_encoder(client)
-    made = client.vocabularies.from_file(vocabulary) if vocabulary is not None else None
-    dataset = upload(client, path, name=name)
-    read(client, dataset)
-    report = client.datasets.report(dataset.id)
-    if report.accepted == 0:
-        raise CommandFailedError(f"nothing of {path} could be used: {reasons(report)}")
-    return dataset, made
+    parts = parts_of(path)
+    created_vocabulary = client.vocabularies.from_file(vocabulary) if vocabulary is not None else None
+    target, sent = uploads.send(client, path, name=name, parts=parts)
+    intake = uploads.wait_until_read(client, target, sent)
+    if intake.report.accepted == 0:
+        uploads.require_samples(client, target, intake, path)
+    uploads.print_intake(intake)
+    return intake.dataset, created_vocabulary
 
 
 def require_encoder(client: CocuClient) -> None:
-    """Raise CommandFailedError, before anything is sent, where the platform has no encoder."""
+    """Raise CommandFailedError, before anything is sent, if the platform has no encoder."""
     if next(client.encoders.list(), None) is None:
         raise CommandFailedError(
             "the platform has no encoder; give a bundle with --encoder, or make one with: cocu encoder export"
         )
 
 
-def reasons(report: Report) -> str:
-    """The skipped by reason in one line."""
-    counts = sorted(report.reasons.items(), key=lambda each: (-each[1], each[0]))
-    return ", ".join(f"{reason} {number:,}" for reason, number in counts) or "nothing was found in it"
-
-
-def dataset_named(client: CocuClient, name: str) -> Dataset:
-    """The dataset with this name, made where there is none."""
-    for dataset in client.datasets.list():
-        if dataset.name == name:
-            return dataset
-    return client.datasets.create(name)
-
-
-def upload(client: CocuClient, path: Path, *, name: str, options: UploadOptions | None = None) -> Dataset:
-    """Put what a path holds into the dataset with this name, showing a bar."""
-    dataset = dataset_named(client, name)
-    with upload_bar() as bar:
-        task = bar.add_task("upload", total=None)
-        try:
-            client.datasets.upload(
-                dataset.id,
-                path,
-                options=options,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        except ConflictError as error:
-            raise CommandFailedError(
-                f"dataset {name!r} holds another file of that name ({error}); choose another with --name"
-            ) from error
-    return dataset
-
-
-def read(client: CocuClient, dataset: Dataset) -> Dataset:
-    """Wait until every upload is read, showing a bar."""
-    with stage_bars() as bars:
-        task = bars.add_task("ingest", total=None)
-        return client.datasets.wait(
-            dataset.id,
-            progress=lambda seen: bars.update(
-                task, completed=seen.uploads - seen.ingesting, total=seen.uploads or None
-            ),
+def require_labelled(
+    client: CocuClient, dataset: Dataset, labels: dict[str, list[str]] | CocoInstances, file: Path | None
+) -> None:
+    """Raise CommandFailedError, before anything is computed, if no label is of a sample of the dataset."""
+    names = _labelled_images(labels)
+    last_parts = {last_part(name) for name in names}
+    keys = (sample.key for sample in client.datasets.samples(dataset.id))
+    matches = match_names(names, (key for key in keys if last_part(key) in last_parts))
+    if not matches.keys:
+        first = next(iter(client.datasets.samples(dataset.id)), None)
+        example = (
+            "" if first is None or not names else f"; labels are of {names[0]!r}, samples of {first.key!r}"
+        )
+        raise CommandFailedError(
+            f"none of the {len(names):,} images that {file} labels is in this dataset{example}"
         )
 
 
+def _labelled_images(labels: dict[str, list[str]] | CocoInstances) -> list[str]:
+    """The names of the images that have labels."""
+    if isinstance(labels, CocoInstances):
+        annotated = {str(annotation.image_id) for annotation in labels.annotations}
+        return [image.file_name for image in labels.images if str(image.id) in annotated]
+    return [name for name, own in labels.items() if own]
+
+
 def follow(client: CocuClient, curation: Curation) -> Curation:
-    """Wait for a curation, showing a bar per stage."""
-    with stage_display() as show:
-        return client.curations.wait(curation.id, progress=show.update)
+    """Wait for a curation, with a bar per stage."""
+    with stage_display() as display:
+        return client.curations.wait(curation.id, progress=display.update, outage=uploads.print_outage)
 
 
 class StageDisplay:
-    """Bars that follow a curation's stages; a stage gets its bar when it is first known."""
+    """Bars for the stages of a curation; a stage gets its bar when the curation first reports it."""
 
     def __init__(self) -> None:
         self.progress = stage_bars()
         self._tasks: dict[str, TaskID] = {}
 
     def update(self, curation: Curation) -> None:
-        """Show what this state says."""
+        """Show the progress of this state."""
         for stage in curation.stages:
             if stage.stage not in self._tasks:
                 self._tasks[stage.stage] = self.progress.add_task(stage.stage, total=None)
@@ -161,7 +143,7 @@ class StageDisplay:
 
 @contextmanager
 def stage_display() -> Iterator[StageDisplay]:
-    """Bars shown while the context lasts."""
+    """Show bars inside the context."""
     display = StageDisplay()
     with display.progress:
         yield display
@@ -173,7 +155,7 @@ def evaluate(
     labels: dict[str, list[str]] | CocoInstances,
     label_map: str | None = None,
 ) -> Evaluation:
-    """Measure a curation against labels of either form."""
+    """Measure a curation against labels in one of the two forms."""
     if isinstance(labels, CocoInstances):
         return client.evaluations.create(curation, instances=labels, label_map=label_map)
     return client.evaluations.create(curation, labels=labels, label_map=label_map)

@@ -13,11 +13,13 @@ from cocu.client.exceptions import (
     NotFoundError,
     NothingToUploadError,
     ProblemError,
+    ProjectionFailedError,
     ServerFailedError,
     TooLargeError,
     UnavailableError,
     UnexpectedAnswerError,
 )
+from cocu.client.training import TrainingClient
 
 __all__ = [
     "BadRequestError",
@@ -32,8 +34,10 @@ __all__ = [
     "NotFoundError",
     "NothingToUploadError",
     "ProblemError",
+    "ProjectionFailedError",
     "ServerFailedError",
     "TooLargeError",
+    "TrainingClient",
     "UnavailableError",
     "UnexpectedAnswerError",
     "read_labels",

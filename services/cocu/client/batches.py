@@ -1,5 +1,6 @@
-"""Batches: curated samples in the order of an epoch, read ahead in the background, taken up again when the
-connection breaks off.
+"""Batches: curated samples in the order of an epoch, prefetched in the background.
+
+A stream whose connection breaks is resumed at the next batch.
 
     for batch in client.batches.stream(curation, epoch=3, global_batch=256, rank=0, world_size=4):
         train(batch.images, batch.texts)
@@ -25,9 +26,9 @@ from cocu.client.exceptions import (
     UnavailableError,
     UnexpectedAnswerError,
 )
-from cocu.client.reading_ahead import read_ahead
-from cocu.client.receiving import Receiver
-from cocu.client.transport import RECEIVING_FAILED, Call, Transport, segment
+from cocu.client.prefetch import prefetch_items
+from cocu.client.response_body import ResponseBody
+from cocu.client.transport import CONNECTION_ERRORS, Call, Transport, segment
 
 if TYPE_CHECKING:
     import pyarrow
@@ -40,11 +41,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 class BatchRequest:
     """What to stream of a curation.
 
-    Order and draws are functions of the curation's content, `seed` and `epoch`. Each global batch is dealt
-    out to `world_size` ranks; whatever their number, all together get the same samples. start: number of the
-    first batch. concepts: texts of every sample. sampler: cluster, topk, uniform or caption (from what the
-    sample's own caption names). size: the longest that the shorter side of an image may be, in pixels.
-    prompts: templates (`templates`, or the 80 of ImageNet) or raw.
+    The order of samples and the concepts drawn are functions of the curation's content, `seed` and `epoch`.
+    Each global batch is split between `world_size` ranks; it has the same samples for every number of ranks.
+    start: number of the first batch. concepts: number of texts per sample. sampler: cluster, topk, uniform or
+    caption (only concepts that the sample's own caption names). size: the maximum length of an image's
+    shorter side, in pixels. prompts: templates (`templates`, or the 80 of ImageNet) or raw.
     """
 
     seed: int = 0
@@ -73,10 +74,10 @@ class BatchRequest:
 
 @dataclass(frozen=True)
 class Batch:
-    """One rank's part of one global batch: B samples, none where the last one is too short for all ranks.
+    """One rank's part of one global batch: B samples; 0 if the last global batch is too short for all.
 
-    number: of the global batch in its epoch. table: the Arrow record batch that all other columns are
-    decoded from when they are first asked for.
+    number: of the global batch in its epoch. table: the Arrow record batch; each column is decoded from it at
+    its first use.
     """
 
     number: int
@@ -92,23 +93,23 @@ class Batch:
 
     @cached_property
     def captions(self) -> list[str]:
-        """Their captions."""
+        """The captions of the samples."""
         return self._column("caption")
 
     @cached_property
     def images(self) -> list[memoryview | None]:
-        """Their encoded images, views into the batch; raises KeyError where none were asked for.
+        """The encoded images, as views into the batch; raises KeyError where the request has no images.
 
-        None for a sample that came as an embedding, without its picture.
+        None for a sample that was uploaded as an embedding, without its image.
         """
         column = self.table.column("image")
         _, offsets, data = column.buffers()
         if not len(column) or data is None:
             return [None] * len(column)
-        # By their places in memory: Arrow's scalars would be copies.
-        places = memoryview(offsets).cast("B").cast("q")[column.offset : column.offset + len(column) + 1]
+        # By their offsets in the buffer: Arrow's scalars would be copies.
+        bounds = memoryview(offsets).cast("B").cast("q")[column.offset : column.offset + len(column) + 1]
         whole = memoryview(data).cast("B")
-        return [whole[start:end] if start < end else None for start, end in pairwise(places)]
+        return [whole[start:end] if start < end else None for start, end in pairwise(bounds)]
 
     @cached_property
     def formats(self) -> list[str | None]:
@@ -117,17 +118,17 @@ class Batch:
 
     @cached_property
     def concepts(self) -> list[list[str]]:
-        """The concepts drawn for each: at most as many as asked for."""
+        """The concepts drawn for each sample: `concepts` of the request, or fewer."""
         return self._column("concepts")
 
     @cached_property
     def concept_ids(self) -> list[list[int]]:
-        """Their places in the curation's vocabulary."""
+        """The indices of these concepts in the curation's vocabulary."""
         return self._column("concept_ids")
 
     @cached_property
     def texts(self) -> list[list[str]]:
-        """As many as asked for: the concepts in their templates, then the caption as often as it takes."""
+        """The texts of each sample: its concepts in templates, then its caption as often as needed."""
         return self._column("texts")
 
     @cached_property
@@ -137,11 +138,11 @@ class Batch:
 
     @cached_property
     def scores(self) -> list[list[float]]:
-        """The concepts' scores; raises KeyError where none were asked for."""
+        """The scores of the concepts; raises KeyError where the request has none."""
         return self._column("scores")
 
     def __reduce__(self) -> tuple[type[Batch], tuple[int, pyarrow.RecordBatch]]:
-        # Views into memory do not go to another process; the table does.
+        # Views into memory cannot be pickled for another process; the table can.
         return Batch, (self.number, self.table)
 
     def _column(self, name: str) -> list[Any]:
@@ -166,33 +167,37 @@ class Batches:
     ) -> Generator[Batch, None, None]:
         """Every batch of an epoch from `start` on, each once, in order.
 
-        parameters: the fields of a `BatchRequest`, in its place or on top of it. prefetch: how many batches
-        are read ahead, on a thread of their own; 0 reads each when it is asked for. A connection that breaks
-        off is taken up after the last batch that arrived whole, up to `reconnects` times in a row without
-        one. Raises ClientError without pyarrow, UnexpectedAnswerError when the curation's content changed
-        meanwhile.
+        parameters: fields of a `BatchRequest`; they override those of `request`. prefetch: how many batches
+        are read in advance, on another thread; with 0 each is read at its turn. A connection that breaks is
+        resumed after the last complete batch; the stream ends with the error after `reconnects` failures
+        without a batch between them. Raises ClientError without pyarrow, UnexpectedAnswerError when the
+        curation's content changed during the stream.
         """
-        given = request or BatchRequest()
-        asked = BatchRequest(**{**vars(given), **parameters})
+        request = BatchRequest(**{**vars(request or BatchRequest()), **parameters})
         _pyarrow()
-        batches = self._resumed(curation, asked, reconnects)
-        return read_ahead(batches, prefetch) if prefetch else batches
+        batches = self._stream_with_reconnects(curation, request, reconnects)
+        return prefetch_items(batches, prefetch) if prefetch else batches
 
-    def _resumed(self, curation: str, asked: BatchRequest, reconnects: int) -> Generator[Batch, None, None]:
-        number, failures = asked.start, 0
+    def _stream_with_reconnects(
+        self, curation: str, request: BatchRequest, reconnects: int
+    ) -> Generator[Batch, None, None]:
+        number, failures = request.start, 0
         content: str | None = None
         while True:
             try:
-                with closing(self._of_one_connection(curation, asked, number)) as received:
-                    of_connection, total = next(received)
-                    if content not in (None, of_connection):
+                with closing(self._stream_once(curation, request, number)) as batches:
+                    content_hash, total = next(batches)
+                    # Between two connections the platform may have been replaced. Batches of different
+                    # archives must never be mixed in one epoch.
+                    if content not in (None, content_hash):
                         raise UnexpectedAnswerError(
                             f"curation {curation} has other archives than when this epoch began"
                         )
-                    content = of_connection
-                    for batch in received:
+                    content = content_hash
+                    for batch in batches:
                         yield batch
                         number, failures = batch.number + 1, 0
+                # An Arrow stream can end early without an error, so the number of batches is checked too.
                 if number >= total:
                     return
                 raise ConnectionFailedError(f"the stream ended after {number} of {total} batches")
@@ -200,27 +205,25 @@ class Batches:
                 failures += 1
                 if failures > reconnects:
                     raise
-                asked_for = error.retry_after if isinstance(error, UnavailableError) else None
-                time.sleep(asked_for or min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
+                retry_after = error.retry_after if isinstance(error, UnavailableError) else None
+                time.sleep(retry_after or min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
 
-    def _of_one_connection(
-        self, curation: str, asked: BatchRequest, start: int
-    ) -> Generator[Any, None, None]:
-        """(content hash, batches of the epoch), then the batches until the stream ends or breaks off."""
+    def _stream_once(self, curation: str, request: BatchRequest, start: int) -> Generator[Any, None, None]:
+        """First (content hash, batches in the epoch), then the batches until the stream ends or breaks."""
         arrow = _pyarrow()
         call = Call(
             path=f"/v1/curations/{segment(curation)}/batches",
-            params={**asked.query, "start": start},
+            params={**request.query, "start": start},
             headers={"Accept": MEDIA_TYPE},
         )
-        with self._transport.receive(call) as receiver:
+        with self._transport.receive(call) as body:
             try:
-                with arrow.ipc.open_stream(_Body(receiver)) as reader:
+                with arrow.ipc.open_stream(_ArrowInput(body)) as reader:
                     metadata = reader.schema.metadata
                     yield metadata[b"content_hash"].decode(), int(metadata[b"batches"])
                     for number, table in enumerate(reader, start):
                         yield Batch(number, table)
-            except (*RECEIVING_FAILED, arrow.ArrowException, EOFError) as error:
+            except (*CONNECTION_ERRORS, arrow.ArrowException, EOFError) as error:
                 raise ConnectionFailedError(
                     f"the batches of curation {curation} broke off: {error or type(error).__name__}"
                 ) from error
@@ -230,13 +233,13 @@ class Batches:
                 ) from error
 
 
-class _Body:
-    """The bytes of an answer as the file that Arrow reads from."""
+class _ArrowInput:
+    """The body of a response as a file that Arrow reads from."""
 
     closed = False
 
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+    def __init__(self, body: ResponseBody) -> None:
+        self._body = body
 
     def readable(self) -> bool:
         return True
@@ -245,13 +248,13 @@ class _Body:
         self.closed = True
 
     def read(self, count: int) -> Any:
-        """`count` bytes, fewer only at the end, in memory of Arrow, which keeps what is freed for a while:
-        the first touch of new memory takes longer than filling it."""
+        """`count` bytes, fewer only at the end of the body."""
+        # In Arrow's pool, which reuses freed memory: to touch new pages takes longer than to fill them.
         buffer = _pyarrow().allocate_buffer(count)
         target = memoryview(buffer).cast("B")
         filled = 0
         while filled < count:
-            received = self._receiver.readinto(target[filled:])
+            received = self._body.readinto(target[filled:])
             if not received:
                 return buffer.slice(0, filled)
             filled += received
@@ -263,5 +266,5 @@ def _pyarrow() -> Any:
         return import_module("pyarrow")
     except ImportError as error:
         raise ClientError(
-            "batches are decoded by pyarrow, which is not installed: pip install pyarrow"
+            'batches are decoded by pyarrow, which is not installed: pip install pyarrow (extra "batches")'
         ) from error

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Generator
 
 import httpx
 
+from cocu.client.archives import Archives
 from cocu.client.batches import Batches
 from cocu.client.concepts import Comparisons, Concepts
-from cocu.client.curations import Archives, Curations, Evaluations
+from cocu.client.curations import Curations, Evaluations
 from cocu.client.datasets import Datasets
-from cocu.client.models import Health
+from cocu.client.feedback import FeedbackNotes
+from cocu.client.judgements import Judgements
+from cocu.client.labels import Labels
+from cocu.client.projections import Projections
 from cocu.client.search import Search
-from cocu.client.transport import Transport
+from cocu.client.server_sent_events import follow
+from cocu.client.service_client import ServiceClient
 from cocu.client.vocabularies import Encoders, Vocabularies
+from cocu.schemas import PlatformEvent
 
 
-class CocuClient:
-    """Talks to one platform.
+class CocuClient(ServiceClient):
+    """A client of one platform.
 
         with CocuClient("http://127.0.0.1:8000") as client:
             dataset = client.datasets.create("photographs")
@@ -27,8 +33,8 @@ class CocuClient:
             for archive in client.archives.list(curation.id, added=True):
                 print(archive.key, [concept.concept for concept in archive.concepts])
 
-    Idempotent calls are repeated (`retries` times, with growing pauses) when the connection fails or the
-    platform asks to come back later; `timeout` is in seconds for each read or write. Errors: see
+    Idempotent calls are retried (`retries` times, with growing pauses) when the connection fails or the
+    platform answers 429 or 503. `timeout` is in seconds, for each read or write. Errors: see
     `cocu.client.exceptions`.
     """
 
@@ -41,34 +47,27 @@ class CocuClient:
         retries: int = 4,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._transport = Transport(base_url, api_key, timeout=timeout, retries=retries, transport=transport)
-        self.base_url = self._transport.base_url
+        super().__init__(base_url, api_key, timeout=timeout, retries=retries, transport=transport)
         self.datasets = Datasets(self._transport)
         self.vocabularies = Vocabularies(self._transport)
+        self.feedback = FeedbackNotes(self._transport)
         self.encoders = Encoders(self._transport)
         self.curations = Curations(self._transport)
         self.archives = Archives(self._transport)
         self.concepts = Concepts(self._transport)
         self.comparisons = Comparisons(self._transport)
         self.search = Search(self._transport)
+        self.projections = Projections(self._transport)
         self.batches = Batches(self._transport)
+        self.judgements = Judgements(self._transport)
+        self.labels = Labels(self._transport)
         self.evaluations = Evaluations(self._transport)
 
-    def health(self) -> Health:
-        """Whether the platform and its parts are ready; raises UnavailableError while they are not."""
-        return self._transport.get(Health, "/readyz")
+    def events(
+        self, *, after: int | None = None, reconnects: int = 5
+    ) -> Generator[PlatformEvent, None, None]:
+        """What happens to curations, uploads and projections, from now on or after this id; it does not end.
 
-    def close(self) -> None:
-        """Close every connection."""
-        self._transport.close()
-
-    def __enter__(self) -> CocuClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        A lost connection is resumed. Close the generator to end the stream.
+        """
+        return follow(self._transport, "/v1/events", PlatformEvent, after=after, reconnects=reconnects)

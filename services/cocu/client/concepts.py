@@ -1,18 +1,21 @@
-"""Concepts of a curation, and what is different between two."""
+"""Concepts of a curation, and the differences between two curations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cocu.client.models import (
+from cocu.client.transport import Transport, segment
+from cocu.schemas import (
     Comparison,
     ConceptChange,
     ConceptDetail,
     ConceptFrequency,
     ConceptOrder,
+    DrawSampler,
+    Effect,
+    FeedbackAction,
     SampleChange,
 )
-from cocu.client.transport import Transport, segment
 
 
 class Concepts:
@@ -22,16 +25,52 @@ class Concepts:
         self._transport = transport
 
     def list(
-        self, curation: str, *, order: ConceptOrder | None = None, limit: int | None = None
+        self,
+        curation: str,
+        *,
+        order: ConceptOrder | None = None,
+        limit: int | None = None,
+        page_size: int | None = None,
     ) -> Iterator[ConceptFrequency]:
-        """The concepts that captions or archives name, most archives first, fetched in pages of `limit`."""
+        """The concepts that captions or archives name, at most `limit`; those in most archives first."""
         path = f"/v1/curations/{segment(curation)}/concepts"
-        return self._transport.pages(ConceptFrequency, path, params={"order": order, "limit": limit})
+        return self._transport.pages(
+            ConceptFrequency, path, params={"order": order}, limit=limit, page_size=page_size
+        )
 
     def get(self, curation: str, concept: str, *, limit: int | None = None) -> ConceptDetail:
-        """One concept, by its name or another form; `limit` of co-occurring concepts and of samples."""
+        """One concept, by its name or another form; at most `limit` co-occurring concepts and samples."""
         path = f"/v1/curations/{segment(curation)}/concepts/{segment(concept)}"
         return self._transport.get(ConceptDetail, path, params={"limit": limit})
+
+    def effect(
+        self,
+        curation: str,
+        action: FeedbackAction,
+        concept: str,
+        *,
+        into: str | None = None,
+        concepts: int | None = None,
+        sampler: DrawSampler | None = None,
+        temperature: float | None = None,
+    ) -> Effect:
+        """What feedback about a concept would change in the archives and in a trainer's draws.
+
+        into: of a merge, the concept that it becomes. concepts, sampler, temperature: of the draws, by
+        default as in `client.batches.stream`. Nothing is stored.
+        """
+        return self._transport.get(
+            Effect,
+            f"/v1/curations/{segment(curation)}/effects",
+            params={
+                "action": action,
+                "concept": concept,
+                "into": into,
+                "concepts": concepts,
+                "sampler": sampler,
+                "temperature": temperature,
+            },
+        )
 
 
 class Comparisons:
@@ -41,18 +80,22 @@ class Comparisons:
         self._transport = transport
 
     def get(self, first: str, second: str) -> Comparison:
-        """What archives gained and lost, in numbers."""
+        """How many concepts the archives gained and lost."""
         return self._transport.get(Comparison, _path(first, second))
 
-    def concepts(self, first: str, second: str, *, limit: int | None = None) -> Iterator[ConceptChange]:
-        """The concepts that archives gained or lost, those with the most changes first."""
+    def concepts(
+        self, first: str, second: str, *, limit: int | None = None, page_size: int | None = None
+    ) -> Iterator[ConceptChange]:
+        """The concepts that archives gained or lost, at most `limit`; those with most changes first."""
         path = f"{_path(first, second)}/concepts"
-        return self._transport.pages(ConceptChange, path, params={"limit": limit})
+        return self._transport.pages(ConceptChange, path, limit=limit, page_size=page_size)
 
-    def samples(self, first: str, second: str, *, limit: int | None = None) -> Iterator[SampleChange]:
-        """The samples whose archives changed, those that changed most first."""
+    def samples(
+        self, first: str, second: str, *, limit: int | None = None, page_size: int | None = None
+    ) -> Iterator[SampleChange]:
+        """The samples whose archives changed, at most `limit`; those that changed most first."""
         path = f"{_path(first, second)}/samples"
-        return self._transport.pages(SampleChange, path, params={"limit": limit})
+        return self._transport.pages(SampleChange, path, limit=limit, page_size=page_size)
 
 
 def _path(first: str, second: str) -> str:

@@ -1,16 +1,19 @@
-"""Datasets: create, fill, look."""
+"""Datasets: create, fill and inspect them."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cocu.client import sources
 from cocu.client.exceptions import NothingToUploadError
-from cocu.client.models import (
+from cocu.client.resumable import ResumableUpload
+from cocu.client.sources import Part
+from cocu.client.transport import Call, Transport, segment
+from cocu.client.wait import wait_until
+from cocu.schemas import (
     Dataset,
     DatasetCreate,
     Import,
@@ -19,14 +22,18 @@ from cocu.client.models import (
     Report,
     Retries,
     Sample,
+    SampleOrder,
+    SamplePage,
+    ThumbnailSize,
     Upload,
     UploadOptions,
 )
-from cocu.client.resumable import ResumableUpload
-from cocu.client.transport import Call, Transport, segment
+
+ROWS_AT_ONCE = 200
+"""The most rows that the platform takes in one request."""
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all; may count backwards when an attempt is repeated."""
+"""Called with the bytes sent and the total; the first can go down when an attempt is repeated."""
 
 CHUNK = 1 << 20
 RESUMABLE_BYTES = 16 << 20
@@ -42,16 +49,16 @@ class Datasets:
         """Create an empty dataset."""
         return self._transport.post(Dataset, "/v1/datasets", DatasetCreate(name=name))
 
-    def list(self) -> Iterator[Dataset]:
-        """Every dataset, oldest first."""
-        return self._transport.pages(Dataset, "/v1/datasets")
+    def list(self, *, limit: int | None = None, page_size: int | None = None) -> Iterator[Dataset]:
+        """The datasets, oldest first; at most `limit`."""
+        return self._transport.pages(Dataset, "/v1/datasets", limit=limit, page_size=page_size)
 
     def get(self, dataset: str) -> Dataset:
         """One dataset by id."""
         return self._transport.get(Dataset, self._path(dataset))
 
     def delete(self, dataset: str) -> None:
-        """Delete a dataset with all that was made of it."""
+        """Delete a dataset and everything derived from it."""
         self._transport.send(Call(method="DELETE", path=self._path(dataset)))
 
     def upload(
@@ -63,28 +70,43 @@ class Datasets:
         resumable: bool | None = None,
         progress: Progress | None = None,
     ) -> tuple[Upload, ...]:
-        """Put a file in, or everything a folder holds (see `sources`), to be read with these options.
+        """Upload a file, or everything in a folder (see `sources`); the platform reads it with these options.
 
-        The same content again changes nothing. Each file goes with its SHA-256, so that what arrives damaged
-        is not stored.
+        To upload the same content again changes nothing. Each file is sent with its SHA-256, so that damaged
+        data is not stored.
 
-        resumable: whether a file whose connection drops goes on where it stopped, also when this is called
-        again later; by default where it is larger than RESUMABLE_BYTES.
+        resumable: whether a file continues where its connection broke, also in a later call; by default for
+        files larger than RESUMABLE_BYTES.
         """
-        parts = sources.parts(Path(path))
-        if any(part.embeddings for part in parts) and (options is None or options.encoder is None):
-            raise NothingToUploadError(
-                f"{path} holds embeddings; say with the option encoder which encoder made them"
-            )
+        parts = parts_of(path, options)
+        return self.upload_parts(dataset, parts, options=options, resumable=resumable, progress=progress)
+
+    def upload_parts(
+        self,
+        dataset: str,
+        parts: Sequence[Part],
+        *,
+        options: UploadOptions | None = None,
+        resumable: bool | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Upload, ...]:
+        """Like `upload`, for the result of `parts_of`."""
         total = sum(part.size for part in parts)
-        uploads, before = [], 0
+        uploads, sent = [], 0
         for part in parts:
             with part.opened() as file:
-                shown = _shifted(progress, before, total)
-                resume = file.stat().st_size > RESUMABLE_BYTES if resumable is None else resumable
+                size = file.stat().st_size
+                # A packed tar is a little larger than the files in it.
+                total += size - part.size
+                part_progress = _shifted(progress, sent, total)
+                resume = size > RESUMABLE_BYTES if resumable is None else resumable
                 send = self._resume if resume else self._put
-                uploads.append(send(dataset, part.name, file, options or UploadOptions(), shown))
-            before += part.size
+                # The images of a table are packed into a tar, so the table's format does not hold for it.
+                part_options = options or UploadOptions()
+                if part.table_images:
+                    part_options = part_options.model_copy(update={"format": None})
+                uploads.append(send(dataset, part.name, file, part_options, part_progress))
+            sent += size
         return tuple(uploads)
 
     def _put(self, dataset: str, name: str, file: Path, options: UploadOptions, progress: Progress) -> Upload:
@@ -121,76 +143,130 @@ class Datasets:
         name: str | None = None,
         options: UploadOptions | None = None,
     ) -> Import:
-        """Let the platform fetch files from URLs, or what lies under an s3:// prefix; `wait` waits for it.
+        """Let the platform fetch files from URLs, or all files under an s3:// prefix; `wait` waits for it.
 
-        name: of the upload, where there is one URL.
+        name: of the upload, for a single URL.
         """
-        given = {"s3": s3} if s3 is not None else {}
-        given |= {"name": name} if name is not None else {}
-        one = {"url": urls[0]} if len(urls) == 1 else {"urls": list(urls)} if urls else {}
-        body = ImportCreate.model_validate({**given, **one, "options": options or UploadOptions()})
+        fields = {"s3": s3} if s3 is not None else {}
+        fields |= {"name": name} if name is not None else {}
+        source = {"url": urls[0]} if len(urls) == 1 else {"urls": list(urls)} if urls else {}
+        body = ImportCreate.model_validate({**fields, **source, "options": options or UploadOptions()})
         return self._transport.post(Import, f"{self._path(dataset)}/imports", body)
 
-    def uploads(self, dataset: str) -> Iterator[Upload]:
-        """The uploads of a dataset, oldest first."""
-        return self._transport.pages(Upload, f"{self._path(dataset)}/uploads")
+    def uploads(
+        self, dataset: str, *, limit: int | None = None, page_size: int | None = None
+    ) -> Iterator[Upload]:
+        """The uploads of a dataset, oldest first; at most `limit`."""
+        path = f"{self._path(dataset)}/uploads"
+        return self._transport.pages(Upload, path, limit=limit, page_size=page_size)
 
     def wait(
         self,
         dataset: str,
         *,
         progress: Callable[[Dataset], None] | None = None,
+        outage: Callable[[str], None] | None = None,
         timeout: float | None = None,
         every: float = 0.25,
     ) -> Dataset:
-        """The dataset once every upload that arrived is read; raises TimeoutError after `timeout` seconds."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while True:
-            seen = self.get(dataset)
-            if progress is not None:
-                progress(seen)
-            if seen.ingesting == 0:
-                return seen
-            if end is not None and time.monotonic() >= end:
-                raise TimeoutError(
-                    f"dataset {dataset} still reads {seen.ingesting} uploads after {timeout:g} s"
-                )
-            time.sleep(every)
+        """Wait until all uploads are read; return the dataset. Raises TimeoutError after `timeout` seconds.
+
+        Waiting goes on while the platform restarts (see `wait_until`); `outage` is called with the reason.
+        """
+        return wait_until(
+            lambda: self.get(dataset),
+            lambda state: state.ingesting == 0,
+            doing=lambda state: f"dataset {dataset} still reads {state.ingesting} uploads",
+            progress=progress,
+            outage=outage,
+            timeout=timeout,
+            every=every,
+        )
 
     def report(self, dataset: str) -> Report:
-        """What became of every sample so far."""
+        """How many samples were accepted, skipped or failed so far, and why."""
         return self._transport.get(Report, f"{self._path(dataset)}/report")
 
     def report_csv(self, dataset: str) -> Iterator[bytes]:
-        """What became of every sample so far, as CSV in pieces: a line for each that was not accepted."""
+        """The samples that were not accepted so far, as CSV in pieces: a line for each."""
         call = Call(path=f"{self._path(dataset)}/report", params={"format": "csv"})
         with self._transport.stream(call) as answer:
             yield from answer.iter_bytes()
 
     def retry(self, dataset: str) -> Retries:
-        """Let what failed and may succeed be tried once more: uploads, rows given by URL, embeddings.
+        """Retry what failed and may succeed now: uploads, rows with URLs, embeddings.
 
-        `wait` waits for it; a curation of what was gained is another one.
+        `wait` waits for it. A curation with the samples gained this way is a new curation.
         """
         path = f"{self._path(dataset)}/retries"
         return self._transport.parse(Retries, self._transport.send(Call(method="POST", path=path)))
 
-    def rejections(self, dataset: str, *, reason: str | None = None) -> Iterator[Rejection]:
-        """Every skipped sample, or those skipped for one reason."""
+    def rejections(
+        self,
+        dataset: str,
+        *,
+        reason: str | None = None,
+        limit: int | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Rejection]:
+        """The skipped samples, or those skipped for one reason; at most `limit`."""
+        path = f"{self._path(dataset)}/rejections"
         return self._transport.pages(
-            Rejection, f"{self._path(dataset)}/rejections", params={"reason": reason}
+            Rejection, path, params={"reason": reason}, limit=limit, page_size=page_size
         )
 
-    def samples(self, dataset: str) -> Iterator[Sample]:
-        """Every sample, by key."""
-        return self._transport.pages(Sample, f"{self._path(dataset)}/samples")
+    def samples(
+        self,
+        dataset: str,
+        *,
+        caption: str | None = None,
+        order: SampleOrder | None = None,
+        row: int | None = None,
+        limit: int | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Sample]:
+        """The samples in the order of their keys, at most `limit`.
+
+        caption: only those whose captions have all of these words. order: "row" for the order of rows, in
+        which samples selected by words come too. row: the global row to begin with, from 0.
+        """
+        path = f"{self._path(dataset)}/samples"
+        params = {"caption": caption, "order": order, "row": row}
+        return self._transport.pages(Sample, path, params=params, limit=limit, page_size=page_size)
+
+    def sample_page(
+        self,
+        dataset: str,
+        *,
+        caption: str | None = None,
+        order: SampleOrder | None = None,
+        row: int | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> SamplePage:
+        """One page of samples, as `samples` selects them: at most `limit`, with their total.
+
+        cursor: `next` of the page before. With words, a page with a `next` can be short or even empty.
+        """
+        path = f"{self._path(dataset)}/samples"
+        params = {"caption": caption, "order": order, "row": row, "limit": limit, "cursor": cursor}
+        return self._transport.get(SamplePage, path, params=params)
+
+    def samples_of_rows(self, dataset: str, rows: Sequence[int]) -> Sequence[Sample]:
+        """The samples of these global rows, in this order, asked for ROWS_AT_ONCE at a time."""
+        path = f"{self._path(dataset)}/samples"
+        samples: tuple[Sample, ...] = ()
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            params = {"rows": ",".join(map(str, rows[start : start + ROWS_AT_ONCE]))}
+            samples += tuple(self._transport.get(SamplePage, path, params=params).items)
+        return samples
 
     def sample(self, dataset: str, key: str) -> Sample:
         """One sample by key."""
         return self._transport.get(Sample, f"{self._path(dataset)}/samples/{segment(key)}")
 
-    def image(self, dataset: str, key: str, *, size: int | None = None) -> bytes:
-        """The bytes of an image as stored, or of a thumbnail that fits into size × size pixels."""
+    def image(self, dataset: str, key: str, *, size: ThumbnailSize | None = None) -> bytes:
+        """The bytes of an image as stored, or of a JPEG thumbnail that fits into size × size pixels."""
         path = f"{self._path(dataset)}/samples/{segment(key)}/image"
         return self._transport.send(Call(path=path, params={"size": size})).content
 
@@ -198,10 +274,32 @@ class Datasets:
         return f"/v1/datasets/{segment(dataset)}"
 
 
-def _shifted(progress: Progress | None, before: int, total: int) -> Progress:
+def parts_of(path: str | Path, options: UploadOptions | None = None) -> Sequence[Part]:
+    """The uploads that a path would result in; needs no platform. Raises NothingToUploadError."""
+    options_or_default = options or UploadOptions()
+    parts = sources.parts(
+        Path(path),
+        image_column=options_or_default.image_column,
+        caption_column=options_or_default.caption_column,
+    )
+    require_encoder_name(path, parts, options)
+    return parts
+
+
+def require_encoder_name(path: str | Path, parts: Sequence[Part], options: UploadOptions | None) -> None:
+    """Raise NothingToUploadError for embeddings where the options do not name their encoder."""
+    if any(part.embeddings for part in parts) and (options is None or options.encoder is None):
+        raise NothingToUploadError(
+            f"{path} holds embeddings; say with the option encoder which encoder made them"
+        )
+
+
+def _shifted(progress: Progress | None, offset: int, total: int) -> Progress:
+    """The progress of one part as progress of the whole upload."""
+
     def report(done: int, _: int) -> None:
         if progress is not None:
-            progress(before + done, total)
+            progress(offset + done, total)
 
     return report
 

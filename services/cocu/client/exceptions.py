@@ -1,15 +1,16 @@
 """Every error the client raises, one tree.
 
 ClientError
-├── ConnectionFailedError      the platform was not reached, also after retrying
-├── UnexpectedAnswerError      what answered is not this platform, or another version of it
-├── CurationFailedError        waited for a curation that failed or was cancelled
-├── NothingToUploadError       the path holds nothing that can be uploaded
-└── ProblemError               the platform answered a problem (RFC 9457), see `.problem`
+├── ConnectionFailedError      the platform could not be reached, even with retries
+├── UnexpectedAnswerError      the server is not a cocu platform, or has another version
+├── CurationFailedError        a curation failed or was cancelled while the client waited for it
+├── ProjectionFailedError      a projection failed while the client waited for it
+├── NothingToUploadError       the path contains nothing that can be uploaded
+└── ProblemError               the platform answered with a problem (RFC 9457), see `.problem`
     ├── BadRequestError        400  the request cannot be understood
-    ├── NotFoundError          404  no such thing
-    ├── ConflictError          409  it exists already, or its state does not allow the call
-    ├── TooLargeError          413  larger than a limit allows
+    ├── NotFoundError          404  the resource does not exist
+    ├── ConflictError          409  the resource exists already, or its state does not allow the call
+    ├── TooLargeError          413  the request is larger than a limit
     ├── InvalidInputError      422  an input is wrong; `.problem.errors` says which
     ├── UnavailableError       429, 503  try again later
     └── ServerFailedError      any other 5xx
@@ -17,38 +18,49 @@ ClientError
 
 from __future__ import annotations
 
-from cocu.client.models import Curation, Problem
+from cocu.schemas import Curation, Problem, Projection
 
 
 class ClientError(Exception):
-    """Base of every error the client raises on purpose."""
+    """Base of every error that the client raises on purpose."""
 
 
 class ConnectionFailedError(ClientError):
-    """The platform was not reached."""
+    """The platform could not be reached."""
 
 
 class UnexpectedAnswerError(ClientError):
-    """What answered is not this platform, or another version of it."""
+    """The server is not a cocu platform, or has another version."""
 
 
 class NothingToUploadError(ClientError):
-    """The path holds nothing that can be uploaded."""
+    """The path contains nothing that can be uploaded."""
 
 
 class CurationFailedError(ClientError):
-    """A curation that was waited for failed or was cancelled."""
+    """A curation failed or was cancelled while the client waited for it."""
 
     def __init__(self, curation: Curation) -> None:
-        super().__init__(f"curation {curation.id} {curation.state}: {curation.detail or 'no reason given'}")
+        reason = f": {curation.detail}" if curation.detail else ""
+        outcome = "was cancelled" if curation.state == "cancelled" else curation.state
+        super().__init__(f"curation {curation.id} {outcome}{reason}")
         self.curation = curation
 
 
+class ProjectionFailedError(ClientError):
+    """A projection failed while the client waited for it."""
+
+    def __init__(self, projection: Projection) -> None:
+        reason = f": {projection.error}" if projection.error else ""
+        super().__init__(f"projection {projection.id} failed{reason}")
+        self.projection = projection
+
+
 class ProblemError(ClientError):
-    """The platform answered a problem."""
+    """The platform answered with a problem."""
 
     retry_after: float | None = None
-    """Seconds after which to try again, where the platform said."""
+    """Seconds to wait before a retry, where the platform named them."""
 
     def __init__(self, problem: Problem) -> None:
         reasons = [f"{error.field}: {error.problem}" for error in problem.errors]
@@ -61,15 +73,15 @@ class BadRequestError(ProblemError):
 
 
 class NotFoundError(ProblemError):
-    """No such thing."""
+    """The resource does not exist."""
 
 
 class ConflictError(ProblemError):
-    """It exists already, or its state does not allow the call."""
+    """The resource exists already, or its state does not allow the call."""
 
 
 class TooLargeError(ProblemError):
-    """Larger than a limit allows."""
+    """The request is larger than a limit."""
 
 
 class InvalidInputError(ProblemError):
@@ -77,11 +89,11 @@ class InvalidInputError(ProblemError):
 
 
 class UnavailableError(ProblemError):
-    """The platform, or a part of it, does not answer now."""
+    """The platform, or a part of it, cannot answer now."""
 
 
 class ServerFailedError(ProblemError):
-    """The platform failed; its log says how."""
+    """The platform failed; its log says why."""
 
 
 _BY_STATUS: dict[int, type[ProblemError]] = {
@@ -96,6 +108,6 @@ _BY_STATUS: dict[int, type[ProblemError]] = {
 
 
 def problem_error(problem: Problem) -> ProblemError:
-    """The error of the tree that stands for this problem."""
+    """The error for a problem, by its status."""
     fallback = ServerFailedError if problem.status >= 500 else ProblemError
     return _BY_STATUS.get(problem.status, fallback)(problem)

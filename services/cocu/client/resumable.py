@@ -1,7 +1,7 @@
-"""Sending a file so that nothing is sent twice: over as many connections as it takes (tus 1.0.0).
+"""Resumable uploads of a file over any number of connections (tus 1.0.0).
 
-The upload is found again by an Idempotency-Key made of what is sent, so that also another process goes on
-where this one was stopped.
+The Idempotency-Key of an upload is a hash of its content and options. So another process finds the same
+upload again and continues where this one stopped.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ from cocu.client.exceptions import (
     UnavailableError,
     UnexpectedAnswerError,
 )
-from cocu.client.models import Upload, UploadOptions
 from cocu.client.transport import Call, Transport, segment
+from cocu.schemas import Upload, UploadOptions
 
 FRUITLESS_ATTEMPTS = 8
-"""Connections in a row that may end without a byte more having arrived."""
-BEGINNINGS = 3
-"""How often an upload that the platform no longer knows, or that arrived damaged, is begun anew."""
-PIECE = 1 << 20
+"""So many connections in a row may end without any progress."""
+UPLOADS = 3
+"""How often a file is uploaded when the platform loses the upload, or receives it damaged."""
+PIECE_BYTES = 1 << 20
 _VERSION = {"Tus-Resumable": "1.0.0"}
-_TRY_AGAIN = frozenset({408, 409, 423})
+_RETRYABLE = frozenset({408, 409, 423})
+"""Timeout, another offset, and locked: another request may still be writing to the same upload."""
 _DAMAGED = 460
 
 
 class _LostError(Exception):
-    """The platform does not know the upload (any more)."""
+    """The platform does not know the upload, or no longer."""
 
 
 @dataclass(kw_only=True)
 class ResumableUpload:
-    """One file on its way into a dataset.
+    """The upload of one file into a dataset.
 
-    path: of the dataset, as `/v1/datasets/{id}`. progress: is told the bytes that have arrived.
+    path: of the dataset, as `/v1/datasets/{id}`. progress: is called with the bytes sent and the total.
     """
 
     transport: Transport
@@ -62,14 +63,14 @@ class ResumableUpload:
         self._size = self.file.stat().st_size
 
     def send(self) -> Upload:
-        """Send what is missing, again and again until all of it is there.
+        """Send the missing bytes until the upload is complete, over as many connections as necessary.
 
-        Raises what the platform answers to the upload itself, and ConnectionFailedError or UnavailableError
+        Raises ProblemError where the platform refuses the upload; ConnectionFailedError or UnavailableError
         after FRUITLESS_ATTEMPTS.
         """
         key = self._key()
-        for beginning in range(BEGINNINGS):
-            last = beginning == BEGINNINGS - 1
+        for number in range(UPLOADS):
+            last = number == UPLOADS - 1
             try:
                 self._send_all(self._create(key))
             except _LostError as error:
@@ -82,9 +83,10 @@ class ResumableUpload:
                 upload = self.transport.get(Upload, f"{self.path}/uploads/{segment(self.name)}")
                 if upload.state != "failed" or self._sent or last:
                     return upload
-            # What the key stands for is of no use: gone, damaged, or failed long ago.
+            # The upload with this key cannot be used: it is gone, damaged, or failed in an earlier run. A new
+            # key makes the platform create another one.
             key = secrets.token_hex(16)
-        raise AssertionError("unreachable: the last beginning returns or raises")
+        raise AssertionError("unreachable: the last upload returns or raises")
 
     def _key(self) -> str:
         parts = [self.path, self.name, self.sha256.hex(), self._size, self._params()]
@@ -94,8 +96,8 @@ class ResumableUpload:
         return self.options.model_dump(exclude_defaults=True)
 
     def _create(self, key: str) -> str:
-        said = {"filename": self.name, "sha256": self.sha256.hex()}
-        metadata = ",".join(f"{name} {_encoded(text)}" for name, text in said.items())
+        fields = {"filename": self.name, "sha256": self.sha256.hex()}
+        metadata = ",".join(f"{name} {_encoded(text)}" for name, text in fields.items())
         headers = {
             **_VERSION,
             "Upload-Length": str(self._size),
@@ -109,22 +111,25 @@ class ResumableUpload:
             headers=headers,
             idempotent=True,
         )
-        return self.transport.send(call).headers["Location"]
+        answer = self.transport.send(call)
+        return self.transport.resolve(answer, answer.headers.get("Location", ""))
 
     def _send_all(self, location: str) -> None:
-        reached, fruitless = -1, 0
+        furthest, fruitless = -1, 0
         while True:
             try:
                 offset = self._offset(location)
                 if offset == self._size:
                     self.progress(offset, self._size)
                     return
-                if offset > reached:
-                    reached, fruitless = offset, 0
+                # Only progress resets the counter, so that a platform that stores nothing is not retried
+                # for ever.
+                if offset > furthest:
+                    furthest, fruitless = offset, 0
                 self._sent = True
                 self.transport.send(self._piece(location, offset))
             except (ConnectionFailedError, ProblemError) as error:
-                if not _may_work_later(error):
+                if not _is_retryable(error):
                     raise
                 fruitless += 1
                 if fruitless > FRUITLESS_ATTEMPTS:
@@ -136,7 +141,7 @@ class ResumableUpload:
             return _header(
                 self.transport.send(Call(method="HEAD", path=location, headers=_VERSION)), "Upload-Offset"
             )
-        except UnexpectedAnswerError as error:  # an error without a body, as every one of HEAD is
+        except UnexpectedAnswerError as error:  # answers to HEAD have no body, so no problem document
             raise _LostError from error
 
     def _piece(self, location: str, offset: int) -> Call:
@@ -156,16 +161,16 @@ class ResumableUpload:
         self.progress(offset, self._size)
         with self.file.open("rb") as content:
             content.seek(offset)
-            while chunk := content.read(PIECE):
+            while chunk := content.read(PIECE_BYTES):
                 yield chunk
                 offset += len(chunk)
                 self.progress(offset, self._size)
 
 
-def _may_work_later(error: ConnectionFailedError | ProblemError) -> bool:
+def _is_retryable(error: ConnectionFailedError | ProblemError) -> bool:
     if isinstance(error, ConnectionFailedError | UnavailableError):
         return True
-    return error.problem.status in _TRY_AGAIN
+    return error.problem.status in _RETRYABLE
 
 
 def _header(answer: httpx.Response, name: str) -> int:

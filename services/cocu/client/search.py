@@ -1,17 +1,18 @@
-"""Search: samples by text, by image, by sample."""
+"""Search: samples by text, by image, by sample, by vector."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from cocu.client.exceptions import ClientError
-from cocu.client.models import SearchFilters, SearchHit, SearchPage, SearchRequest
-from cocu.client.transport import Transport
+from cocu.client.transport import Transport, choose_page_size
+from cocu.schemas import SearchFilters, SearchHit, SearchPage, SearchRequest
 
 
 class Search:
@@ -20,8 +21,9 @@ class Search:
         for hit in client.search.by_text(dataset.id, "a dog on a beach"):
             print(hit.key, hit.similarity)
 
-    The `by_…` methods yield every hit, nearest first, fetched page by page as they are consumed. Keyword
-    arguments are the fields of `SearchRequest` (curation, encoder, limit) and `filters`.
+    The `by_…` methods yield hits, nearest first, at most `limit`, fetched in pages of `page_size` as they are
+    consumed. Other keyword arguments are `filters` and fields of `SearchRequest` (curation, encoder). The
+    `limit` of a `SearchRequest` itself is the size of a page.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -30,56 +32,72 @@ class Search:
     def by_text(
         self, dataset: str, text: str, *, filters: SearchFilters | None = None, **options: Any
     ) -> Iterator[SearchHit]:
-        """The samples of a dataset by how well they fit a text."""
-        return self.hits(search_request(filters=filters, dataset=dataset, text=text, **options))
+        """The samples of a dataset, those whose images fit a text best first."""
+        return self._limited(filters=filters, dataset=dataset, text=text, **options)
 
     def by_image(
         self, dataset: str, image: bytes | str | Path, *, filters: SearchFilters | None = None, **options: Any
     ) -> Iterator[SearchHit]:
-        """The samples most similar to an image: its bytes, or the file that holds it."""
-        return self.hits(search_request(filters=filters, dataset=dataset, image=encoded(image), **options))
+        """The samples most similar to an image, given as bytes or as a file."""
+        return self._limited(filters=filters, dataset=dataset, image=encode_image(image), **options)
 
     def by_sample(
         self, dataset: str, key: str, *, filters: SearchFilters | None = None, **options: Any
     ) -> Iterator[SearchHit]:
-        """The samples most similar to one of the dataset, itself left out."""
-        return self.hits(search_request(filters=filters, dataset=dataset, sample=key, **options))
+        """The samples most similar to a sample of the dataset, without this sample."""
+        return self._limited(filters=filters, dataset=dataset, sample=key, **options)
 
-    def hits(self, request: SearchRequest) -> Iterator[SearchHit]:
-        """Every hit of a request."""
+    def by_vector(
+        self, dataset: str, vector: str, *, filters: SearchFilters | None = None, **options: Any
+    ) -> Iterator[SearchHit]:
+        """The samples nearest to a vector: the `vector` of the page of an earlier search."""
+        return self._limited(filters=filters, dataset=dataset, vector=vector, **options)
+
+    def hits(self, request: SearchRequest, *, limit: int | None = None) -> Iterator[SearchHit]:
+        """The hits of a request, at most `limit`; the request's own `limit` is the size of a page."""
+        choose_page_size(limit, None)  # raises here, not when the first hit is read
+        return islice(self._hits(request), limit)
+
+    def _limited(
+        self, *, limit: int | None = None, page_size: int | None = None, **fields: Any
+    ) -> Iterator[SearchHit]:
+        request = make_search_request(limit=choose_page_size(limit, page_size), **fields)
+        return self.hits(request, limit=limit)
+
+    def _hits(self, request: SearchRequest) -> Iterator[SearchHit]:
         while True:
-            found = self.page(request)
-            yield from found.items
-            if found.next is None:
+            page = self.page(request)
+            yield from page.items
+            if page.next is None:
                 return
-            request = request.model_copy(update={"cursor": found.next})
+            request = request.model_copy(update={"cursor": page.next})
 
     def page(self, request: SearchRequest) -> SearchPage:
         """One page of hits; the first has the facets."""
         return self._transport.post(SearchPage, "/v1/search", request, idempotent=True)
 
 
-def encoded(image: bytes | str | Path) -> str:
-    """An image as a request carries it: base64 of its bytes. Raises ClientError for a file not to be read."""
+def encode_image(image: bytes | str | Path) -> str:
+    """The base64 text of an image, as a request holds it. Raises ClientError when the file cannot be read."""
     if isinstance(image, bytes):
         return base64.b64encode(image).decode()
     try:
-        return encoded(Path(image).read_bytes())
+        return encode_image(Path(image).read_bytes())
     except OSError as error:
         raise ClientError(f"cannot read the image {image}: {error.strerror or error}") from error
 
 
-def search_request(
+def make_search_request(
     *, filters: SearchFilters | Mapping[str, Any] | None = None, **fields: Any
 ) -> SearchRequest:
-    """A request of these fields; raises ClientError for what cannot be searched for."""
-    given = {name: value for name, value in fields.items() if value is not None}
+    """A request with these fields; raises ClientError when they are invalid."""
+    values = {name: value for name, value in fields.items() if value is not None}
     if filters is not None:
-        given["filters"] = filters
+        values["filters"] = filters
     try:
-        return SearchRequest(**given)
+        return SearchRequest(**values)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, each['loc']))} {each['msg']}".strip() for each in error.errors()
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))} {problem['msg']}".strip() for problem in error.errors()
         )
-        raise ClientError(f"this cannot be searched for: {wrong}") from error
+        raise ClientError(f"this cannot be searched for: {problems}") from error

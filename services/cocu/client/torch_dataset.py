@@ -1,4 +1,4 @@
-"""The batch stream as a dataset of torch. Only this module imports torch, and nothing imports this module.
+"""The batch stream as a dataset of torch. Only this module imports torch; no other module imports it.
 
 dataset = BatchDataset("http://127.0.0.1:8000", curation, BatchRequest(global_batch=256), transform=decode)
 loader = DataLoader(dataset, batch_size=None, num_workers=4)
@@ -23,13 +23,13 @@ from cocu.client.client import CocuClient
 __all__ = ["BatchDataset"]
 
 
-class BatchDataset(IterableDataset):  # type: ignore[misc,type-arg,unused-ignore] # torch need not be there
+class BatchDataset(IterableDataset):  # type: ignore[misc,type-arg,unused-ignore] # torch may be missing
     """The batches of one rank, epoch after epoch; for a DataLoader with batch_size=None.
 
-    A DataLoader's workers share the rank's part of every global batch, as if each were a rank of its own:
-    with W workers, W items in a row, one from each, are what the rank has of one global batch. Items are
-    `Batch`, or what `transform` makes of one in the worker (decode images, tokenise); it also gets the empty
-    batches that a short last global batch leaves some with, unless the request says drop_last.
+    Each worker of a DataLoader acts as a rank: with W workers, W items in a row, one from each worker, are
+    the rank's part of one global batch. Items are `Batch`, or the result of `transform` on a `Batch`, which
+    runs in the worker (decode images, tokenise). A short last global batch gives empty batches to some
+    workers, unless the request has drop_last; `transform` gets these too.
     """
 
     def __init__(
@@ -49,16 +49,18 @@ class BatchDataset(IterableDataset):  # type: ignore[misc,type-arg,unused-ignore
         self._curation = curation
         self._request = request or BatchRequest()
         self._transform = transform
-        self._reading = {"prefetch": prefetch, "reconnects": reconnects}
-        # Shared memory, so that workers that live on see the next epoch.
-        self._position = torch.tensor([self._request.epoch, self._request.start]).share_memory_()
+        self._stream_options = {"prefetch": prefetch, "reconnects": reconnects}
+        # In shared memory, so that persistent workers see the next epoch.
+        # Some versions of torch give this function no types.
+        position: Any = torch.tensor([self._request.epoch, self._request.start])
+        self._position = position.share_memory_()
 
     def set_epoch(self, epoch: int, *, start: int = 0) -> None:
-        """Which epoch the next iteration goes through, and from which global batch on."""
+        """Set the epoch of the next iteration, and its first global batch."""
         self._position[0], self._position[1] = epoch, start
 
     def request(self) -> BatchRequest:
-        """What this process, as a rank or as a worker of one, asks for next."""
+        """The request of this process, as a rank or as a worker of a rank."""
         worker = get_worker_info()
         workers, number = (1, 0) if worker is None else (worker.num_workers, worker.id)
         epoch, start = self._position.tolist()
@@ -72,5 +74,5 @@ class BatchDataset(IterableDataset):  # type: ignore[misc,type-arg,unused-ignore
 
     def __iter__(self) -> Iterator[Any]:
         with CocuClient(**self._connection) as client:  # type: ignore[arg-type]
-            for batch in client.batches.stream(self._curation, self.request(), **self._reading):
+            for batch in client.batches.stream(self._curation, self.request(), **self._stream_options):
                 yield batch if self._transform is None else self._transform(batch)

@@ -1,4 +1,4 @@
-"""One place that speaks HTTP: retries, problems turned into errors, answers turned into models."""
+"""HTTP in one place: retries, errors from problems, models from answers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import http.client
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from itertools import islice
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -23,20 +24,38 @@ from cocu.client.exceptions import (
     UnexpectedAnswerError,
     problem_error,
 )
-from cocu.client.models import Page, Problem
-from cocu.client.receiving import Pieces, Receiver, direct, is_direct
+from cocu.client.response_body import HttpxBody, ResponseBody, open_directly
+from cocu.proxies import BadEnvironmentError, http_options, proxy_for
+from cocu.schemas import Page, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
-Params = Mapping[str, str | int | float | bool | None]
-RECEIVING_FAILED = (httpx.TransportError, http.client.HTTPException, OSError)
-"""How a connection breaks off, whoever speaks HTTP on it."""
+Params = Mapping[str, str | int | float | bool | Sequence[str] | None]
+"""A sequence is one parameter several times."""
+CONNECTION_ERRORS = (httpx.TransportError, http.client.HTTPException, OSError)
+"""Errors of a broken connection, of httpx and of http.client."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
+SAFE_PAGE_SIZE = 100
+"""A page size that every list of the platform accepts."""
 LONGEST_PAUSE = 60.0
-"""Seconds: a server that asks for a longer pause is treated as down."""
+"""Seconds: a server that names a longer pause counts as down."""
+
+
+def choose_page_size(limit: int | None, page_size: int | None) -> int | None:
+    """The page size to request, None for the platform's default.
+
+    Raises ValueError for a limit below 0 and for a page size below 1.
+    """
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit is {limit}; it is how many items there are at most, or None for all of them")
+    if page_size is not None and page_size < 1:
+        raise ValueError(f"page_size is {page_size}; a page has at least one item")
+    if page_size is None and limit:
+        return min(limit, SAFE_PAGE_SIZE)
+    return page_size
 
 
 def segment(text: str) -> str:
-    """`text` as one segment of a path: slashes, dots alone and every other byte survive the way.
+    """`text` as one segment of a path, so that slashes, `.`, `..` and every other byte arrive unchanged.
 
     >>> segment("a/b c.jpg"), segment("..")
     ('a%2Fb%20c.jpg', '%2E%2E')
@@ -50,8 +69,8 @@ def segment(text: str) -> str:
 class Call:
     """One request; parameters that are None are left out.
 
-    content makes the body, of `size` bytes, anew for every attempt. idempotent: whether a POST may be
-    repeated as it is; any other is sent with an Idempotency-Key, the same at every attempt.
+    content: returns the body, of `size` bytes; it is called for every attempt. idempotent: a POST with this
+    may be repeated as it is; any other POST is sent with an Idempotency-Key, the same for every attempt.
     """
 
     method: str = "GET"
@@ -62,8 +81,8 @@ class Call:
     size: int | None = None
     idempotent: bool = False
 
-    def keyed(self) -> Call:
-        """The same call, with a key by which the platform knows its attempts as one, where it needs one."""
+    def with_key(self) -> Call:
+        """The same call; a POST that is not idempotent gets a key, so that retries are recognised."""
         if self.method != "POST" or self.idempotent:
             return self
         headers = {**self.headers, IDEMPOTENCY_KEY: f'"{secrets.token_hex(16)}"'}
@@ -75,12 +94,19 @@ class Call:
         return self.idempotent or self.method in {"GET", "HEAD", "PUT", "DELETE"}
 
 
+def _transport(base_url: str) -> httpx.HTTPTransport:
+    try:
+        return httpx.HTTPTransport(**http_options(base_url))
+    except BadEnvironmentError as error:
+        raise ConnectionFailedError(str(error)) from error
+
+
 class Transport:
     """Sends requests to one platform.
 
-    Requests are repeated, with growing pauses, after a connection error and after a 503 (its Retry-After is
-    honoured), as is a POST of which an attempt is still being carried out; all but PATCH and what is
-    streamed. Raises the errors of `exceptions`.
+    Requests are retried, with growing pauses, after a connection error and after a 429 or 503 (Retry-After is
+    respected); so is a POST while the platform still runs its earlier attempt. PATCH and streamed requests
+    are never retried. Raises the errors of `exceptions`.
     """
 
     def __init__(
@@ -100,10 +126,11 @@ class Transport:
             base_url=base_url.rstrip("/"),
             headers=headers,
             timeout=httpx.Timeout(timeout, connect=5.0),
-            transport=transport,
+            # Our own transport: httpx's would read all proxy variables and fail on one for other servers.
+            transport=_transport(base_url) if transport is None else transport,
         )
         self.base_url = base_url.rstrip("/")
-        self._own_transport = transport is not None
+        self._has_custom_transport = transport is not None
         self._retries = retries
         self._pause = pause
 
@@ -112,7 +139,7 @@ class Transport:
         self._http.close()
 
     def get(self, model: type[Model], path: str, *, params: Params | None = None) -> Model:
-        """GET one thing."""
+        """GET a resource."""
         return self.parse(model, self.send(Call(path=path, params=params or {})))
 
     def post(
@@ -124,7 +151,7 @@ class Transport:
         params: Params | None = None,
         idempotent: bool = False,
     ) -> Model:
-        """POST a model, parse the answer; fields left out by the caller are left out on the wire."""
+        """POST a model and parse the answer; fields that the caller did not set are not sent."""
         content = body.model_dump_json(exclude_unset=True, by_alias=True).encode()
         call = Call(
             method="POST",
@@ -137,9 +164,25 @@ class Transport:
         )
         return self.parse(model, self.send(call))
 
-    def pages(self, model: type[Model], path: str, *, params: Params | None = None) -> Iterator[Model]:
-        """Every item of a list, fetched page by page as it is consumed."""
-        query = dict(params or {})
+    def pages(
+        self,
+        model: type[Model],
+        path: str,
+        *,
+        params: Params | None = None,
+        limit: int | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Model]:
+        """The items of a list, at most `limit`, fetched page by page as they are consumed.
+
+        page_size: the maximum number of items in one answer (`limit` in REST); without it, chosen here.
+        Raises ValueError where one of the two is out of range.
+        """
+        size = choose_page_size(limit, page_size)
+        query = {**(params or {}), "limit": size}
+        return islice(self._items(model, path, query), limit)
+
+    def _items(self, model: type[Model], path: str, query: dict[str, Any]) -> Iterator[Model]:
         while True:
             page = self.get(Page[model], path, params=query)  # type: ignore[valid-type]
             yield from page.items
@@ -148,13 +191,15 @@ class Transport:
             query["cursor"] = page.next
 
     def send(self, call: Call) -> httpx.Response:
-        """Send a request and return its answer, read to the end; raises the problem it answers."""
-        call = call.keyed()
+        """Send a request and return its answer, read to the end; raises an error for a problem."""
+        call = call.with_key()
         attempts = self._retries + 1 if call.repeatable else 1
         for attempt in range(attempts):
             try:
                 return self._send_once(call)
             except (ConnectionFailedError, UnavailableError, ConflictError) as error:
+                # A 409 with Retry-After: the platform still runs an earlier attempt with the same key, whose
+                # answer was lost. Any other conflict is final.
                 final = isinstance(error, ConflictError) and error.retry_after is None
                 if final or attempt == attempts - 1:
                     raise
@@ -162,12 +207,13 @@ class Transport:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _pause_after(self, attempt: int, error: ConnectionFailedError | ProblemError) -> float:
-        asked = error.retry_after if isinstance(error, ProblemError) else None
-        if asked is None:
+        retry_after = error.retry_after if isinstance(error, ProblemError) else None
+        if retry_after is None:
+            # With a random factor, so that many clients do not come back at the same moment.
             return min(self._pause * float(2**attempt), 5.0) * random.uniform(0.8, 1.2)
-        if asked > LONGEST_PAUSE:
+        if retry_after > LONGEST_PAUSE:
             raise error
-        return asked
+        return retry_after
 
     def _send_once(self, call: Call) -> httpx.Response:
         with self.stream(call) as answer:
@@ -179,36 +225,38 @@ class Transport:
 
     @contextmanager
     def stream(self, call: Call) -> Iterator[httpx.Response]:
-        """Send a request once; the answer's body is for the caller to read while the context lasts."""
+        """Send a request once; the caller reads the answer's body inside the context."""
         with self._answer(self._request(call)) as answer:
             yield answer
 
     @contextmanager
-    def receive(self, call: Call) -> Iterator[Receiver]:
-        """Send a request without a body once; its answer is received into memory of the caller's.
+    def receive(self, call: Call) -> Iterator[ResponseBody]:
+        """Send a request without a body once; the caller reads the answer's body into its own memory.
 
-        What goes wrong while receiving is one of RECEIVING_FAILED.
+        Reading raises one of CONNECTION_ERRORS when the connection breaks.
         """
         request = self._request(call)
-        if self._own_transport or not is_direct(request.url):
+        if self._has_custom_transport or proxy_for(str(request.url)) is not None:
             with self._answer(request) as answer:
-                yield Pieces(answer)
+                yield HttpxBody(answer)
             return
         timeout = self._http.timeout
         with ExitStack() as stack:
             try:
-                received = stack.enter_context(direct(request, connect=timeout.connect, read=timeout.read))
-                if received.status >= 400:
-                    read = httpx.Response(
-                        received.status,
-                        headers=received.getheaders(),
-                        content=received.read(),
+                response = stack.enter_context(
+                    open_directly(request, connect=timeout.connect, read=timeout.read)
+                )
+                if response.status >= 400:
+                    answer = httpx.Response(
+                        response.status,
+                        headers=response.getheaders(),
+                        content=response.read(),
                         request=request,
                     )
-                    raise self._problem(read)
-            except RECEIVING_FAILED as error:
+                    raise self._problem(answer)
+            except CONNECTION_ERRORS as error:
                 raise self._not_reached(error) from error
-            yield received
+            yield response
 
     def _request(self, call: Call) -> httpx.Request:
         return self._http.build_request(
@@ -257,10 +305,23 @@ class Transport:
             raised.retry_after = float(wait)
         return raised
 
+    def resolve(self, answer: httpx.Response, reference: str) -> str:
+        """The absolute URL of a reference in an answer, which may be relative to the request's URL.
+
+        Raises UnexpectedAnswerError for a URL of another server, which must not get the key or the data.
+        """
+        url = answer.url.join(reference)
+        if (url.scheme, url.netloc) != (answer.url.scheme, answer.url.netloc):
+            raise UnexpectedAnswerError(
+                f"{answer.request.method} {answer.url} points to another server, {url}; is a proxy between "
+                "that rewrites what the platform answers?"
+            )
+        return str(url)
+
     def parse(self, model: type[Model], answer: httpx.Response) -> Model:
-        """The answer as a model; raises UnexpectedAnswerError where it is not one."""
+        """The answer as a model with absolute links; raises UnexpectedAnswerError where it does not fit."""
         try:
-            return model.model_validate_json(answer.content)
+            return model.model_validate_json(answer.content, context={"url": str(answer.url)})
         except ValidationError as error:
             raise UnexpectedAnswerError(
                 f"{answer.request.method} {answer.request.url} answered something else than {model.__name__} "

@@ -1,1 +1,1 @@
-"""The algorithm: arrays in, arrays out. Imports numpy and numba and nothing of ours."""
+"""The algorithm: arrays in, arrays out. It imports numpy and numba, and no other room."""

@@ -1,4 +1,4 @@
-"""The arrays that the steps of curation pass on: lists of different lengths in compressed rows.
+"""The arrays that the steps of curation pass on: ragged lists in compressed rows.
 
 A list per image is stored as one flat array and `offsets_B1`: image b owns the part from offsets_B1[b] up to
 offsets_B1[b + 1]. Shape suffixes: N samples of the dataset, B images of this call, L neighbours, D embedding
@@ -17,7 +17,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.floating]
 
 OWN_CAPTION = -1
-"""The origin of a candidate that the image's own caption names; the others are neighbour positions 0..L-1."""
+"""The origin of a candidate that the image's own caption names; other origins are neighbours 0..L-1."""
 
 NO_NEIGHBOUR = -1
 """The id that fills a neighbour list where an image has fewer than L neighbours."""
@@ -31,8 +31,8 @@ class Mentions:
     """The concepts that the captions of N samples name, each with its similarity to the sample's own image.
 
     concepts_M is sorted and unique within a sample. similarities_M[m] is the cosine of concept m and the
-    image of the sample whose caption names it: computed once per sample here, it is what every image that has
-    this sample as a neighbour needs of it, so that ranking never touches a neighbour's embedding.
+    image of the sample whose caption names it. It is computed once per sample; every image that has this
+    sample as a neighbour reads it, so ranking never reads a neighbour's embedding.
     """
 
     offsets_N1: Ids
@@ -58,8 +58,8 @@ class Candidates:
 class Archives:
     """The archives of B images: concepts by descending score, ties by concept id, which is name order.
 
-    global_C and local_C are the parts the score is made of; clusters_C numbers an archive's clusters from 0
-    in order of first appearance, NO_CLUSTER where the archive is not clustered. Origins as in `Candidates`.
+    global_C and local_C are the parts of the score; clusters_C numbers an archive's clusters from 0 in order
+    of first appearance, NO_CLUSTER where the archive is not clustered. Origins as in `Candidates`.
     """
 
     offsets_B1: Ids

@@ -1,10 +1,9 @@
-"""How far to trust each kind of evidence, learnt from the captions of the dataset itself.
+"""Calibration: the weights of the score "evidence", fitted to the captions of the dataset itself.
 
-The captions are the teacher, leaving one out at a time: from everything but an image's own caption, predict
-which of the concepts that its neighbours' captions offer its own caption names too. That is a logistic
-regression with four weights, so a few hundred images fit it, and no labels are needed. A caption leaves much
-out, which lowers the intercept; the order of concepts, which is what the weights are for, is not affected by
-it.
+The fit leaves one caption out at a time. From everything but an image's own caption it predicts which of the
+concepts that the neighbours' captions name the own caption names too. It is a logistic regression with four
+weights, so a few hundred images are enough, and it needs no labels. A caption leaves out much of what its
+image shows. That lowers the intercept, but does not change the order of concepts, which the weights are for.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ __all__ = ["SAMPLE", "calibrate", "calibration_rows"]
 Values = NDArray[np.float64]
 
 SAMPLE = 4096
-"""Images to calibrate on: more changes the weights by less than they matter."""
+"""Images to calibrate on: with more, the weights change by less than matters."""
 
 _SHARPNESS = (2.0, 1.0, 4.0, 8.0, 16.0)
-"""What is tried; the default first, so that it stays where the captions do not tell."""
+"""The values tried; the default is first, so it stays where no other value fits the captions better."""
 
 _PRECISION = np.array([0.1, 4.0, 4.0, 4.0])
-"""Of the Gaussian prior around the default weights: a handful of images leaves these nearly as they are."""
+"""Precision of the Gaussian prior around the default weights: a few images hardly change the defaults."""
 
 _STEPS = 100
 _SMALLEST_STEP = 1e-9
 
 
 def calibration_rows(count: int, sample: int = SAMPLE) -> Ids:
-    """The rows of a dataset of `count` samples to calibrate on: evenly spread, ascending, at most
+    """Return the rows of a dataset of `count` samples to calibrate on: evenly spread, ascending, at most
     `sample`."""
-    taken = min(count, sample)
-    return (np.arange(taken, dtype=np.int64) * count) // max(taken, 1)
+    size = min(count, sample)
+    return (np.arange(size, dtype=np.int64) * count) // max(size, 1)
 
 
 def calibrate(
@@ -52,12 +51,12 @@ def calibrate(
     images_SD: Floats,
     concepts_VD: Floats,
 ) -> Statistics:
-    """The statistics with the weights that predict the captions of S images best.
+    """Return the statistics with the weights that predict the captions of S images best.
 
     mentions describe all samples; anchors_S are the rows of the images to learn from (`calibration_rows`),
     images_SD their unit embeddings, neighbours_SL and neighbour_similarities_SL their neighbours without
-    duplicates, as `curate` takes them. Deterministic. Where nothing can be learnt (no candidate at all) the
-    default weights stay.
+    duplicates, as `curate` takes them. The result is deterministic. Without any candidate the default weights
+    stay.
 
     Raises:
         ValueError: shapes do not fit.
@@ -84,7 +83,7 @@ def calibrate(
             statistics=statistics,
             sharpness=sharpness,
         )
-        # What only the own caption names would not have been a candidate without it.
+        # A concept that only the own caption names would not be a candidate without that caption.
         offered_C = np.diff(candidates.origin_offsets_C1) > evidence.own_C
         weights, loss = _fit(
             Evidence(
@@ -104,10 +103,10 @@ def calibrate(
 
 
 def _fit(evidence: Evidence) -> tuple[Values, float]:
-    """Weights and loss of the most probable logistic regression: Newton's method with the default weights as
-    prior.
+    """Fit the most probable weights of the logistic regression by Newton's method; return them and the loss.
 
-    Evidence cannot count against what it speaks for: a weight that would be negative is 0.
+    The prior is centred on the default weights. Evidence must not count against a concept: a weight that
+    would be negative is set to 0.
     """
     columns_RF = np.stack(
         [np.ones_like(evidence.z_C), evidence.prior_C, evidence.support_C, evidence.z_C], axis=1

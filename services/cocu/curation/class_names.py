@@ -1,7 +1,7 @@
-"""The class names of segmentation and detection benchmarks, and the phrases that each may be found by.
+"""The class names of segmentation and detection benchmarks, and the phrases that match each of them.
 
-Evaluation is "zero-shot" only as far as the vocabulary does not contain the names evaluated; this module
-says which names there are. Which of them a vocabulary covers is `vocabulary.overlap`.
+An evaluation is "zero-shot" only as far as the vocabulary does not contain the evaluated names. This module
+lists the names; `vocabulary.overlap` computes which of them a vocabulary contains.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from cocu.curation import vocabulary_files
 
 @cache
 def benchmarks() -> dict[str, tuple[vocabulary_files.Entry, ...]]:
-    """The classes of every benchmark we know, by its short name ("voc", "coco", "lvis", …), background left
-    out."""
+    """Return the classes of every known benchmark by its short name ("voc", "coco", "lvis", …), without the
+    background."""
     file = resources.files("cocu.curation") / "vocabularies" / "benchmarks.json"
     listed = json.loads(file.read_text(encoding="utf-8"))["benchmarks"]
     return {
@@ -30,19 +30,20 @@ def classes(benchmark: str) -> tuple[vocabulary_files.Entry, ...]:
     """The classes of one benchmark.
 
     Raises:
-        ValueError: there is no benchmark of that name; says which there are.
+        ValueError: there is no benchmark of that name; the message lists the known ones.
     """
-    known = benchmarks()
-    if benchmark not in known:
-        raise ValueError(f"no benchmark {benchmark!r}; there are {', '.join(sorted(known))}")
-    return known[benchmark]
+    all_classes = benchmarks()
+    if benchmark not in all_classes:
+        raise ValueError(f"no benchmark {benchmark!r}; there are {', '.join(sorted(all_classes))}")
+    return all_classes[benchmark]
 
 
 def phrases(class_name: str) -> Iterator[str]:
-    """The phrases that a class name as benchmarks write it may be found by, the most literal first.
+    """Yield the phrases that match a class name as benchmarks write it, the most literal first.
 
-    "windowpane;window" reads as either; "door-stuff" and "sky-other" without the ending; "wall-concrete" also
-    "concrete wall"; "bow (weapon)" also "weapon bow" and "bow"; underscores and outer spaces do not matter.
+    "windowpane;window" matches either; "door-stuff" and "sky-other" also without the ending; "wall-concrete"
+    also "concrete wall"; "bow (weapon)" also "weapon bow" and "bow". Underscores and outer spaces
+    are ignored.
     """
     for alternative in class_name.split(";"):
         written = alternative.replace("_", " ").strip()

@@ -1,13 +1,13 @@
 """k-means of many small archives at once, on pairwise distances instead of vectors.
 
-An archive of n concepts is clustered into ceil(n/2) clusters. All k-means needs of the embeddings is their
-Gram matrix: with squared distances d(i, j) the inertia of a cluster Q is the sum of d over its pairs divided
-by |Q|, so that moving a point costs O(1) arithmetic per cluster, whatever D is.
+An archive of n concepts is clustered into ceil(n/2) clusters. k-means needs only the Gram matrix of the
+embeddings: with squared distances d(i, j) the inertia of a cluster Q is the sum of d over its pairs divided
+by |Q|, so moving a point costs O(1) arithmetic per cluster, whatever D is.
 
 Seeding is greedy k-means++ (Arthur and Vassilvitskii 2007, with 2 + ln k trials for each seed); then single
 points move as long as that lowers the inertia (Hartigan and Wong 1979). Every such optimum is an optimum of
-Lloyd's iteration too, but not the other way round, which matters here: with two points to a cluster, Lloyd's
-stops early.
+Lloyd's iteration too, but not the other way round. This matters here: with two points per cluster, Lloyd's
+iteration stops early.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from __future__ import annotations
 import itertools
 import math
 
-import numba
 import numpy as np
 
 from cocu.curation.archives import NO_CLUSTER, Floats, Ids, Ints
-from cocu.curation.products import dot
-from cocu.curation.sorting import sort_keys
+from cocu.curation.kernels import dot, sort_keys
+from cocu.curation.numba_cache import compiled
 
 __all__ = ["LONGEST_CLUSTERED", "cluster", "inertia"]
 
 LONGEST_CLUSTERED = 2048
-"""Longer archives stay unclustered: only captions that list a whole vocabulary reach it, and cost n^2."""
+"""Longer archives stay unclustered: only captions that list a whole vocabulary are longer, and cost n^2."""
 
 RESTARTS = 3
 _SHORT = 128
@@ -82,18 +81,18 @@ def inertia(*, concepts_VD: Floats, offsets_B1: Ids, concepts_C: Ints, clusters_
     return inertia_B
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _cluster(
     concepts_VD: Floats, offsets_B1: Ids, concepts_C: Ints, seed: np.uint64, restarts: int, longest: int
 ) -> Ints:
-    most = (longest + 1) // 2
+    max_clusters = (longest + 1) // 2
     clusters_C = np.full(len(concepts_C), NO_CLUSTER, np.int32)
     distances = np.empty(longest * longest)
-    sums = np.empty(longest * most)
+    sums = np.empty(longest * max_clusters)
     nearest = np.empty(longest)
     trial = np.empty(longest)
-    within = np.empty(most)
-    sizes = np.empty(most)
+    within = np.empty(max_clusters)
+    sizes = np.empty(max_clusters)
     labels = np.empty(longest, np.int32)
     best = np.empty(longest, np.int32)
     keys = np.empty(longest, np.int64)
@@ -125,7 +124,7 @@ def _cluster(
     return clusters_C
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _fill_distances(concepts_VD: Floats, keys: Ids, distances_nn: Floats) -> float:
     """Fill in the squared distances of the concepts in `keys`; their sum over all pairs."""
     n = len(distances_nn)
@@ -146,7 +145,7 @@ def _fill_distances(concepts_VD: Floats, keys: Ids, distances_nn: Floats) -> flo
     return total
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _random(state: np.uint64) -> tuple[float, np.uint64]:
     """A number in [0, 1) and the next state (SplitMix64)."""
     state = state + np.uint64(0x9E3779B97F4A7C15)
@@ -156,7 +155,7 @@ def _random(state: np.uint64) -> tuple[float, np.uint64]:
     return (mixed >> np.uint64(11)) * 2.0**-53, state
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _seed(
     distances_nn: Floats,
     k: int,
@@ -199,7 +198,7 @@ def _seed(
         labels[chosen] = number
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _draw(nearest: Floats, labels: Ints, seeds: Floats, n: int, target: float) -> int:
     """The point at which the running sum of `nearest` passes the target; never a seed."""
     point = -1
@@ -219,7 +218,7 @@ def _draw(nearest: Floats, labels: Ints, seeds: Floats, n: int, target: float) -
     return 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _descend(
     distances_nn: Floats, sums_nk: Floats, labels: Ints, within: Floats, sizes: Floats, smallest_gain: float
 ) -> float:
@@ -252,7 +251,7 @@ def _descend(
     return reached
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _move(
     point: int,
     distances_nn: Floats,
@@ -290,7 +289,7 @@ def _move(
     return True
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _renumber(clusters_n: Ints, numbers: Ints, k: int) -> None:
     """Number the clusters from 0 in order of first appearance."""
     for number in range(k):

@@ -1,9 +1,9 @@
-"""What is different between the archives of two curations of the same images.
+"""The differences between the archives of two curations of the same images.
 
 A sample's change is the footrule distance of its two ranked lists, with every concept that a list lacks
 placed just behind the longer one (the induced footrule F^(l+1) of Fagin, Kumar and Sivakumar, "Comparing top
-k lists", 2003), divided by what lists of these lengths without a common concept have: 0 for the same list,
-1 for nothing in common, and a change near the top weighs more than one at the end.
+k lists", 2003), divided by the distance of two lists of these lengths without a common concept. It is 0 for
+equal lists and 1 for lists without a common concept. A change near the top weighs more than one at the end.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cocu.curation.archives import Floats, Ids, Ints
-from cocu.curation.lists import owners
+from cocu.curation.ragged import owners
 
-__all__ = ["Comparison", "Ranked", "combined", "compare"]
+__all__ = ["Comparison", "Ranked", "combine", "compare"]
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,23 @@ class Comparison:
 def compare(first: Ranked, second: Ranked, *, concepts: int) -> Comparison:
     """Compare two curations of the same B images over the same V concepts.
 
-    concepts: V. Swapping the two swaps what was gained with what was lost and changes nothing else. Raises
-    ValueError where they are not of as many images, for a concept out of range or one listed twice.
+    concepts: V. Swapping the two curations swaps gained and lost concepts and changes nothing else.
+
+    Raises ValueError when the curations differ in their number of images, a concept is out of range, or an
+    archive lists a concept twice.
     """
     images = len(first.offsets_B1) - 1
     if len(second.offsets_B1) - 1 != images:
         raise ValueError(f"{images} archives against {len(second.offsets_B1) - 1}")
     keys_C, keys_D = _keys(first, concepts), _keys(second, concepts)
-    _, at_C, at_D = np.intersect1d(keys_C, keys_D, assume_unique=True, return_indices=True)
+    _, shared_C, shared_D = np.intersect1d(keys_C, keys_D, assume_unique=True, return_indices=True)
     lost_C, gained_D = np.ones(len(keys_C), bool), np.ones(len(keys_D), bool)
-    lost_C[at_C], gained_D[at_D] = False, False
+    lost_C[shared_C], gained_D[shared_D] = False, False
     owners_C, owners_D = owners(first.offsets_B1), owners(second.offsets_B1)
-    shared_B = np.bincount(owners_C[at_C], minlength=images)
+    shared_B = np.bincount(owners_C[shared_C], minlength=images)
     return Comparison(
-        change_B=_change(first, second, at_C, at_D, lost_C, gained_D),
-        correlation_B=_spearman(owners_C[at_C], _order(at_C), _order(at_D), shared_B),
+        change_B=_change(first, second, shared_C, shared_D, lost_C, gained_D),
+        correlation_B=_spearman(owners_C[shared_C], _order(shared_C), _order(shared_D), shared_B),
         shared_B=shared_B,
         gained_B=np.bincount(owners_D[gained_D], minlength=images),
         lost_B=np.bincount(owners_C[lost_C], minlength=images),
@@ -77,10 +79,10 @@ def compare(first: Ranked, second: Ranked, *, concepts: int) -> Comparison:
     )
 
 
-def combined(parts: Sequence[Comparison]) -> Comparison:
-    """Comparisons of several shards as one: samples in the order given, concepts added up.
+def combine(parts: Sequence[Comparison]) -> Comparison:
+    """Combine the comparisons of several shards: samples in the order given, concepts added up.
 
-    Raises ValueError for no parts.
+    Raises ValueError when there are no parts.
     """
     if not parts:
         raise ValueError("there is nothing to combine")
@@ -103,26 +105,26 @@ def _keys(ranked: Ranked, concepts: int) -> Ids:
 
 
 def _order(entries_S: Ids) -> Ids:
-    """The place of every entry among these."""
-    places_S = np.empty(len(entries_S), np.int64)
-    places_S[np.argsort(entries_S)] = np.arange(len(entries_S))
-    return places_S
+    """The position of every entry in ascending order."""
+    positions_S = np.empty(len(entries_S), np.int64)
+    positions_S[np.argsort(entries_S)] = np.arange(len(entries_S))
+    return positions_S
 
 
 def _spearman(owners_S: Ids, first_S: Ids, second_S: Ids, shared_B: Ids) -> NDArray[np.float64]:
-    # Both places count from the same start within an image, so that their difference is that of the ranks.
+    # Within an image both positions count from the same start, so their difference is that of the ranks.
     squares_B = np.bincount(owners_S, weights=(first_S - second_S) ** 2, minlength=len(shared_B))
-    most_B = (shared_B.astype(np.float64) ** 3 - shared_B) / 6
+    maximum_B = (shared_B.astype(np.float64) ** 3 - shared_B) / 6
     correlation_B = np.full(len(shared_B), np.nan)
-    np.divide(squares_B, most_B, out=correlation_B, where=shared_B > 1)
+    np.divide(squares_B, maximum_B, out=correlation_B, where=shared_B > 1)
     return 1 - correlation_B
 
 
 def _change(
     first: Ranked,
     second: Ranked,
-    at_C: Ids,
-    at_D: Ids,
+    shared_C: Ids,
+    shared_D: Ids,
     lost_C: NDArray[np.bool_],
     gained_D: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
@@ -132,13 +134,13 @@ def _change(
     ranks_C = np.arange(len(owners_C)) - first.offsets_B1[owners_C]
     ranks_D = np.arange(len(owners_D)) - second.offsets_B1[owners_D]
     to_end_C, to_end_D = behind_B[owners_C] - ranks_C, behind_B[owners_D] - ranks_D
-    distance_B = _sums(owners_C[at_C], np.abs(ranks_C[at_C] - ranks_D[at_D]), images)
+    distance_B = _sums(owners_C[shared_C], np.abs(ranks_C[shared_C] - ranks_D[shared_D]), images)
     distance_B += _sums(owners_C[lost_C], to_end_C[lost_C], images)
     distance_B += _sums(owners_D[gained_D], to_end_D[gained_D], images)
-    most_B = _sums(owners_C, to_end_C, images) + _sums(owners_D, to_end_D, images)
-    return np.divide(distance_B, most_B, out=np.zeros(images), where=most_B > 0)
+    maximum_B = _sums(owners_C, to_end_C, images) + _sums(owners_D, to_end_D, images)
+    return np.divide(distance_B, maximum_B, out=np.zeros(images), where=maximum_B > 0)
 
 
 def _sums(owners_S: Ids, values_S: Floats | Ids, images: int) -> NDArray[np.float64]:
-    # Of nothing at all, numpy counts in integers whatever the weights are.
+    # bincount of an empty array returns integers, whatever the type of the weights.
     return np.bincount(owners_S, weights=values_S, minlength=images).astype(np.float64)

@@ -1,7 +1,7 @@
-"""Where each concept of a shard stands: its archives and captions the other way round.
+"""The inverted index of a shard: from each concept to the archives and captions that contain it.
 
-Archives list concepts by image. Frequencies, co-occurrence, the best images of a concept and filters ask by
-concept; a `ConceptIndex` answers both ways with slices of flat arrays, so that it can stay in a mapped file.
+Archives list concepts by image, but frequencies, co-occurrence, the best images of a concept and filters look
+up by concept. A `ConceptIndex` serves both with slices of flat arrays, so it can stay in a mapped file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cocu.curation.archives import Archives, Floats, Ids, Ints
-from cocu.curation.lists import offsets_of, owners, take
+from cocu.curation.ragged import offsets_of, owners, take
 
 Flags = NDArray[np.uint8]
 
@@ -40,9 +40,9 @@ class ConceptIndex:
     def of(
         cls, archives: Archives, *, caption_offsets_B1: Ids, caption_concepts_M: Ints, concepts: int
     ) -> ConceptIndex:
-        """The index of these archives and of the concepts that the captions of the same images name.
+        """Build the index of archives and of the concepts that the captions of the same images name.
 
-        concepts: V. Raises ValueError where the two are not of as many images.
+        concepts: V. Raises ValueError when archives and captions differ in their number of images.
         """
         images = len(archives.offsets_B1) - 1
         if len(caption_offsets_B1) - 1 != images:
@@ -65,7 +65,7 @@ class ConceptIndex:
         )
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Its arrays by name."""
+        """Return the arrays by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
@@ -102,10 +102,10 @@ class ConceptIndex:
     def archived(
         self, concept: int | None = None, *, added: bool | None = None, min_score: float | None = None
     ) -> Ids:
-        """The images, ascending, whose archives hold one concept that satisfies all of what is given.
+        """Return the images, ascending, whose archives hold at least one concept that meets all conditions.
 
-        concept: it is this one. added: the own caption does not (or does) name it. min_score: it scores at
-        least this.
+        concept: the concept is this one. added: the own caption does not name it (True) or names it (False).
+        min_score: it scores at least this.
         """
         entries_K = np.arange(len(self.concepts_C)) if concept is None else self.entries(concept)
         if added is not None:
@@ -114,7 +114,33 @@ class ConceptIndex:
             entries_K = entries_K[self.scores_C[entries_K] >= min_score]
         return np.unique(self.rows_of(entries_K))
 
+    def scores(self, concept: int, rows_R: Ids) -> Floats:
+        """Return the score of a concept in the archives of these images, float32 [R].
+
+        rows_R: images, ascending, each of which has the concept.
+        """
+        entries_K = self.entries(concept)
+        rows_K = self.rows_of(entries_K)
+        order_K = np.argsort(rows_K, kind="stable")
+        return self.scores_C[entries_K[order_K[np.searchsorted(rows_K[order_K], rows_R)]]]
+
+    def archive(self, row: int) -> slice:
+        """The entries of an image, best score first."""
+        return slice(int(self.offsets_B1[row]), int(self.offsets_B1[row + 1]))
+
     def counts(self, rows_R: Ids) -> Ids:
         """How many of these images' archives hold each concept, int64 [V]."""
         _, entries_K = take(self.offsets_B1, rows_R)
         return np.bincount(self.concepts_C[entries_K], minlength=len(self.archive_counts))
+
+    def counts_with_added(self, rows_R: Ids) -> tuple[Ids, Ids]:
+        """How many of these images' archives hold each concept, and in how many of them it is added, both
+        int64 [V].
+        """
+        _, entries_K = take(self.offsets_B1, rows_R)
+        concepts_K, concepts = self.concepts_C[entries_K], len(self.entry_offsets_V1) - 1
+        added_K = self.added_C[entries_K].astype(bool)
+        return (
+            np.bincount(concepts_K, minlength=concepts),
+            np.bincount(concepts_K[added_K], minlength=concepts),
+        )

@@ -10,11 +10,11 @@ import numpy as np
 from cocu.curation.archives import NO_CLUSTER, NO_NEIGHBOUR, Archives, Candidates, Floats, Ids, Mentions
 from cocu.curation.clustering import cluster
 from cocu.curation.expansion import expand
-from cocu.curation.lists import offsets_of, owners, take
+from cocu.curation.official_origins import add_substring_mentions
 from cocu.curation.parameters import CurationParameters
+from cocu.curation.ragged import offsets_of, owners, take
 from cocu.curation.ranking import Scores, rank
 from cocu.curation.statistics import Statistics
-from cocu.curation.substrings import with_substrings
 
 __all__ = ["curate"]
 
@@ -32,20 +32,19 @@ def curate(
     statistics: Statistics | None = None,
     embeddings_of: Callable[[Ids], Floats] | None = None,
 ) -> Archives:
-    """Curate B images: their archives, in the order given.
+    """Curate B images: return their archives, in the order given.
 
-    mentions describe all N samples; anchors_B are the rows of the images, images_BD their unit embeddings.
-    neighbours_BL are rows of other samples by falling similarity, NO_NEIGHBOUR where there are fewer than L;
-    neighbour_similarities_BL the cosines. concepts_VD are the unit embeddings of the vocabulary and names its
-    V names.
+    mentions: of all N samples. anchors_B: the rows of the images; images_BD: their unit embeddings.
+    neighbours_BL: rows of other samples by descending similarity, NO_NEIGHBOUR where there are fewer than L;
+    neighbour_similarities_BL: their cosines. concepts_VD: the unit embeddings of the vocabulary; names: its V
+    names. statistics: of the dataset, for the scorings that compare with it.
 
-    `statistics` describe the dataset, for the scorings that compare with it.
-    The scoring "official" counts the image itself as the first of its L neighbours, so that the last of the L
-    columns is not read, and needs `embeddings_of`: the unit embeddings [n, D] of samples by row, for the
-    neighbours whose captions contain a candidate inside another word. The other scorings need neither names
-    nor embeddings of neighbours.
+    The scoring "official" counts the image itself as the first of its L neighbours, so it does not read the
+    last of the L columns. It needs `embeddings_of`, which returns the unit embeddings [n, D] of samples by
+    row, for the neighbours whose captions contain a candidate inside another word. The other scorings need
+    neither names nor embeddings of neighbours.
 
-    An image's archive is a pure function of its own rows, so that images may be curated in any batches.
+    An image's archive is a pure function of its own rows, so any split into batches gives the same archives.
     Raises ValueError when shapes do not fit or a row is out of range.
     """
     if len(names) != len(concepts_VD):
@@ -54,8 +53,8 @@ def curate(
         )
     if parameters.scoring == "official":
         if embeddings_of is None:
-            raise ValueError('scoring "official" compares with neighbours\' pictures: pass embeddings_of')
-        candidates, scores = _expand_and_rank_as_released(
+            raise ValueError('scoring "official" compares with the images of neighbours: pass embeddings_of')
+        candidates, scores = _expand_and_rank_official(
             mentions=mentions,
             anchors_B=anchors_B,
             neighbours_BL=neighbours_BL[:, : parameters.neighbours - 1],
@@ -94,9 +93,9 @@ def curate(
 def select(
     candidates: Candidates, scores: Scores, *, min_score: float | None = None, max_concepts: int | None = None
 ) -> Archives:
-    """Order every image's candidates by falling score, ties by concept, and keep what the limits allow."""
+    """Sort every image's candidates by descending score, ties by concept, and apply the limits."""
     images_C = owners(candidates.offsets_B1)
-    # The sort is stable and candidates come by concept, so that ties stay in concept order.
+    # The sort is stable and candidates are sorted by concept, so ties stay in the order of concepts.
     order_C = np.lexsort((-scores.scores_C, images_C))
     kept_C = np.ones(len(order_C), bool)
     if min_score is not None:
@@ -117,7 +116,7 @@ def select(
     )
 
 
-def _expand_and_rank_as_released(
+def _expand_and_rank_official(
     *,
     mentions: Mentions,
     anchors_B: Ids,
@@ -127,24 +126,26 @@ def _expand_and_rank_as_released(
     names: Sequence[str],
     embeddings_of: Callable[[Ids], Floats],
 ) -> tuple[Candidates, Scores]:
-    """Candidates with the origins that name them, and the scores that the substring origins give them."""
-    named = expand(mentions, anchors_B, neighbours_BL, as_returned=True)
+    """Return candidates with the origins that name them, scored with the wider origins by substring."""
+    named = expand(mentions, anchors_B, neighbours_BL, count_anchor=True)
     rows_U = np.unique(np.concatenate([anchors_B, neighbours_BL.ravel()]))
     rows_U = rows_U[rows_U >= 0]
     neighbours_BL = np.where(neighbours_BL < 0, NO_NEIGHBOUR, np.searchsorted(rows_U, neighbours_BL))
-    wide = with_substrings(
+    substring_mentions = add_substring_mentions(
         mentions=_rows_of(mentions, rows_U),
         names=names,
         concepts_VD=concepts_VD,
         embeddings_of=lambda positions: embeddings_of(rows_U[positions]),
     )
-    references = _restrict(
-        expand(wide, np.searchsorted(rows_U, anchors_B), neighbours_BL, as_returned=True), named, len(names)
+    candidates = _restrict(
+        expand(substring_mentions, np.searchsorted(rows_U, anchors_B), neighbours_BL, count_anchor=True),
+        named,
+        len(names),
     )
     scores = rank(
         scoring="official",
-        candidates=references,
-        mentions=wide,
+        candidates=candidates,
+        mentions=substring_mentions,
         neighbours_BL=neighbours_BL,
         images_BD=images_BD,
         concepts_VD=concepts_VD,
@@ -161,9 +162,9 @@ def _rows_of(mentions: Mentions, rows_U: Ids) -> Mentions:
     )
 
 
-def _restrict(wide: Candidates, named: Candidates, vocabulary_size: int) -> Candidates:
-    """The candidates of `wide` that are in `named`, with the origins of `wide`."""
-    keys = owners(wide.offsets_B1) * vocabulary_size + wide.concepts_C
-    wanted = owners(named.offsets_B1) * vocabulary_size + named.concepts_C
-    origin_offsets_C1, origins = take(wide.origin_offsets_C1, np.searchsorted(keys, wanted))
-    return replace(named, origin_offsets_C1=origin_offsets_C1, origins_O=wide.origins_O[origins])
+def _restrict(candidates: Candidates, named: Candidates, vocabulary_size: int) -> Candidates:
+    """Return those of `candidates` that are in `named`, with the origins they have in `candidates`."""
+    keys = owners(candidates.offsets_B1) * vocabulary_size + candidates.concepts_C
+    named_keys = owners(named.offsets_B1) * vocabulary_size + named.concepts_C
+    origin_offsets_C1, origins = take(candidates.origin_offsets_C1, np.searchsorted(keys, named_keys))
+    return replace(named, origin_offsets_C1=origin_offsets_C1, origins_O=candidates.origins_O[origins])

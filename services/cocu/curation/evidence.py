@@ -1,23 +1,19 @@
-"""The score by evidence: the log-odds that a concept belongs to a picture, from captions and from the
-encoder.
+"""The score "evidence": the log-odds that a concept belongs to an image, from captions and the encoder.
 
-Three independent-minded witnesses are asked, and their answers add up as log-odds do:
+It adds three pieces of evidence, treated as independent, so that their log-odds add up:
 
     score(c, i) = prior(c, i) + neighbours * support(c, i)      captions: the local part
                 + encoder * z(c, i)                             the encoder: the global part
 
-- prior: log-odds that a caption names c at all, from the captions of the other samples, times
-`Calibration.prior`, plus
-  the intercept. Where the image's own caption names c, that replaces the prior: captions are right about what
-  they name nineteen times in twenty (TRUST_IN_CAPTIONS).
-- support: how much more the neighbours' captions name c than captions do at large, as a log-odds ratio. A
-neighbour
-  counts by its similarity above chance, 0 for that of two random samples and 1 for the same picture, to the
-  power `Calibration.sharpness`. One more neighbour of average weight stands for the dataset as a whole, so
-  that few neighbours never make certain. Neighbours no nearer than chance say nothing.
-- z: the cosine of c and the picture, in standard deviations from its mean over the dataset. It takes away
-what made
-  cosines incomparable: concepts near every picture (hubs), and scales that differ between encoders.
+- prior: the log-odds that any caption names c, from the captions of the other samples, times
+  `Calibration.prior`, plus the intercept. Where the image's own caption names c, TRUST_IN_CAPTIONS replaces
+  the prior: a caption is right about 19 of 20 concepts that it names.
+- support: the log-odds ratio of how often the neighbours' captions name c and how often all captions do. The
+  weight of a neighbour is its similarity above chance (0 for the mean similarity of two samples, 1 for the
+  same image) to the power `Calibration.sharpness`. One more neighbour of average weight stands for the whole
+  dataset, so that a few neighbours never give certainty. Neighbours no nearer than chance count nothing.
+- z: the cosine of c and the image, in standard deviations from its mean over the dataset. This removes what
+  makes cosines incomparable: concepts that are near every image (hubs), and the scales of encoders.
 
 The weights are fitted to the captions of the dataset itself (`calibration`).
 """
@@ -27,14 +23,15 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from cocu.curation.archives import OWN_CAPTION, Floats, Ids, Ints
+from cocu.curation.numba_cache import compiled
+from cocu.curation.ragged import owners
 from cocu.curation.statistics import Calibration, Statistics
 
-__all__ = ["TRUST_IN_CAPTIONS", "Evidence", "gather", "score", "weigh"]
+__all__ = ["TRUST_IN_CAPTIONS", "Evidence", "LocalParts", "gather", "score", "split_local", "weigh"]
 
 Values = NDArray[np.float64]
 
@@ -42,18 +39,28 @@ TRUST_IN_CAPTIONS = math.log(0.95 / 0.05)
 """Log-odds that a caption is right about a concept that it names."""
 
 _NO_SPREAD = 1e-6
-"""A chance similarity this near to 1 means that all pictures look the same: similarity then tells nothing
-apart."""
+"""If the chance similarity is this near to 1, all images look the same and similarity carries no evidence."""
 
 
 class Evidence(NamedTuple):
-    """What the witnesses say of each of C candidates: float64, and bool for own_C (the own caption names
-    it)."""
+    """The evidence on each of C candidates, float64; own_C says whether the image's own caption names it."""
 
     own_C: NDArray[np.bool_]
     prior_C: Values
     support_C: Values
     z_C: Values
+
+
+class LocalParts(NamedTuple):
+    """The local part of the score of C candidates, split: local = prior + support, float64 in log-odds.
+
+    shares_O: the share of each origin in the weights of the neighbours whose captions name the candidate;
+    those of a candidate add up to 1. NaN for the own caption, and where all of these neighbours weigh 0.
+    """
+
+    prior_C: Values
+    support_C: Values
+    shares_O: Values
 
 
 def gather(
@@ -72,11 +79,11 @@ def gather(
     """Collect the evidence on the candidates of B images.
 
     Candidates and origins are as in `Candidates`; similarities_C are the cosines of candidate and anchor.
-    Each image counts as one of the samples of `statistics`, and its own caption is left out of the prior.
-    Everything is finite.
+    Each image counts as one of the samples of `statistics`; its own caption is left out of the prior. All
+    values are finite.
 
     Raises:
-        ValueError: the statistics are of another vocabulary or encoder.
+        ValueError: the statistics belong to another vocabulary or encoder.
     """
     if len(statistics.concept_counts_V) != len(concepts_VD):
         raise ValueError(
@@ -86,10 +93,10 @@ def gather(
     weights_BL = neighbour_weights(
         neighbours_BL, neighbour_similarities_BL, chance=statistics.chance_similarity, sharpness=sharpness
     )
-    present_U, places_C = np.unique(concepts_C, return_inverse=True)
-    mean_U, deviation_U = statistics.concept_moments(concepts_VD[present_U])
+    concepts_U, indices_C = np.unique(concepts_C, return_inverse=True)
+    mean_U, deviation_U = statistics.concept_moments(concepts_VD[concepts_U])
     scale_U = np.where(deviation_U > 0, 1.0 / np.where(deviation_U > 0, deviation_U, 1.0), 0.0)
-    z_C = (similarities_C - mean_U[places_C]) * scale_U[places_C]
+    z_C = (similarities_C - mean_U[indices_C]) * scale_U[indices_C]
     own_C, prior_C, support_C = _support(
         offsets_B1,
         concepts_C,
@@ -106,7 +113,7 @@ def gather(
 def neighbour_weights(
     neighbours_BL: Ids, neighbour_similarities_BL: Floats, *, chance: float, sharpness: float
 ) -> Values:
-    """The weight of each neighbour's caption, float64 [B, L] in 0..1; 0 where there is no neighbour."""
+    """Return the weights of the neighbours' captions, float64 [B, L] in 0..1; 0 where there is none."""
     similarities_BL = np.nan_to_num(np.asarray(neighbour_similarities_BL, dtype=np.float64))
     if 1.0 - chance <= _NO_SPREAD:
         closeness_BL = np.ones_like(similarities_BL)
@@ -116,11 +123,59 @@ def neighbour_weights(
 
 
 def weigh(evidence: Evidence, calibration: Calibration) -> tuple[Values, Values]:
-    """The global and the local part of the score of each candidate: they add up to it."""
-    prior_C = np.where(
-        evidence.own_C, TRUST_IN_CAPTIONS, calibration.intercept + calibration.prior * evidence.prior_C
-    )
+    """Return the global and the local part of each candidate's score; the score is their sum."""
+    prior_C = _weighed_prior(evidence.own_C, evidence.prior_C, calibration)
     return calibration.encoder * evidence.z_C, prior_C + calibration.neighbours * evidence.support_C
+
+
+def split_local(
+    *,
+    offsets_B1: Ids,
+    concepts_C: Ints,
+    origin_offsets_C1: Ids,
+    origins_O: Ints,
+    neighbours_BL: Ids,
+    neighbour_similarities_BL: Floats,
+    statistics: Statistics,
+) -> LocalParts:
+    """Split the local scores of stored archives into prior and support, without embeddings.
+
+    Arguments are those of `gather`; entries of archives take the place of candidates, in any order. The sum
+    of both parts is the local score that `score` returned for them, up to the rounding of its dtype.
+    """
+    calibration = statistics.calibration
+    weights_BL = neighbour_weights(
+        neighbours_BL,
+        neighbour_similarities_BL,
+        chance=statistics.chance_similarity,
+        sharpness=calibration.sharpness,
+    )
+    own_C, prior_C, support_C = _support(
+        offsets_B1,
+        concepts_C,
+        origin_offsets_C1,
+        origins_O,
+        weights_BL,
+        (neighbours_BL >= 0).sum(axis=1),
+        statistics.concept_counts_V,
+        statistics.count,
+    )
+    candidates_O = owners(origin_offsets_C1)
+    named_O = origins_O != OWN_CAPTION
+    weights_O = np.zeros(len(origins_O))
+    weights_O[named_O] = weights_BL[owners(offsets_B1)[candidates_O[named_O]], origins_O[named_O]]
+    totals_O = np.bincount(candidates_O, weights_O, minlength=len(concepts_C))[candidates_O]
+    shares_O = np.full(len(origins_O), np.nan)
+    np.divide(weights_O, totals_O, out=shares_O, where=named_O & (totals_O > 0))
+    return LocalParts(
+        prior_C=_weighed_prior(own_C, prior_C, calibration),
+        support_C=calibration.neighbours * support_C,
+        shares_O=shares_O,
+    )
+
+
+def _weighed_prior(own_C: NDArray[np.bool_], prior_C: Values, calibration: Calibration) -> Values:
+    return np.where(own_C, TRUST_IN_CAPTIONS, calibration.intercept + calibration.prior * prior_C)
 
 
 def score(
@@ -137,11 +192,10 @@ def score(
 ) -> tuple[Floats, Floats, Floats]:
     """Score the candidates of B images by evidence, with the calibration of the statistics.
 
-    Arguments are those of `gather`. The scores of an image depend on nothing of the other images of the call.
+    Arguments are those of `gather`. The scores of an image do not depend on the other images of the call.
 
     Returns:
-        scores_C, global_C and local_C in the dtype of similarities_C: log-odds, and the two parts they are
-        the sum of.
+        scores_C, global_C and local_C in the dtype of similarities_C: the log-odds and their two parts.
     """
     evidence = gather(
         offsets_B1=offsets_B1,
@@ -161,7 +215,7 @@ def score(
     return global_C + local_C, global_C, local_C
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _support(
     offsets_B1: Ids,
     concepts_C: Ints,
@@ -182,13 +236,13 @@ def _support(
             named = 0.0
             own = 0
             for origin in range(origin_offsets_C1[candidate], origin_offsets_C1[candidate + 1]):
-                place = origins_O[origin]
-                if place == OWN_CAPTION:
+                position = origins_O[origin]
+                if position == OWN_CAPTION:
                     own = 1
                 else:
-                    named += weights_BL[image, place]
+                    named += weights_BL[image, position]
             own_C[candidate] = own == 1
-            # Half a sample each way keeps concepts named by all captions or by none other from certainty.
+            # Half a sample in each direction keeps the prior finite when all or no other captions name it.
             count = max(concept_counts_V[concepts_C[candidate]] - own, 0)
             others = max(sample_count - 1, count)
             yes = (count + 0.5) / (others + 1.0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from cocu.curation.archives import Candidates, Ids, Ints, Mentions
-from cocu.curation.sorting import sort_keys
+from cocu.curation.kernels import sort_keys
+from cocu.curation.numba_cache import compiled
 
 __all__ = ["expand"]
 
@@ -17,16 +17,16 @@ def expand(
     neighbours_BL: Ids,
     *,
     own_caption: bool = True,
-    as_returned: bool = False,
+    count_anchor: bool = False,
 ) -> Candidates:
     """Collect the candidates of B images, each with its origins.
 
     anchors_B and neighbours_BL are int64 rows of the N samples of `mentions`. Negative neighbours
-    (NO_NEIGHBOUR) count as absent, and so do the anchor itself and every repeat of a neighbour: the first
-    position keeps it. With `as_returned` the anchor and repeats count, as in the released script. With
-    `own_caption` the anchor's own concepts are candidates, with origin OWN_CAPTION.
+    (NO_NEIGHBOUR) count as absent, and so do the anchor itself and every repetition of a neighbour: only its
+    first position counts. With `count_anchor` the anchor and repetitions count, as in the official script.
+    With `own_caption` the anchor's own concepts are candidates, with the origin OWN_CAPTION.
 
-    Candidates are sorted by concept within an image; an image's candidates depend on its own rows alone.
+    Candidates are sorted by concept within an image. An image's candidates depend on its own rows only.
 
     Raises ValueError when shapes do not fit or a row is not one of the N samples.
     Reference: section 5 (expansion), section 10.1 (which neighbours count).
@@ -34,14 +34,14 @@ def expand(
     anchors_B, neighbours_BL = _checked_rows(mentions, anchors_B, neighbours_BL)
     captions_BL1 = np.concatenate([anchors_B[:, None], neighbours_BL], axis=1)
     lengths_N = np.diff(mentions.offsets_N1)
-    # An upper bound of what each image can bring: every mention of every caption it draws on.
+    # An upper bound of the candidates of each image: all mentions of all captions that it uses.
     bounds_B = np.where(captions_BL1 < 0, 0, lengths_N[np.maximum(captions_BL1, 0)]).sum(axis=1)
     offsets_B1, concepts_C, origin_offsets_C1, origins_O = _expand(
         mentions.offsets_N1,
         mentions.concepts_M,
         captions_BL1,
         bool(own_caption),
-        bool(as_returned),
+        bool(count_anchor),
         int(bounds_B.sum()),
         int(bounds_B.max(initial=0)),
     )
@@ -73,13 +73,13 @@ def _checked_rows(mentions: Mentions, anchors_B: Ids, neighbours_BL: Ids) -> tup
     return anchors_B, neighbours_BL
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _expand(
     offsets_N1: Ids,
     concepts_M: Ints,
     captions_BL1: Ids,
     own_caption: bool,
-    as_returned: bool,
+    count_anchor: bool,
     total_bound: int,
     image_bound: int,
 ) -> tuple[Ids, Ints, Ids, Ints]:
@@ -93,19 +93,18 @@ def _expand(
     candidates = 0
     pairs = 0
     for image in range(images):
-        # Origins are packed below the concept, OWN_CAPTION as 0, so that one sort orders concepts and their
-        # origins.
-        found = 0
-        for place in range(width):
-            row = captions_BL1[image, place]
-            if not _counts(captions_BL1[image], place, own_caption, as_returned):
+        # A key holds the concept above and the origin below (OWN_CAPTION as 0): one sort orders both.
+        count = 0
+        for column in range(width):
+            row = captions_BL1[image, column]
+            if not _brings_candidates(captions_BL1[image], column, own_caption, count_anchor):
                 continue
             for mention in range(offsets_N1[row], offsets_N1[row + 1]):
-                keys[found] = np.int64(concepts_M[mention]) * width + place
-                found += 1
-        sort_keys(keys, scratch, found)
+                keys[count] = np.int64(concepts_M[mention]) * width + column
+                count += 1
+        sort_keys(keys, scratch, count)
         previous = np.int64(-1)
-        for pair in range(found):
+        for pair in range(count):
             concept = keys[pair] // width
             if concept != previous:
                 concepts[candidates] = concept
@@ -123,18 +122,18 @@ def _expand(
     )
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _counts(captions_L1: Ids, place: int, own_caption: bool, as_returned: bool) -> bool:
-    """Whether the caption at this place (0 is the anchor's own) brings candidates."""
-    row = captions_L1[place]
+@compiled(nogil=True, error_model="numpy")
+def _brings_candidates(captions_L1: Ids, column: int, own_caption: bool, count_anchor: bool) -> bool:
+    """Whether the caption in this column (0 is the anchor's own) contributes candidates."""
+    row = captions_L1[column]
     if row < 0:
         return False
-    if place == 0:
+    if column == 0:
         return own_caption
-    if as_returned:
+    if count_anchor:
         return True
-    # Place 0 is among the earlier ones, so the anchor itself drops out here.
-    for earlier in range(place):  # noqa: SIM110 (compiled: no generators)
+    # Column 0 is one of the earlier ones, so this also drops the anchor itself.
+    for earlier in range(column):  # noqa: SIM110 (compiled: no generators)
         if captions_L1[earlier] == row:
             return False
     return True

@@ -1,22 +1,20 @@
-"""Which concepts are a label: versioned maps from the labels of annotated sets to the words for them."""
+"""Label maps: versioned maps from the labels of annotated datasets to the words that mean them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cocu.curation.archives import Ints
+from cocu.curation.strict_json import parse_strict
 
 __all__ = ["NO_LABEL", "LabelMap"]
 
 NO_LABEL = -1
-"""The label of a concept that is none of the labels asked for."""
+"""The label of a concept that means none of the given labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +22,8 @@ class LabelMap:
     """The words that count as each label, beside its own name: synonyms ("sofa" is a couch) and kinds of it.
 
     accepted: label -> phrases; a phrase is accepted by one label at most. A label that is not in the map
-    accepts its own name alone, so the empty map fits every label set. Not fitted to any pictures: what is
-    true of the words.
+    accepts its own name only, so the empty map fits every label set. The map states what the words mean; it
+    is not fitted to any images.
     """
 
     name: str
@@ -44,15 +42,15 @@ class LabelMap:
 
     @classmethod
     def by_name(cls) -> LabelMap:
-        """The map in which every label accepts its own name alone."""
+        """Return the map in which every label accepts only its own name."""
         return cls(name="by name", version="1")
 
     @classmethod
     def shipped(cls, name: str = "coco") -> LabelMap:
-        """A map that comes with the package: "coco", for the 80 categories of COCO instances.
+        """Load a map that comes with the package: "coco", for the 80 categories of COCO instances.
 
         Raises:
-            ValueError: there is no such map; lists those there are.
+            ValueError: there is no such map; the message lists the known ones.
         """
         folder = resources.files("cocu.curation") / "label_maps"
         files = (file.name for file in folder.iterdir())
@@ -62,24 +60,15 @@ class LabelMap:
         return cls.from_json((folder / f"{name}.json").read_text(encoding="utf-8"))
 
     @classmethod
-    def load(cls, path: str | Path) -> LabelMap:
-        """A map from a file of the shipped ones' format.
-
-        Raises:
-            ValueError: the file is not such a map.
-        """
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
-
-    @classmethod
     def from_json(cls, text: str) -> LabelMap:
-        """A map from JSON: {"name", "version", "accepted": {label: [phrase, ...]}}.
+        """Parse a map from JSON: {"name", "version", "accepted": {label: [phrase, ...]}}.
 
         Raises:
-            ValueError: not JSON, or not of this shape.
+            ValueError: not JSON (see `parse_strict`), or not of this shape.
         """
         try:
-            document: Any = json.loads(text)
-        except json.JSONDecodeError as error:
+            document = parse_strict(text)
+        except ValueError as error:
             raise ValueError(f"a label map is JSON: {error}") from error
         if not isinstance(document, dict) or not isinstance(document.get("accepted"), dict):
             raise ValueError('a label map is an object with "accepted": {label: [phrase, ...]}')
@@ -94,9 +83,9 @@ class LabelMap:
     def labels_of_concepts(
         self, *, labels: Sequence[str], concept_count: int, find: Callable[[str], int | None]
     ) -> Ints:
-        """The label of every concept of a vocabulary.
+        """Return the label of every concept of a vocabulary.
 
-        `find` gives the concept whose name or surface form equals a phrase (`Vocabulary.find`). A concept
+        `find` returns the concept whose name or surface form equals a phrase (`Vocabulary.find`). A concept
         that several labels could claim belongs to the label it is the name of, before one that merely
         accepts it; then to the first.
 

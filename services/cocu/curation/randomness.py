@@ -1,10 +1,9 @@
-"""Randomness that is a pure function of names and counters: no state, no order of calls, the same in any
-version.
+"""Counter-based randomness: a pure function of names and counters, without state, stable across versions.
 
-A key is hashed once, by BLAKE2b to 64 bits. What it draws in a context (a curation, a seed, an epoch) starts
-from that hash mixed with 128 bits of the context's own hash; the numbers of a seed are those of SplitMix64
-(Steele, Lea, Flood 2014) at its counters. So all keys of a batch are drawn for together, without hashing text
-again. numpy's generators are not used here because their streams may change between versions, and an epoch
+A key is hashed once, by BLAKE2b to 64 bits. In a context (a curation, a seed, an epoch) the seed of the key
+is that hash mixed with 128 bits of the context's own hash. The numbers of a seed are those of SplitMix64
+(Steele, Lea, Flood 2014) at its counters. So one compiled loop draws for all keys of a batch, without hashing
+text again. numpy's generators are not used because their streams may change between versions, and an epoch
 must be resumable years later.
 """
 
@@ -13,11 +12,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from cocu.curation.archives import Ids
+from cocu.curation.numba_cache import compiled
 
 __all__ = ["Seeds", "key_hashes", "nth", "numbers", "permutation", "seed_of", "seeds_of", "uniforms"]
 
@@ -29,12 +28,13 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 
 
 def seed_of(*names: str | int) -> int:
-    """The 64-bit seed of a tuple of names and numbers."""
+    """Return the 64-bit seed of a tuple of names and numbers."""
     return int(_state(names)[0])
 
 
 def key_hashes(keys: Sequence[str]) -> Seeds:
-    """What `seeds_of` needs of keys, uint64 [B]: the same in every context, so worth keeping."""
+    """Hash the keys for `seeds_of`, uint64 [B]: the hashes hold in every context, so callers may cache
+    them."""
     digests = b"".join(
         hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest() for key in keys
     )
@@ -42,8 +42,8 @@ def key_hashes(keys: Sequence[str]) -> Seeds:
 
 
 def seeds_of(context: Sequence[str | int], hashes_B: Seeds) -> Seeds:
-    """The seeds in one context of keys with these hashes, uint64 [B]: that of a key does not depend on the
-    others."""
+    """Return the seeds of hashed keys in one context, uint64 [B]; the seed of a key does not depend on the
+    other keys."""
     first, second = _state(context)
     return np.asarray(_seeds(hashes_B, first, second))
 
@@ -56,26 +56,27 @@ def _state(names: Sequence[str | int]) -> Seeds:
 
 
 def numbers(seed: int, count: int, *, start: int = 0) -> Seeds:
-    """The numbers start..start+count-1 of a seed, uint64, uniform."""
+    """Return the numbers start..start+count-1 of a seed, uint64, uniform."""
     return np.asarray(_numbers(np.uint64(seed), start, count))
 
 
 def nth(seed: int, number: int) -> int:
-    """One of them: a seed of its own."""
+    """Return one number of a seed, which may serve as another seed."""
     return int(numbers(seed, 1, start=number)[0])
 
 
 def uniforms(seeds_B: Seeds, count: int) -> NDArray[np.float64]:
-    """The first `count` numbers of each seed, float64 [B, count], uniform in [0, 1) on a grid of 2^-53."""
+    """Return the first `count` numbers of each seed, float64 [B, count], uniform in [0, 1) on a grid of
+    2^-53."""
     return np.asarray(_uniforms(np.asarray(seeds_B, dtype=np.uint64), count))
 
 
 def permutation(seed: int, count: int) -> Ids:
-    """A permutation of 0..count-1, int64: the shuffle of Fisher and Yates with the numbers of the seed."""
+    """Return a permutation of 0..count-1, int64: a Fisher-Yates shuffle with the numbers of the seed."""
     return np.asarray(_permutation(np.uint64(seed), count))
 
 
-_compiled = numba.njit(nogil=True, cache=True)
+_compiled = compiled(nogil=True)
 
 
 @_compiled
@@ -86,8 +87,8 @@ def _mix(value: np.uint64) -> np.uint64:
 
 
 @_compiled
-def _number(seed: np.uint64, place: int) -> np.uint64:
-    return _mix(seed + np.uint64(place + 1) * _STEP)
+def _number(seed: np.uint64, counter: int) -> np.uint64:
+    return _mix(seed + np.uint64(counter + 1) * _STEP)
 
 
 @_compiled
@@ -98,33 +99,33 @@ def _uniform(number: np.uint64) -> float:
 @_compiled
 def _seeds(hashes_B: Seeds, first: np.uint64, second: np.uint64) -> Seeds:
     seeds_B = np.empty_like(hashes_B)
-    for place in range(len(hashes_B)):
+    for key in range(len(hashes_B)):
         # Two rounds: before the first, the seeds of two contexts differ by the same bits for all keys.
-        seeds_B[place] = _mix(_mix(hashes_B[place] ^ first) + second)
+        seeds_B[key] = _mix(_mix(hashes_B[key] ^ first) + second)
     return seeds_B
 
 
 @_compiled
 def _numbers(seed: np.uint64, start: int, count: int) -> Seeds:
-    found = np.empty(count, np.uint64)
-    for place in range(count):
-        found[place] = _number(seed, start + place)
-    return found
+    values = np.empty(count, np.uint64)
+    for index in range(count):
+        values[index] = _number(seed, start + index)
+    return values
 
 
 @_compiled
 def _uniforms(seeds_B: Seeds, count: int) -> NDArray[np.float64]:
-    found_BK = np.empty((len(seeds_B), count), np.float64)
+    values_BK = np.empty((len(seeds_B), count), np.float64)
     for row in range(len(seeds_B)):
-        for place in range(count):
-            found_BK[row, place] = _uniform(_number(seeds_B[row], place))
-    return found_BK
+        for index in range(count):
+            values_BK[row, index] = _uniform(_number(seeds_B[row], index))
+    return values_BK
 
 
 @_compiled
 def _permutation(seed: np.uint64, count: int) -> Ids:
-    places = np.arange(count)
+    order = np.arange(count)
     for last in range(count - 1, 0, -1):
         other = int(_uniform(_number(seed, last)) * (last + 1))
-        places[last], places[other] = places[other], places[last]
-    return places
+        order[last], order[other] = order[other], order[last]
+    return order

@@ -1,8 +1,8 @@
-"""Text-to-vision-guided ranking: how well each candidate fits the picture, in a table of scorings by name.
+"""Text-to-vision-guided ranking: how well each candidate fits the image, as a table of scorings by name.
 
 Every scoring combines the same comparisons: the cosine of a candidate and the anchor image, and its cosines
-with the images whose captions brought it. A scoring is a pure function of keyword-only arrays (see
-`Scoring`); to add one, write the function and enter it in SCORINGS.
+with the images whose captions name it. A scoring is a pure function of keyword-only arrays (see
+`Scoring`). To add one, write the function and add it to SCORINGS.
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-import numba
 import numpy as np
 
 from cocu.curation import evidence
 from cocu.curation.archives import OWN_CAPTION, Candidates, Floats, Ids, Ints, Mentions
-from cocu.curation.lists import owners
-from cocu.curation.products import dot
+from cocu.curation.kernels import dot
+from cocu.curation.numba_cache import compiled
 from cocu.curation.statistics import Statistics
 
 __all__ = ["SCORINGS", "Comparisons", "Scores", "Scoring", "compare", "rank"]
 
 SMALLEST_MEAN = 1e-6
-"""A mean or maximum of cosines up to this is no divisor: the term takes its neutral value instead."""
+"""A mean or maximum of cosines must exceed this to be a divisor; otherwise the term is neutral."""
 
 
 class Scores(NamedTuple):
-    """Scores of C candidates and the two parts they are the sum of."""
+    """The scores of C candidates, each the sum of its global and its local part."""
 
     scores_C: Floats
     global_C: Floats
@@ -80,8 +79,10 @@ def rank(
     """Score the candidates that `expand` found with the same `mentions` and `neighbours_BL`.
 
     images_BD and concepts_VD are unit rows; cosines are computed in images_BD's dtype, float32 or float64
-    (narrower types are widened to float32). Every score is finite. Raises ValueError for an unknown scoring,
-    shapes that do not fit, or candidates that the mentions do not contain. Reference: sections 6 and 10.1.
+    (narrower types are widened to float32). Every score is finite. Reference: sections 6 and 10.1.
+
+    Raises ValueError for an unknown scoring, shapes that do not fit, or candidates that the mentions do not
+    contain.
     """
     if scoring not in SCORINGS:
         raise ValueError(f"scoring must be one of {', '.join(SCORINGS)}, not {scoring!r}")
@@ -114,7 +115,7 @@ def compare(
     images_BD: Floats,
     concepts_VD: Floats,
 ) -> Comparisons:
-    """The cosines a scoring combines: computed for the anchors, looked up in `mentions` for the origins.
+    """Return the cosines that a scoring combines: computed for the anchors, read from `mentions` for origins.
 
     Raises ValueError when shapes do not fit or the mentions do not contain a candidate at one of its origins.
     """
@@ -158,7 +159,7 @@ def compare(
     return Comparisons(similarities_C=similarities_C, origin_similarities_O=origin_similarities_O)
 
 
-def score_as_set(
+def score_set(
     *,
     offsets_B1: Ids,
     concepts_C: Ints,
@@ -171,14 +172,14 @@ def score_as_set(
     concepts_VD: Floats,
     statistics: Statistics | None,
 ) -> Scores:
-    """The corrected score: a candidate's reference images are its origins and the anchor, each once."""
+    """Compute the corrected score: reference images are the candidate's origins and the anchor, each once."""
     global_C, local_C = _ratios(
         offsets_B1, similarities_C, origin_offsets_C1, origins_O, origin_similarities_O, False, SMALLEST_MEAN
     )
     return Scores(scores_C=global_C + local_C, global_C=global_C, local_C=local_C)
 
 
-def score_as_released(
+def score_official(
     *,
     offsets_B1: Ids,
     concepts_C: Ints,
@@ -191,10 +192,10 @@ def score_as_released(
     concepts_VD: Floats,
     statistics: Statistics | None,
 ) -> Scores:
-    """The released score: the anchor is appended to the reference images even if it is one of them (D2).
+    """Compute the official score: the anchor joins the reference images even if it is one of them (D2).
 
-    The substrings of D1 are in the origins it is given: see `substrings`. Negative means divide as they do in
-    the released script; where it would divide by zero the term takes the neutral value of `set`.
+    The origins already contain the substrings of D1: see `official_origins`. Negative means divide as they do
+    in the official script. Where that script would divide by zero, the term takes the neutral value of `set`.
     """
     global_C, local_C = _ratios(
         offsets_B1, similarities_C, origin_offsets_C1, origins_O, origin_similarities_O, True, 0.0
@@ -202,7 +203,7 @@ def score_as_released(
     return Scores(scores_C=global_C + local_C, global_C=global_C, local_C=local_C)
 
 
-def score_as_released_in_half(
+def score_evidence(
     *,
     offsets_B1: Ids,
     concepts_C: Ints,
@@ -215,37 +216,7 @@ def score_as_released_in_half(
     concepts_VD: Floats,
     statistics: Statistics | None,
 ) -> Scores:
-    """The released score with the roundings of a GPU run, for audits of stored results (D6); not in SCORINGS.
-
-    Cosines, means and the local ratio are rounded to float16; the global ratio is not. Needs positive means.
-    """
-    first_C, lengths_C = origin_offsets_C1[:-1], np.diff(origin_offsets_C1)
-    anchor_C = similarities_C.astype(np.float16)
-    origins_half_O = origin_similarities_O.astype(np.float16).astype(np.float32)
-    totals_C = np.add.reduceat(origins_half_O, first_C) + anchor_C
-    means_C = (totals_C / (lengths_C + 1)).astype(np.float16)
-    images_C = owners(offsets_B1)
-    largest_B = np.zeros(len(offsets_B1) - 1)
-    np.maximum.at(largest_B, images_C, np.maximum(np.maximum.reduceat(origins_half_O, first_C), anchor_C))
-    global_C = anchor_C / largest_B[images_C]
-    local_C = (anchor_C / means_C).astype(np.float64)
-    return Scores(scores_C=global_C + local_C, global_C=global_C, local_C=local_C)
-
-
-def score_by_evidence(
-    *,
-    offsets_B1: Ids,
-    concepts_C: Ints,
-    similarities_C: Floats,
-    origin_offsets_C1: Ids,
-    origins_O: Ints,
-    origin_similarities_O: Floats,
-    neighbours_BL: Ids,
-    neighbour_similarities_BL: Floats | None,
-    concepts_VD: Floats,
-    statistics: Statistics | None,
-) -> Scores:
-    """The log-odds that a concept belongs to the picture; see `evidence`. Needs the dataset's statistics."""
+    """Compute the log-odds that a concept belongs to the image; see `evidence`. Needs the statistics."""
     if statistics is None or neighbour_similarities_BL is None:
         raise ValueError(
             'scoring "evidence" compares with the whole dataset: pass its statistics '
@@ -267,14 +238,14 @@ def score_by_evidence(
 
 
 SCORINGS: Mapping[str, Scoring] = {
-    "official": score_as_released,
-    "set": score_as_set,
-    "evidence": score_by_evidence,
+    "official": score_official,
+    "set": score_set,
+    "evidence": score_evidence,
 }
 """The scorings by name."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _compare(
     offsets_B1: Ids,
     concepts_C: Ints,
@@ -295,11 +266,11 @@ def _compare(
             similarity = dot(concepts_VD[concept], images_BD[image])
             similarities_C[candidate] = similarity
             for origin in range(origin_offsets_C1[candidate], origin_offsets_C1[candidate + 1]):
-                place = origins_O[origin]
-                if place == OWN_CAPTION:
+                position = origins_O[origin]
+                if position == OWN_CAPTION:
                     origin_similarities_O[origin] = similarity
                     continue
-                row = neighbours_BL[image, place]
+                row = neighbours_BL[image, position]
                 end = offsets_N1[row + 1]
                 mention = offsets_N1[row] + np.searchsorted(concepts_M[offsets_N1[row] : end], concept)
                 if mention >= end or concepts_M[mention] != concept:
@@ -308,17 +279,17 @@ def _compare(
     return similarities_C, origin_similarities_O, -1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _ratios(
     offsets_B1: Ids,
     similarities_C: Floats,
     origin_offsets_C1: Ids,
     origins_O: Ints,
     origin_similarities_O: Floats,
-    released: bool,
-    smallest: float,
+    official: bool,
+    smallest_divisor: float,
 ) -> tuple[Floats, Floats]:
-    """The global and the local term; `released` counts the anchor twice and divides by negative means."""
+    """The global and the local term; `official` counts the anchor twice and divides by negative means."""
     global_C = np.empty_like(similarities_C)
     local_C = np.empty_like(similarities_C)
     for image in range(len(offsets_B1) - 1):
@@ -328,15 +299,15 @@ def _ratios(
             count = 1
             largest = max(largest, total)
             for origin in range(origin_offsets_C1[candidate], origin_offsets_C1[candidate + 1]):
-                if released or origins_O[origin] != OWN_CAPTION:
+                if official or origins_O[origin] != OWN_CAPTION:
                     total += origin_similarities_O[origin]
                     largest = max(largest, origin_similarities_O[origin])
                     count += 1
             mean = total / count
-            if count == 1 or mean == 0 or (mean <= smallest and not released):
+            if count == 1 or mean == 0 or (mean <= smallest_divisor and not official):
                 local_C[candidate] = 1
             else:
                 local_C[candidate] = similarities_C[candidate] / mean
         for candidate in range(offsets_B1[image], offsets_B1[image + 1]):
-            global_C[candidate] = similarities_C[candidate] / largest if largest > smallest else 0
+            global_C[candidate] = similarities_C[candidate] / largest if largest > smallest_divisor else 0
     return global_C, local_C

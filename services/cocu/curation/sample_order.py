@@ -1,13 +1,13 @@
-"""The order in which an epoch visits the samples: one permutation, read nearly in sequence from every shard.
+"""The order in which an epoch visits the samples: a permutation that reads every shard nearly in sequence.
 
-A pure function of (curation hash, seed, epoch) and the sizes of the shards. The shards are shuffled and taken
-SHARDS_TOGETHER at a time; each begins at a row of its own and is read run after run, round to where it began.
-The rows of the runs that are read together, one from each shard, are mixed. So a reader holds a window of
-SHARDS_TOGETHER x RUN samples, and samples that lie together in a shard are mixed with others in every epoch,
-with other others each time.
+The order is a pure function of (curation hash, seed, epoch) and the sizes of the shards. The shards are
+shuffled and read in groups of SHARDS_TOGETHER. Each shard starts at a random row, is read run after run of
+RUN rows, and wraps around at its end. The rows of the runs that are read together, one run of each shard, are
+permuted. So a reader holds a window of SHARDS_TOGETHER x RUN samples, and neighbours within a shard meet
+different samples in every epoch.
 
-Any part of the order can be had without what comes before it, so a trainer resumes in mid-epoch; and a global
-batch is the same set of samples for any number of ranks.
+Any part of the order can be computed without the part before it, so a trainer can resume in mid-epoch. A
+global batch is the same set of samples for any number of ranks.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numba
 import numpy as np
 
 from cocu.curation.archives import Ids
+from cocu.curation.numba_cache import compiled
 from cocu.curation.randomness import nth, numbers, permutation, seed_of
 
 __all__ = ["RUN", "SHARDS_TOGETHER", "SampleOrder", "batch_count", "rank_share", "sample_order"]
@@ -30,7 +30,7 @@ RUN = 128
 
 
 def sample_order(shard_sizes: Sequence[int], *, curation_hash: str, seed: int, epoch: int) -> SampleOrder:
-    """The order of one epoch over the samples of all shards; nothing is computed before it is asked for.
+    """Return the order of one epoch over the samples of all shards; it is computed on demand.
 
     Raises:
         ValueError: a size is negative.
@@ -41,7 +41,7 @@ def sample_order(shard_sizes: Sequence[int], *, curation_hash: str, seed: int, e
 
 
 def batch_count(samples: int, global_batch: int, *, drop_last: bool = False) -> int:
-    """The number of global batches of an epoch; the last may be shorter, unless it is dropped.
+    """Return the number of global batches of an epoch; the last may be shorter, unless it is dropped.
 
     Raises:
         ValueError: the batch is not positive.
@@ -52,8 +52,8 @@ def batch_count(samples: int, global_batch: int, *, drop_last: bool = False) -> 
 
 
 def rank_share(batch_rows: Ids, *, rank: int, world_size: int) -> Ids:
-    """The rows of a global batch that one rank gets: all ranks together get each row once, and sizes differ
-    by one.
+    """Return the rows of a global batch for one rank: ranks share no row, and their shares differ by at most
+    one row.
 
     Raises:
         ValueError: there is no such rank.
@@ -76,45 +76,46 @@ class SampleOrder:
         return sum(self.shard_sizes)
 
     def rows(self, start: int, stop: int) -> Ids:
-        """The global rows at places start..stop-1 of the order, int64; shorter where the order ends."""
+        """Return the global rows at positions start..stop-1 of the order, int64; fewer where the order
+        ends."""
         pieces = list(self.pieces(start, stop))
         return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
 
     def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[Ids]:
-        """The same, window by window: memory for one window whatever the range."""
+        """Yield the same rows window by window, in the memory of one window for any range."""
         start = max(start, 0)
         stop = len(self) if stop is None else min(stop, len(self))
         group = int(np.searchsorted(self._group_starts, start, side="right")) - 1
         while start < stop:
-            place = int(self._group_starts[group])
+            position = int(self._group_starts[group])
             for window, size in enumerate(self._window_sizes(group)):
-                if place + size > start and place < stop:
-                    yield self._window(group, window)[max(start - place, 0) : stop - place]
-                place += int(size)
-                if place >= stop:
+                if position + size > start and position < stop:
+                    yield self._window(group, window)[max(start - position, 0) : stop - position]
+                position += int(size)
+                if position >= stop:
                     return
             group += 1
-            start = place
+            start = position
 
     def batches(self, global_batch: int, *, start: int = 0, drop_last: bool = False) -> Iterator[Ids]:
-        """The global batches from number `start` on.
+        """Yield the global batches from number `start` on.
 
         Raises:
             ValueError: the batch is not positive.
         """
         batches = batch_count(len(self), global_batch, drop_last=drop_last)
-        held: list[Ids] = []
+        pending: list[Ids] = []
         count = 0
         for piece in self.pieces(start * global_batch, batches * global_batch):
-            held.append(piece)
+            pending.append(piece)
             count += len(piece)
             if count >= global_batch:
-                rows = np.concatenate(held)
+                rows = np.concatenate(pending)
                 whole = count // global_batch * global_batch
                 yield from rows[:whole].reshape(-1, global_batch)
-                held, count = [rows[whole:]], count - whole
+                pending, count = [rows[whole:]], count - whole
         if count:
-            yield np.concatenate(held)
+            yield np.concatenate(pending)
 
     @cached_property
     def _shards(self) -> Ids:
@@ -126,7 +127,7 @@ class SampleOrder:
 
     @cached_property
     def _group_starts(self) -> Ids:
-        """The place in the order at which each group of shards begins."""
+        """The position in the order at which each group of shards begins."""
         sizes = np.array(self.shard_sizes, dtype=np.int64)[self._shards]
         firsts = np.arange(0, len(sizes), SHARDS_TOGETHER)
         totals = np.add.reduceat(sizes, firsts) if len(sizes) else np.empty(0, dtype=np.int64)
@@ -141,8 +142,8 @@ class SampleOrder:
         return np.asarray(np.clip(sizes[None, :] - firsts[:, None], 0, RUN).sum(axis=1), dtype=np.int64)
 
     @cached_property
-    def _begins(self) -> Ids:
-        """The row at which each shard begins."""
+    def _first_rows(self) -> Ids:
+        """The row at which reading of each shard starts."""
         sizes = np.maximum(np.array(self.shard_sizes, dtype=np.uint64), 1)
         return (numbers(self._seed("begin"), len(sizes)) % sizes).astype(np.int64)
 
@@ -151,11 +152,11 @@ class SampleOrder:
         return self._seed("window")
 
     def _window(self, group: int, window: int) -> Ids:
-        """The rows of one run of each shard of a group, mixed."""
+        """The rows of one run of each shard of a group, permuted."""
         shards_G = self._group(group)
         starts_G = self._shard_starts[shards_G]
         sizes_G = self._shard_starts[shards_G + 1] - starts_G
-        rows = _runs(starts_G, sizes_G, self._begins[shards_G], window * RUN)
+        rows = _runs(starts_G, sizes_G, self._first_rows[shards_G], window * RUN)
         mixed: Ids = rows[permutation(nth(nth(self._windows, group), window), len(rows))]
         return mixed
 
@@ -163,13 +164,13 @@ class SampleOrder:
         return seed_of("order", self.curation_hash, self.seed, self.epoch, name)
 
 
-@numba.njit(nogil=True, cache=True)
-def _runs(starts_G: Ids, sizes_G: Ids, begins_G: Ids, first: int) -> Ids:
-    """The rows of the run from place `first` on of each shard, one shard after the other."""
+@compiled(nogil=True)
+def _runs(starts_G: Ids, sizes_G: Ids, first_rows_G: Ids, first: int) -> Ids:
+    """The rows of the run that starts at position `first` of each shard, one shard after the other."""
     rows = np.empty(np.minimum(np.maximum(sizes_G - first, 0), RUN).sum(), np.int64)
     count = 0
     for shard in range(len(starts_G)):
-        for place in range(first, min(first + RUN, sizes_G[shard])):
-            rows[count] = starts_G[shard] + (begins_G[shard] + place) % sizes_G[shard]
+        for position in range(first, min(first + RUN, sizes_G[shard])):
+            rows[count] = starts_G[shard] + (first_rows_G[shard] + position) % sizes_G[shard]
             count += 1
     return rows

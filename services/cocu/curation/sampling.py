@@ -1,20 +1,17 @@
-"""The concepts that a trainer gets for a sample in an epoch: a pure function of (curation hash, seed, epoch,
-key).
+"""Sampling: the concepts of a sample in an epoch, a pure function of (curation hash, seed, epoch, key).
 
 The samplers (table SAMPLERS):
 
-- "cluster": cluster-guided (section 7 of the reference). A cluster is drawn by the softmax over clusters of
-the mean
-  score of their concepts, then a concept by the softmax of score within it; both at a temperature. Without
-  replacement (the default) each cluster is used once while unused ones remain, then all that have concepts
-  left are open again, and no concept is drawn twice. With replacement all draws are independent, as in the
-  reference. An archive without clusters, or with one, gives its top concepts, as in the reference.
-- "topk": the best concepts by score, the same in every epoch.
-- "uniform": any concepts of the archive, all alike.
-- "caption": any of those that the sample's own caption names, all alike: what a trainer has without curation,
-  for comparison. An archive that was not made with its own caption has none.
-
-`probabilities` gives the exact probabilities of these draws.
+- "cluster": cluster-guided sampling (section 7 of the reference). It draws a cluster by the softmax of the
+  mean scores of the clusters, then a concept by the softmax of the scores within that cluster; both softmaxes
+  use the temperature. Without replacement (the default) each cluster is drawn once while undrawn clusters
+  remain; then all clusters with concepts left are open again, and no concept is drawn twice. With replacement
+  all draws are independent, as in the reference. An archive with fewer than two clusters gives its top
+  concepts, as in the reference.
+- "topk": the concepts with the highest scores, the same in every epoch.
+- "uniform": any concepts of the archive, with equal probability.
+- "caption": any concepts that the sample's own caption names, with equal probability. It is the baseline: a
+  trainer without curation has these. An archive made with own_caption=False has none.
 """
 
 from __future__ import annotations
@@ -22,12 +19,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from cocu.curation.archives import OWN_CAPTION, Archives, Floats, Ids, Ints
-from cocu.curation.lists import offsets_of, owners
+from cocu.curation.numba_cache import compiled
+from cocu.curation.ragged import offsets_of, owners
 from cocu.curation.randomness import Seeds, key_hashes, seeds_of, uniforms
 
 __all__ = [
@@ -44,15 +41,15 @@ Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 NO_CONCEPT = -1
-"""Fills a draw where the archive has fewer concepts than asked for."""
+"""Pads a draw where the archive has fewer concepts than requested."""
 
 
 class Sampler(Protocol):
-    """A way to draw from B archives: int64 [B, K] entries of the flat arrays, NO_CONCEPT beyond an archive's
-    end.
+    """A way to draw from B archives. It returns positions in the flat arrays, int64 [B, K], padded with
+    NO_CONCEPT.
 
-    named_C: whether the sample's own caption names the concept. uniforms_BU has 2 K random numbers for each
-    archive.
+    named_C: whether the sample's own caption names the concept. uniforms_BU: 2 K random numbers in [0, 1) for
+    each archive.
     """
 
     def __call__(
@@ -82,10 +79,10 @@ def draw_concepts(
     sampler: str = "cluster",
     replacement: bool = False,
 ) -> Ints:
-    """The concepts of B samples in one epoch, int32 [B, K], NO_CONCEPT where an archive has too few.
+    """Draw the concepts of B samples for one epoch: int32 [B, K], NO_CONCEPT where an archive has too few.
 
-    keys are the samples' keys; a row depends on nothing of the other samples. A low temperature draws the
-    best, a high one draws evenly.
+    keys: the samples' keys. A row does not depend on the other samples. A low temperature prefers high
+    scores, a high temperature draws nearly uniformly.
 
     Raises:
         ValueError: keys and archives differ in number, or a parameter is out of range.
@@ -117,9 +114,9 @@ def draw_entries(
     sampler: str = "cluster",
     replacement: bool = False,
 ) -> Ids:
-    """The same draw as places in the flat arrays of the archives, int64 [B, K], NO_CONCEPT likewise.
+    """Draw as `draw_concepts` does, but return positions in the flat arrays: int64 [B, K], padded likewise.
 
-    hashes_B: of the samples' keys, by `key_hashes`.
+    hashes_B: the hashes of the samples' keys (`key_hashes`).
 
     Raises:
         ValueError: hashes and archives differ in number, or a parameter is out of range.
@@ -141,7 +138,7 @@ def draw_entries(
 
 
 def check_draw(*, sampler: str, count: int, temperature: float) -> None:
-    """Raise ValueError, naming the parameter, when a draw is asked for that there is not."""
+    """Raise ValueError, naming the parameter, when a parameter of a draw is invalid."""
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, not {sampler!r}")
     if count < 1:
@@ -161,7 +158,7 @@ def draw_by_cluster(
     temperature: float,
     replacement: bool,
 ) -> Ids:
-    """The cluster-guided draw."""
+    """Draw by cluster, then by concept within the cluster."""
     return np.asarray(
         _draw_by_cluster(
             offsets_B1,
@@ -185,7 +182,7 @@ def draw_top(
     temperature: float,
     replacement: bool,
 ) -> Ids:
-    """The best `count` concepts: archives come ordered by score."""
+    """Return the first `count` concepts of each archive: archives are sorted by score."""
     entries_BK = offsets_B1[:-1, None] + np.arange(count)
     return np.where(entries_BK < offsets_B1[1:, None], entries_BK, NO_CONCEPT)
 
@@ -201,8 +198,8 @@ def draw_uniformly(
     temperature: float,
     replacement: bool,
 ) -> Ids:
-    """Any concepts, all alike: one cluster-guided draw's worth of equal scores."""
-    # Every concept a cluster of its own with the same score: drawing clusters evenly draws concepts evenly.
+    """Draw concepts with equal probability."""
+    # Each concept is a cluster of its own, all with one score: uniform clusters mean uniform concepts.
     alone_C = np.arange(len(scores_C), dtype=np.int32) - np.repeat(offsets_B1[:-1], np.diff(offsets_B1))
     return draw_by_cluster(
         offsets_B1=offsets_B1,
@@ -227,7 +224,7 @@ def draw_from_caption(
     temperature: float,
     replacement: bool,
 ) -> Ids:
-    """Any concepts that the caption names, all alike: the even draw from what is left of each archive."""
+    """Draw, with equal probability, among the concepts of each archive that the caption names."""
     named_I = np.flatnonzero(named_C)
     named_B = np.bincount(owners(offsets_B1)[named_I], minlength=len(offsets_B1) - 1)
     drawn_BK = draw_uniformly(
@@ -245,9 +242,9 @@ def draw_from_caption(
 
 
 def named_by_caption(origin_offsets_C1: Ids, origins_O: Ints) -> Flags:
-    """Whether a sample's own caption names each concept of its archive, bool [C], by its origins."""
+    """Return whether a sample's own caption names each concept of its archive, bool [C], by its origins."""
     named_C = np.diff(origin_offsets_C1) > 0
-    # The own caption comes before all neighbours.
+    # Origins are sorted: the own caption comes before all neighbours.
     named_C[named_C] = origins_O[origin_offsets_C1[:-1][named_C]] == OWN_CAPTION
     return named_C
 
@@ -261,10 +258,10 @@ SAMPLERS: Mapping[str, Sampler] = {
 """The samplers by name."""
 
 
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compiled = compiled(nogil=True, error_model="numpy")
 
 _LEAST_TOTAL = 1e-200
-"""Less than this in all, and what is left to draw from has lost digits to underflow."""
+"""If the weights left add up to less than this, they lost digits to underflow and are computed again."""
 
 
 @_compiled
@@ -272,10 +269,18 @@ def _draw_by_cluster(
     offsets_B1: Ids, scores_C: Values, clusters_C: Ints, uniforms_BU: Values, count: int, replacement: bool
 ) -> Ids:
     entries_BK = np.full((len(offsets_B1) - 1, count), -1, np.int64)
-    # Room for the largest archive, used for one after the other.
-    most = np.int64(clusters_C.max() + 1 if len(clusters_C) else 0)
-    means_M, tops_M, cluster_weights_M = np.empty(most), np.empty(most), np.empty(most)
-    left_M, closed_M, open_M = np.empty(most, np.int64), np.empty(most, np.bool_), np.empty(most)
+    # Buffers for the largest archive, reused for every archive.
+    max_clusters = np.int64(clusters_C.max() + 1 if len(clusters_C) else 0)
+    means_M, tops_M, cluster_weights_M = (
+        np.empty(max_clusters),
+        np.empty(max_clusters),
+        np.empty(max_clusters),
+    )
+    left_M, closed_M, open_M = (
+        np.empty(max_clusters, np.int64),
+        np.empty(max_clusters, np.bool_),
+        np.empty(max_clusters),
+    )
     weights_A = np.empty((offsets_B1[1:] - offsets_B1[:-1]).max() if len(entries_BK) else 0)
     open_A = np.empty(len(weights_A))
     drawn_A, barred_A = np.empty(len(weights_A), np.bool_), np.empty(len(weights_A), np.bool_)
@@ -314,7 +319,7 @@ def _draw_by_cluster(
 
 @_compiled
 def _summarise(scores_A: Values, clusters_A: Ints, means_M: Values, tops_M: Values, sizes_M: Ids) -> int:
-    """The mean and the highest score and the size of each cluster; their number, 0 where there are none."""
+    """Compute mean score, highest score and size of each cluster; return the number of clusters."""
     number = 0
     for entry in range(len(scores_A)):
         cluster = clusters_A[entry]
@@ -339,7 +344,7 @@ def _weigh(
     weights_A: Values,
     cluster_weights_M: Values,
 ) -> None:
-    """The numerators of both softmaxes; subtracting the largest exponent keeps them finite."""
+    """Compute the numerators of both softmaxes; subtracting the largest exponent keeps them finite."""
     for entry in range(len(scores_A)):
         weights_A[entry] = np.exp(scores_A[entry] - tops_M[clusters_A[entry]])
     largest = means_M.max()
@@ -351,7 +356,7 @@ def _weigh(
 def _pick(
     weights_M: Values, exponents_M: Values, barred_M: NDArray[np.bool_], open_M: Values, uniform: float
 ) -> int:
-    """The entry drawn by the softmax over those not barred, at the quantile `uniform`; open_M is room."""
+    """Draw an entry by the softmax over those not barred, at the quantile `uniform`; open_M is a buffer."""
     total = _open_weights(weights_M, barred_M, open_M)
     if total < _LEAST_TOTAL:
         total = _open_weights(_weights_of_the_rest(exponents_M, barred_M), barred_M, open_M)
@@ -360,7 +365,7 @@ def _pick(
         target -= open_M[entry]
         if target < 0.0:
             return entry
-    # Rounding may leave a little: it belongs to the last.
+    # Rounding may leave a small rest: it belongs to the last open entry.
     for entry in range(len(barred_M) - 1, 0, -1):
         if not barred_M[entry]:
             return entry
@@ -369,7 +374,7 @@ def _pick(
 
 @_compiled
 def _open_weights(weights_M: Values, barred_M: NDArray[np.bool_], open_M: Values) -> float:
-    """The weights with those barred at 0, and their sum. Without branches, which no processor could guess."""
+    """Set the weights of barred entries to 0 and return the sum; branch-free, as branches here are random."""
     total = 0.0
     for entry in range(len(barred_M)):
         open_M[entry] = 0.0 if barred_M[entry] else weights_M[entry]
@@ -379,7 +384,7 @@ def _open_weights(weights_M: Values, barred_M: NDArray[np.bool_], open_M: Values
 
 @_compiled
 def _weights_of_the_rest(exponents_M: Values, barred_M: NDArray[np.bool_]) -> Values:
-    """The weights anew, once those barred were all there was."""
+    """Compute the weights again, relative to the largest exponent that is not barred."""
     largest = -np.inf
     for entry in range(len(barred_M)):
         if not barred_M[entry]:

@@ -1,9 +1,8 @@
-"""What the default score needs to know of a whole dataset: sums over its shards, and how far to trust
-evidence."""
+"""The statistics of a dataset that the score "evidence" needs: sums over its shards, and the calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,16 +14,16 @@ from cocu.curation.archives import Floats, Ids, Mentions
 __all__ = ["Calibration", "Statistics"]
 
 _TILE = 2048
-"""Rows of an embedding matrix widened to float64 at a time: what bounds the memory of `of_shard`."""
+"""Rows of an embedding matrix widened to float64 at a time: it bounds the memory of `of_shard`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How far each kind of evidence is trusted: the weights of `evidence.score`, and the shape of its kernel.
+    """The weights of `evidence.score`, and the sharpness of its kernel.
 
-    The defaults are what the captions of a few hundred photographs gave, rounded; they serve where a dataset
-    is too small to have its own. `calibration.calibrate` fits them to the captions of a dataset; no labels
-    are involved.
+    The defaults were fitted to the captions of a few hundred photographs and rounded; they serve where a
+    dataset is too small for a fit of its own. `calibration.calibrate` fits the weights to the captions of a
+    dataset, without labels.
     """
 
     sharpness: float = 2.0
@@ -40,7 +39,7 @@ class Statistics:
 
     count: samples; concept_counts_V int64: samples whose caption names the concept; image_sum_D and
     image_products_DD float64: the sum of the image embeddings and of their outer products; calibration: see
-    there.
+    `Calibration`.
     """
 
     count: int
@@ -51,7 +50,8 @@ class Statistics:
 
     @classmethod
     def of_shard(cls, *, mentions: Mentions, images_ND: Floats, concept_count: int) -> Statistics:
-        """The part of one shard: its own mentions (rows 0..n-1) and embeddings [n, D] of any float type.
+        """Compute the statistics of one shard from its mentions (rows 0..n-1) and embeddings [n, D] of any
+        float.
 
         Reads the embeddings in tiles, so a memory-mapped matrix stays on disk.
 
@@ -83,35 +83,45 @@ class Statistics:
         )
 
     @classmethod
-    def merge(cls, parts: Sequence[Statistics]) -> Statistics:
-        """The statistics of all parts together, with the default calibration.
+    def merge(cls, parts: Iterable[Statistics]) -> Statistics:
+        """Add up the statistics of several shards, with the default calibration.
 
         Sums in the order given: the same parts in the same order give the same bits; another grouping
-        differs by rounding alone.
+        differs only by rounding. Looks at one part at a time.
 
         Raises:
             ValueError: no parts, or parts of different vocabularies or encoders.
         """
-        if not parts:
+        remaining = iter(parts)
+        first = next(remaining, None)
+        if first is None:
             raise ValueError("there is nothing to merge: give the statistics of at least one shard")
-        shapes = {(part.concept_counts_V.shape, part.image_products_DD.shape) for part in parts}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"parts of different vocabularies or encoders cannot be merged: shapes {sorted(shapes)}"
-            )
-        counts_V = np.zeros_like(parts[0].concept_counts_V)
-        image_sum_D = np.zeros_like(parts[0].image_sum_D)
-        image_products_DD = np.zeros_like(parts[0].image_products_DD)
-        for part in parts:
+        count, shapes = first.count, first._shapes
+        # Added to zeros, as every other part is: -0.0 becomes 0.0.
+        counts_V = np.zeros_like(first.concept_counts_V) + first.concept_counts_V
+        image_sum_D = np.zeros_like(first.image_sum_D) + first.image_sum_D
+        image_products_DD = np.zeros_like(first.image_products_DD) + first.image_products_DD
+        del first
+        for part in remaining:
+            if part._shapes != shapes:
+                raise ValueError(
+                    "parts of different vocabularies or encoders cannot be merged: "
+                    f"shapes {sorted({shapes, part._shapes})}"
+                )
+            count += part.count
             counts_V += part.concept_counts_V
             image_sum_D += part.image_sum_D
             image_products_DD += part.image_products_DD
         return cls(
-            count=sum(part.count for part in parts),
+            count=count,
             concept_counts_V=counts_V,
             image_sum_D=image_sum_D,
             image_products_DD=image_products_DD,
         )
+
+    @property
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return self.concept_counts_V.shape, self.image_products_DD.shape
 
     def with_calibration(self, calibration: Calibration) -> Statistics:
         """The same sums with another calibration."""
@@ -119,20 +129,20 @@ class Statistics:
 
     @property
     def chance_similarity(self) -> float:
-        """The mean cosine of two different samples: what a similarity must exceed to mean anything."""
+        """The mean cosine of two different samples: a similarity below it carries no information."""
         if self.count < 2:
             return 0.0
         pairs = self.image_sum_D @ self.image_sum_D - np.trace(self.image_products_DD)
         return float(pairs / (self.count * (self.count - 1)))
 
     def concept_moments(self, concepts_VD: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation over all samples of the cosine of each concept, float64 [V] each.
+        """Return mean and standard deviation over all samples of each concept's cosine, float64 [V] each.
 
         They follow from the mean and the covariance of the embeddings, so no N x V matrix is needed. A
         deviation that is within rounding of zero is given as exactly 0.
 
         Raises:
-            ValueError: the concepts have another dimension.
+            ValueError: the embeddings of the concepts have another dimension.
         """
         if concepts_VD.ndim != 2 or concepts_VD.shape[1] != len(self.image_sum_D):
             raise ValueError(f"concepts_VD {concepts_VD.shape} must have {len(self.image_sum_D)} columns")
@@ -157,7 +167,7 @@ class Statistics:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Statistics:
-        """What `to_arrays` gave.
+        """Build the statistics from the arrays of `to_arrays`.
 
         Raises:
             ValueError: an array is missing.
@@ -180,4 +190,4 @@ class Statistics:
 _CALIBRATION = ("sharpness", "intercept", "prior", "neighbours", "encoder")
 
 _ROUNDING = 1e-10
-"""Variance of a cosine below which it is rounding, not a difference between pictures."""
+"""A variance of a cosine below this is rounding, not a difference between images."""

@@ -1,4 +1,4 @@
-"""How a caption may write a concept: words, plurals, spellings, compounds and sense notes, all by rule.
+"""Surface forms: how a caption may write a concept, by rules on plurals, spellings, compounds, sense notes.
 
 A text is compared by its words: case-folded, compatibility characters resolved, accents removed, hyphens and
 underscores read as spaces. Other punctuation stays as a token, so that no phrase is found across it.
@@ -11,12 +11,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from cocu.curation import word_tables
+from cocu.curation import segmentation, word_tables
 
 RULES = 1
-"""Raised whenever a rule of this module or of the matching changes what is found in a caption."""
+"""The version of the rules: raise it when a change of rules or matching changes what captions name."""
 
-_TOKEN = re.compile(r"[^\W_]+(?:'(?!s\b)[^\W_]+)*|'s\b|[^\w\s'\-]")
+TOKEN = re.compile(r"[^\W_]+(?:'(?!s\b)[^\W_]+)*|'s\b|[^\w\s'\-]")
+"""A token of a text as `comparable` returns it."""
+
 _APOSTROPHES_AND_DASHES = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "‐": "-", "‑": "-", "‒": "-", "–": "-", "—": ","}
     | dict.fromkeys(["\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufe0e", "\ufe0f", "\ufeff"], None)
@@ -30,24 +32,79 @@ BY_RULE = 10
 
 
 def words(text: str) -> list[str]:
-    """The tokens that a text is compared by, in linear time, whatever the characters.
+    """Split a text into the tokens that it is compared by, in linear time for any characters.
 
     A possessive gives the two tokens "dog" and "'s"; "&" reads "and".
     """
+    return TOKEN.findall(comparable(text))
+
+
+def comparable(text: str) -> str:
+    """Return a text without what comparison ignores: case, accents, compatibility characters."""
     if not text.isascii():
         text = _COMBINING.sub("", unicodedata.normalize("NFKD", text).translate(_APOSTROPHES_AND_DASHES))
     if "&" in text:
         text = text.replace("&", " and ")
-    return _TOKEN.findall(text.casefold())
+    return text.casefold()
 
 
 def form(text: str) -> str:
-    """The text as forms are written: its words, joined by one space."""
+    """Return the text as forms are written: its words, joined by one space."""
     return " ".join(words(text))
 
 
+def segmented_words(text: str) -> tuple[list[str], list[bool]]:
+    """Split a text in scripts without spaces into tokens, and say of each whether a word ends with it.
+
+    Every character of such a script is a token: so a form is found wherever its first and last character are
+    the ends of words, whether it is one word or several.
+    """
+    tokens: list[str] = []
+    ends: list[bool] = []
+    for piece in pieces(segmentation.normalized(text)):
+        if segmentation.UNSPACED.match(piece):
+            for word in segmentation.words_of(piece):
+                tokens += word
+                ends += [False] * (len(word) - 1) + [True]
+        else:
+            spaced = words(piece)
+            tokens += spaced
+            ends += [True] * len(spaced)
+    return tokens, ends
+
+
+def unspaced_form(text: str) -> str:
+    """Return a text in scripts without spaces as forms are written: runs of these scripts stay whole."""
+    return " ".join(
+        word
+        for piece in pieces(segmentation.normalized(text))
+        for word in ([piece] if segmentation.UNSPACED.match(piece) else words(piece))
+    )
+
+
+def unspaced_tokens(form: str) -> list[str]:
+    """Split a form that `unspaced_form` wrote into the tokens of `segmented_words`."""
+    return [
+        token
+        for word in form.split(" ")
+        for token in (word if segmentation.UNSPACED.fullmatch(word) else [word])
+    ]
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Split a text at the borders of the runs in scripts without spaces; the parts, joined, are the text."""
+    position = 0
+    for run in segmentation.UNSPACED.finditer(text):
+        if run.start() > position:
+            yield text[position : run.start()]
+        yield run[0]
+        position = run.end()
+    if position < len(text):
+        yield text[position:]
+
+
 def plural(word: str) -> str:
-    """The plural of one lower-case noun; a plural-only or unchanging noun is returned as it is."""
+    """Return the plural of one lower-case noun; a plural-only or unchanging noun is returned as it is."""
     if word in word_tables.UNCHANGING:
         return word
     return _irregular_plural(word) or _regular_plural(word)
@@ -72,7 +129,7 @@ def _regular_plural(word: str) -> str:
 
 
 def singulars(word: str) -> list[str]:
-    """The words whose plural this is by the rules, the likeliest first; none for a singular."""
+    """Return the words whose plural by the rules is this word, the likeliest first; none for a singular."""
     if word in word_tables.UNCHANGING - word_tables.IRREGULAR_PLURALS:
         return []
     stems = [word[:-1], word[:-2]] if word.endswith("s") and not word.endswith("ss") else []
@@ -88,10 +145,14 @@ def singulars(word: str) -> list[str]:
 
 
 def plurals(phrase: str) -> list[str]:
-    """The plurals of a phrase: of its head, the last word or the word before "of", "in", "with", …"""
+    """Return the plurals of a phrase: its head is the last word or the word before "of", "in", "with", …"""
     tokens = phrase.split(" ")
     head = next(
-        (at - 1 for at, token in enumerate(tokens) if at and token in word_tables.PREPOSITIONS),
+        (
+            position - 1
+            for position, token in enumerate(tokens)
+            if position and token in word_tables.PREPOSITIONS
+        ),
         len(tokens) - 1,
     )
     if not tokens[head].isalpha():
@@ -105,18 +166,18 @@ def plurals(phrase: str) -> list[str]:
 
 
 def spellings(phrase: str) -> list[str]:
-    """The phrase in British and in American spelling, where they differ from it."""
+    """Return the phrase in British and in American spelling, where they differ from it."""
     tokens = phrase.split(" ")
-    found = []
+    respelled = []
     for table in (word_tables.TO_BRITISH, word_tables.TO_AMERICAN):
         variant = " ".join(table.get(token, token) for token in tokens)
         if variant != phrase:
-            found.append(variant)
-    return found
+            respelled.append(variant)
+    return respelled
 
 
 def compounds(phrase: str) -> list[str]:
-    """The phrase written solid ("teddybear") if of two words, or open ("skate board") if a compound."""
+    """Return two words written solid ("teddybear"), or a compound written open ("skate board")."""
     tokens = phrase.split(" ")
     if len(tokens) == 2 and all(token.isalpha() and len(token) > 1 for token in tokens):
         return ["".join(tokens)]
@@ -129,7 +190,7 @@ def compounds(phrase: str) -> list[str]:
 
 
 def readings(name: str) -> Iterator[tuple[str, int]]:
-    """The ways to read a written name, as forms with the strength of their claim.
+    """Yield the ways to read a written name, as forms with the strength of their claim.
 
     "bow (weapon)" also reads "bow"; "barrel/bucket" also "barrel" and "bucket"; "cutting/chopping board" also
     "cutting board" and "chopping board".
@@ -149,21 +210,45 @@ def readings(name: str) -> Iterator[tuple[str, int]]:
 
 
 def variants(phrase: str) -> list[str]:
-    """All forms that the rules make of a form, without itself: spellings, compounds, plurals of all these."""
-    found: dict[str, None] = {phrase: None}
+    """Return all forms that the rules derive from a form: spellings, compounds, and the plurals of all."""
+    forms: dict[str, None] = {phrase: None}
     for rule in (spellings, compounds, plurals):
-        for known in list(found):
-            found.update(dict.fromkeys(rule(known)))
+        for base in list(forms):
+            forms.update(dict.fromkeys(rule(base)))
     if "'s" in phrase:
-        for known in list(found):
-            found[known.replace(" 's", "")] = None
-            found[known.replace(" 's", "s")] = None
-    del found[phrase]
-    return list(found)
+        for base in list(forms):
+            forms[base.replace(" 's", "")] = None
+            forms[base.replace(" 's", "s")] = None
+    del forms[phrase]
+    return list(forms)
+
+
+def segmented_claims(name: str, synonyms: Iterable[str]) -> dict[str, int]:
+    """Return the `claims` of a concept where captions are segmented.
+
+    A name or synonym in scripts without spaces has its own form only: no plurals, no spellings.
+    """
+    spaced = [synonym for synonym in synonyms if not segmentation.is_unspaced(synonym)]
+    unspaced = [synonym for synonym in synonyms if segmentation.is_unspaced(synonym)]
+    named: dict[str, int] = {}
+    for synonym in unspaced:
+        named[unspaced_form(synonym)] = SYNONYM
+    if not segmentation.is_unspaced(name):
+        return claims(name, spaced) | named
+    for text, strength in claims("", spaced).items():
+        named.setdefault(text, strength)
+    own = unspaced_form(name)
+    for part in _SENSE_NOTE.split(segmentation.normalized(name)):
+        for alternative in part.split("/"):
+            text = unspaced_form(alternative)
+            named[text] = min(named.get(text, WITHOUT_NOTE), WITHOUT_NOTE)
+    named[own] = NAME_AS_WRITTEN if own == name else NAME
+    named.pop("", None)
+    return named
 
 
 def claims(name: str, synonyms: Iterable[str]) -> dict[str, int]:
-    """Every form of a concept with the strength of its claim to it (small is strong)."""
+    """Return every form of a concept with the strength of its claim to the form (small is strong)."""
     stated: dict[str, int] = {}
     for text, strength in readings(name):
         stated[text] = min(strength, stated.get(text, strength))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,9 +14,9 @@ from typing import NoReturn
 
 import numpy as np
 
-from cocu.curation import class_names, surface_forms, vocabulary_files
+from cocu.curation import class_names, segmentation, surface_forms, vocabulary_files
 from cocu.curation.archives import Ids, Ints
-from cocu.curation.matching import Matcher
+from cocu.curation.caption_matching import Matcher, Place, SegmentedMatcher
 
 DEFAULT_TEMPLATES = ("a photo of a {}",)
 
@@ -36,14 +37,17 @@ class Concept:
 class Vocabulary:
     """A versioned list of concepts; the id of a concept is its position, and concepts are sorted by name.
 
-    Frozen and hashable by `hash`, which covers all that matching and prompts depend on: the same hash finds
-    the same concepts in the same captions.
+    `hash` covers everything that matching and prompts depend on: vocabularies with the same hash find the
+    same concepts in the same captions.
     """
 
     name: str
     version: str
     concepts: tuple[Concept, ...]
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
+    segmenter: str | None = None
+    """The segmenter of scripts without spaces (`segmentation.version`). None if no form is in such a script,
+    or if no segmenter was installed when the vocabulary was made: a run in a caption is then one word."""
 
     def __post_init__(self) -> None:
         names = [concept.name for concept in self.concepts]
@@ -62,57 +66,62 @@ class Vocabulary:
         version: str = "1",
         templates: Sequence[str] = DEFAULT_TEMPLATES,
     ) -> Vocabulary:
-        """A vocabulary from names and synonyms, with the surface forms that the rules give.
+        """Build a vocabulary from names and synonyms, with the surface forms that the rules derive.
 
         A form that several concepts could claim belongs to the one with the strongest claim: its own name,
         then a synonym as stated, then a name without its sense note ("bow (weapon)"), then an alternative
         ("barrel/bucket"), then a form by rule (a plural, a spelling, a compound) of these in the same
-        order. Equal claims: two names or two stated synonyms are an error; anything weaker is ambiguous and
-        belongs to nobody.
+        order. Where claims are equally strong, two names or two stated synonyms are an error; a weaker form
+        is ambiguous and belongs to no concept.
 
         Raises:
             ValueError: a name or a synonym is stated for two concepts, or has no letter or digit.
         """
         entries = list(entries)
+        unspaced = any(
+            segmentation.is_unspaced(text) for entry in entries for text in (entry.name, *entry.synonyms)
+        )
+        segmenter = segmentation.version() if unspaced else None
+        claims = surface_forms.claims if segmenter is None else surface_forms.segmented_claims
         owners: dict[str, tuple[int, int]] = {}
         for position, entry in enumerate(entries):
+            _check_synonyms(entry)
             if not any(character.isalnum() for character in surface_forms.form(entry.name)):
                 raise ValueError(f"{entry.where}the concept {entry.name!r} has no letter or digit")
-            for text, strength in surface_forms.claims(entry.name, entry.synonyms).items():
-                known = owners.get(text)
-                if known is None or strength < known[1]:
+            for text, strength in claims(entry.name, entry.synonyms).items():
+                claim = owners.get(text)
+                if claim is None or strength < claim[1]:
                     owners[text] = (position, strength)
-                elif strength == known[1] and position != known[0]:
+                elif strength == claim[1] and position != claim[0]:
                     if strength <= surface_forms.SYNONYM:
-                        _refuse(text, entries[max(known[0], 0)], entry)
-                    owners[text] = (_NOBODY, strength)
+                        _refuse(text, entries[max(claim[0], 0)], entry)
+                    owners[text] = (_AMBIGUOUS, strength)
         forms: list[list[str]] = [[] for _ in entries]
         for text, (position, _) in owners.items():
-            if position != _NOBODY:
+            if position != _AMBIGUOUS:
                 forms[position].append(text)
         concepts = [
             Concept(entry.name, tuple(sorted(own))) for entry, own in zip(entries, forms, strict=True)
         ]
-        return cls(name, version, tuple(sorted(concepts, key=lambda concept: concept.name)), tuple(templates))
+        concepts.sort(key=lambda concept: concept.name)
+        return cls(name, version, tuple(concepts), tuple(templates), segmenter)
 
     @classmethod
     def shipped(cls) -> Vocabulary:
-        """The vocabulary of visual nouns and noun phrases that comes with the package."""
+        """Return the vocabulary of visual nouns and noun phrases that comes with the package."""
         file = resources.files("cocu.curation") / "vocabularies" / "visual.json"
         return cls.from_json(file.read_text(encoding="utf-8"))
 
     @classmethod
-    def load(cls, path: str | Path) -> Vocabulary:
-        """An own vocabulary from a `.txt` file (`from_lines`) or a `.json` file (`from_json`).
+    def from_text(cls, text: str, *, file_name: str) -> Vocabulary:
+        """Build a vocabulary from the text of a `.txt` file (`from_lines`) or a `.json` file (`from_json`).
+
+        Whoever has the bytes of a file decodes them with `cocu.text.encodings`, as for all texts.
 
         Raises:
-            ValueError: the file is not one of these or not well formed; says the line.
+            ValueError: the file is neither, or not well formed; the message names the line.
         """
-        path = Path(path)
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path.name}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+        path = Path(file_name)
         if path.suffix.lower() == ".json":
             return cls.from_json(text)
         if path.suffix.lower() != ".txt":
@@ -121,19 +130,19 @@ class Vocabulary:
 
     @classmethod
     def from_lines(cls, text: str, *, name: str, version: str = "1") -> Vocabulary:
-        """A vocabulary from lines `name` or `name = synonym, synonym`; `#` starts a comment.
+        """Build a vocabulary from lines `name` or `name = synonym, synonym`; `#` starts a comment.
 
         Raises:
-            ValueError: a line is not well formed; says which.
+            ValueError: a line is not well formed; the message names it.
         """
         return cls.build(vocabulary_files.parse_lines(text), name=name, version=version)
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """A vocabulary from what `to_json` writes, or from entries (see `vocabulary_files`).
+        """Build a vocabulary from the output of `to_json`, or from entries (see `vocabulary_files`).
 
         Raises:
-            ValueError: not JSON, or not of this shape; says where.
+            ValueError: the text is not JSON or has another structure; the message says where.
         """
         document = vocabulary_files.parse_json(text)
         if document.entries is not None:
@@ -141,10 +150,10 @@ class Vocabulary:
                 document.entries, name=document.name, version=document.version, templates=document.templates
             )
         concepts = tuple(Concept(name, forms) for name, forms in document.concepts)
-        return cls(document.name, document.version, concepts, document.templates)
+        return cls(document.name, document.version, concepts, document.templates, document.segmenter)
 
     def to_json(self) -> str:
-        """The vocabulary with every form, as canonical JSON; `from_json` gives the same vocabulary back."""
+        """Return the vocabulary with every form as canonical JSON; `from_json` reads it."""
         document = {
             "format": vocabulary_files.FORMAT,
             "name": self.name,
@@ -152,7 +161,7 @@ class Vocabulary:
             "rules": surface_forms.RULES,
             "templates": self.templates,
             "concepts": [{"name": concept.name, "forms": concept.forms} for concept in self.concepts],
-        }
+        } | ({} if self.segmenter is None else {"segmenter": self.segmenter})
         return json.dumps(document, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
 
     @cached_property
@@ -169,17 +178,40 @@ class Vocabulary:
         return len(self.concepts)
 
     def match(self, caption: str) -> list[int]:
-        """The ids of the concepts that a caption names, ascending: the longest forms from left to right, on
-        word boundaries, each word used once. Any text is safe; time is linear in its length."""
+        """Return the ids of the concepts that a caption names, ascending.
+
+        Matches the longest forms from left to right, on word boundaries, each word used once. Any text is
+        safe; the time is linear in its length. In scripts without spaces, the segmenter that is installed
+        here finds the words, even if it is not the vocabulary's `segmenter`.
+        """
         return sorted(set(self._matcher.find_all(caption)))
 
+    def locate(self, caption: str) -> list[Place]:
+        """Return where a caption names concepts, in order of appearance.
+
+        The concepts are those of `match`, repetitions included. A place is whole characters with all their
+        combining marks; two places overlap only in a character that stands for several words (½). The time
+        is linear in the caption's length, and a few times that of `match`.
+        """
+        return self._matcher.locate(caption)
+
     def match_captions(self, captions: Iterable[str]) -> tuple[Ids, Ints]:
-        """The concepts of N captions.
+        """Match N captions.
 
         Returns:
             offsets_N1 int64 and concepts_M int32: caption n names, in ascending order,
             concepts_M[offsets_N1[n]:offsets_N1[n + 1]].
+
+        Raises:
+            ValueError: the installed segmenter is not the vocabulary's `segmenter`. Another one would match
+                other concepts under the same hash.
         """
+        if self.segmenter is not None and self.segmenter != segmentation.version():
+            raise ValueError(
+                f"the vocabulary finds words of scripts without spaces by {self.segmenter}, and here is "
+                f"{segmentation.version() or 'nothing that does'}: install that ({segmentation.INSTALL}), or "
+                "make the vocabulary again"
+            )
         find_all = self._matcher.find_all
         offsets = [0]
         concepts: list[int] = []
@@ -189,28 +221,39 @@ class Vocabulary:
         return np.array(offsets, dtype=np.int64), np.array(concepts, dtype=np.int32)
 
     def find(self, phrase: str) -> int | None:
-        """The id of the concept whose name or form equals the phrase, or None."""
-        return self._names.get(phrase, self._forms.get(surface_forms.form(phrase)))
+        """Return the id of the concept whose name or form equals the phrase, or None."""
+        segmented = self.segmenter is not None and segmentation.is_unspaced(phrase)
+        form = surface_forms.unspaced_form if segmented else surface_forms.form
+        return self.ids_by_name.get(phrase, self._forms.get(form(phrase)))
+
+    @property
+    def unmatched(self) -> int:
+        """The number of concepts in scripts without spaces, if captions are not segmented; else 0."""
+        if self.segmenter is not None:
+            return 0
+        return sum(segmentation.is_unspaced(name) for name in self.names)
 
     def prompts(self) -> list[list[str]]:
-        """Per concept, the text of each template with the name in it."""
+        """Return for each concept the text of each template with the name in it."""
         return [[template.replace("{}", name) for template in self.templates] for name in self.names]
 
     def without(self, phrases: Collection[str]) -> Vocabulary:
-        """The vocabulary without the concepts that these phrases find."""
+        """Return the vocabulary without the concepts that these phrases find."""
         left_out = {self.find(phrase) for phrase in phrases}
-        kept = tuple(concept for at, concept in enumerate(self.concepts) if at not in left_out)
+        kept = tuple(concept for index, concept in enumerate(self.concepts) if index not in left_out)
         return self if len(kept) == len(self.concepts) else replace(self, concepts=kept)
 
     def find_class(self, class_name: str, synonyms: Iterable[str] = ()) -> int | None:
-        """The id of the concept that a class of a benchmark is, by any reading of its names, or None."""
+        """Return the id of the concept that a class of a benchmark means, by any reading of its names, or
+        None."""
         readings = (phrase for text in (class_name, *synonyms) for phrase in class_names.phrases(text))
         return next((concept for phrase in readings if (concept := self.find(phrase)) is not None), None)
 
     def without_benchmarks(self, benchmarks: Iterable[str]) -> Vocabulary:
-        """The vocabulary without any concept that is a class of these benchmarks ("voc", "coco", …).
+        """Return the vocabulary without any concept that is a class of these benchmarks ("voc", "coco", …).
 
-        Every reading of a class name and of its synonyms goes, so that none of them can be learnt.
+        It removes every reading of a class name and of its synonyms, so that a model cannot learn them from
+        the concepts.
 
         Raises:
             ValueError: there is no benchmark of that name.
@@ -227,15 +270,16 @@ class Vocabulary:
 
     @cached_property
     def _forms(self) -> dict[str, int]:
-        return {text: at for at, concept in enumerate(self.concepts) for text in concept.forms}
+        return {text: index for index, concept in enumerate(self.concepts) for text in concept.forms}
 
     @cached_property
-    def _names(self) -> dict[str, int]:
-        return {name: at for at, name in enumerate(self.names)}
+    def ids_by_name(self) -> dict[str, int]:
+        """The id of each concept by its name."""
+        return {name: index for index, name in enumerate(self.names)}
 
     @cached_property
     def _matcher(self) -> Matcher:
-        return Matcher(self._forms)
+        return Matcher(self._forms) if self.segmenter is None else SegmentedMatcher(self._forms)
 
 
 @dataclass(frozen=True)
@@ -253,7 +297,7 @@ class Overlap:
 
 
 def overlap(vocabulary: Vocabulary, benchmark: str | Iterable[str]) -> Overlap:
-    """Which classes of a benchmark are concepts of a vocabulary.
+    """Compute which classes of a benchmark are concepts of a vocabulary.
 
     Args:
         vocabulary: the vocabulary.
@@ -270,7 +314,7 @@ def overlap(vocabulary: Vocabulary, benchmark: str | Iterable[str]) -> Overlap:
     return Overlap(name, len(classes), tuple(missing))
 
 
-_NOBODY = -1
+_AMBIGUOUS = -1
 
 
 def _check_texts(*texts: str) -> None:
@@ -279,10 +323,29 @@ def _check_texts(*texts: str) -> None:
             raise ValueError(f"{text!r} is empty or has a character that cannot be shown; remove it")
 
 
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, ends of lines, what turns the direction of writing, half characters."""
+
+
+_HALF = re.compile("[\x00\ud800-\udfff]")
+
+
+def _check_synonyms(entry: vocabulary_files.Entry) -> None:
+    for synonym in entry.synonyms:
+        if _UNFIT.search(synonym):
+            raise ValueError(
+                f"{entry.where}the synonym {synonym!r} has a character that cannot be shown; remove it"
+            )
+
+
 def _check_owners(concepts: Iterable[Concept]) -> None:
     owners: dict[str, str] = {}
     for concept in concepts:
         for text in concept.forms:
+            if _HALF.search(text):
+                raise ValueError(
+                    f"the form {text!r} of {concept.name!r} has half a character in it; remove it"
+                )
             if owners.setdefault(text, concept.name) != concept.name:
                 raise ValueError(f"{text!r} is a form of {owners[text]!r} and of {concept.name!r}")
 

@@ -1,11 +1,12 @@
-"""Reading vocabularies that people write: lines of text, or JSON, with errors that name the place."""
+"""Files of vocabularies that people write: lines of text, or JSON, with errors that name the line or item."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from cocu.curation.strict_json import parse_strict
 
 FORMAT = "cocu vocabulary 1"
 
@@ -28,22 +29,23 @@ class Document:
     templates: tuple[str, ...]
     entries: tuple[Entry, ...] | None
     concepts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    segmenter: str | None = None
 
 
 def parse_lines(text: str) -> Iterator[Entry]:
     """Entries of lines `name` or `name = synonym, synonym`; empty lines and what follows a `#` are skipped.
 
     Raises:
-        ValueError: nothing stands before or after a "=", or between two commas; says the line.
+        ValueError: a line has nothing before or after a "=", or between two commas; the message names it.
     """
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         stripped = line.split("#", 1)[0].strip()
         if stripped:
             yield parse_entry(stripped, where=f"line {number}: ")
 
 
 def parse_entry(line: str, *, where: str = "") -> Entry:
-    """The entry that one line states.
+    """Parse the entry of one line.
 
     Raises:
         ValueError: see `parse_lines`.
@@ -59,22 +61,16 @@ def parse_entry(line: str, *, where: str = "") -> Entry:
 
 
 def parse_json(text: str) -> Document:
-    """A vocabulary document.
+    """Parse a vocabulary document.
 
-    An object with `concepts` and, if wanted, `name`, `version` and `templates`. Concepts are a list, or an
+    It is an object with `concepts` and optional `name`, `version` and `templates`. Concepts are a list, or an
     object of lists by theme; each is a line as in `parse_lines`, or an object with `name` and `synonyms`.
-    Objects with `name` and `forms`, as `Vocabulary.to_json` writes them, are taken as they are, without
-    applying rules.
+    Objects with `name` and `forms`, as `Vocabulary.to_json` writes them, are read without applying rules.
 
     Raises:
-        ValueError: the text is not JSON or not of this shape; says where.
+        ValueError: the text is not JSON (see `parse_strict`) or not of this shape; the message says where.
     """
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {error.lineno}: not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise ValueError("not a vocabulary: the JSON is nested too deeply") from error
+    document = parse_strict(text)
     if not isinstance(document, dict) or "concepts" not in document:
         raise ValueError('a vocabulary in JSON is an object with "concepts"')
     name, version = str(document.get("name", "vocabulary")), str(document.get("version", "1"))
@@ -83,8 +79,9 @@ def parse_json(text: str) -> Document:
         listed = document["concepts"]
         if not isinstance(listed, list):
             raise ValueError("concepts: must be a list")
-        stated = tuple(_complete_concept(item, f"concepts[{at}]") for at, item in enumerate(listed))
-        return Document(name, version, templates, None, stated)
+        stated = tuple(_complete_concept(item, f"concepts[{index}]") for index, item in enumerate(listed))
+        segmenter = document.get("segmenter")
+        return Document(name, version, templates, None, stated, None if segmenter is None else str(segmenter))
     return Document(name, version, templates, tuple(_entries(document["concepts"], "concepts")))
 
 
@@ -99,16 +96,20 @@ def _entries(listed: Any, where: str) -> Iterator[Entry]:
 def _listed_entries(listed: Any, where: str) -> Iterator[Entry]:
     if not isinstance(listed, list):
         raise ValueError(f"{where}: must be a list of concepts, or an object of such lists by theme")
-    for at, item in enumerate(listed):
-        place = f"{where}[{at}]"
+    for index, item in enumerate(listed):
+        item_where = f"{where}[{index}]"
         if isinstance(item, str):
-            yield parse_entry(item, where=f"{place}: ")
+            yield parse_entry(item, where=f"{item_where}: ")
         elif isinstance(item, dict) and isinstance(item.get("name"), str):
             yield Entry(
-                item["name"], tuple(_strings(item.get("synonyms", []), f"{place}.synonyms")), f"{place}: "
+                item["name"],
+                tuple(_strings(item.get("synonyms", []), f"{item_where}.synonyms")),
+                f"{item_where}: ",
             )
         else:
-            raise ValueError(f'{place}: must be a text or an object with "name", not {type(item).__name__}')
+            raise ValueError(
+                f'{item_where}: must be a text or an object with "name", not {type(item).__name__}'
+            )
 
 
 def _complete_concept(item: Any, where: str) -> tuple[str, tuple[str, ...]]:

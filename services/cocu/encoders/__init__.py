@@ -6,11 +6,11 @@ from cocu.encoders.bundle import Bundle
 from cocu.encoders.concepts import embed_concepts
 from cocu.encoders.encoder import Encoder
 from cocu.encoders.inprocess import InProcessEncoder, open_encoder
-from cocu.encoders.pipeline import Embedded, embed_stream
+from cocu.encoders.pipeline import EmbeddingResult, embed_stream
 
 __all__ = [
     "Bundle",
-    "Embedded",
+    "EmbeddingResult",
     "Encoder",
     "InProcessEncoder",
     "embed_concepts",

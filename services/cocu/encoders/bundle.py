@@ -1,16 +1,16 @@
-"""Encoder bundles: a folder with an image tower, a text tower, a tokenizer and `encoder.json` about them.
+"""Encoder bundles: folders with an image tower, a text tower, a tokenizer and `encoder.json`.
 
     encoder.json
-        name         for people
+        name         to show and to select it by
         dim          dimensions of an embedding
-        normalized   true: both towers return unit norm (the only kind there is; may be left out)
-        license      of the weights; the spelling "licence" is understood too
+        normalized   true: both towers return unit norm (the only supported value; optional)
+        license      of the weights; the spelling "licence" is accepted too
         source       where the weights come from
         image        file, input, output, dtype "uint8", layout "NHWC", size (pixels of a side, at least 16),
                      resize "shortest_side" | "squash", interpolation "bicubic" | "bilinear", crop "center"
         text         file, input, output, dtype "int64", context_length, tokenizer (file)
 
-Normalisation of pixels is inside image.onnx, so every runtime agrees on it.
+The normalisation of pixels is part of image.onnx, so that every runtime computes it in the same way.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cocu import machine
 from cocu.errors import InvalidBundleError
 
 __all__ = ["DESCRIPTION", "Bundle", "Description", "ImageTower", "TextTower", "hash_of_digests"]
@@ -36,7 +37,7 @@ _HASH_CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTower:
-    """The image tower and the picture it expects."""
+    """The image tower and the image it expects."""
 
     file: str
     input: str
@@ -60,7 +61,7 @@ class TextTower:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What encoder.json says, complete and consistent."""
+    """The content of encoder.json, complete and consistent."""
 
     name: str
     dim: int
@@ -71,9 +72,9 @@ class Description:
 
     @classmethod
     def from_json(cls, document: bytes | str, *, where: str) -> Description:
-        """Read and check a description by itself, without the files that it names.
+        """Read and check a description alone, without the files that it names.
 
-        where: what the document is called in errors. Raises InvalidBundleError, naming the field.
+        where: the name of the document in error messages. Raises InvalidBundleError, naming the field.
         """
         return cls(**_described(_Fields(_parse(document, where), where)))
 
@@ -93,8 +94,8 @@ class Bundle(Description):
     def load(cls, folder: str | Path) -> Bundle:
         """Read and check the bundle in a folder.
 
-        Raises InvalidBundleError, naming the file and the field, when it is incomplete or inconsistent.
-        Whether the towers run is seen when an encoder opens them.
+        Raises InvalidBundleError, naming the file and the field, when the bundle is incomplete or
+        inconsistent. It does not run the towers: that happens when an encoder opens them.
         """
         folder = Path(folder)
         where = str(folder / DESCRIPTION)
@@ -105,7 +106,7 @@ class Bundle(Description):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names of the files of the bundle, those that hold an ONNX file's weights among them."""
+        """The names of all files of the bundle, including the external weights of ONNX files."""
         return _files(self.folder, (DESCRIPTION, self.image.file, self.text.file, self.text.tokenizer))
 
 
@@ -118,6 +119,7 @@ def _read(folder: Path) -> bytes:
             f"{folder} is not an encoder bundle: it has no {DESCRIPTION}", {DESCRIPTION: "missing"}
         ) from None
     except OSError as error:
+        machine.raise_machine_error(error, f"read {path}")
         raise InvalidBundleError(f"{path} cannot be read: {error}", {DESCRIPTION: str(error)}) from error
 
 
@@ -134,7 +136,7 @@ def _parse(document: bytes | str, where: str) -> dict[str, Any]:
 
 
 def _described(fields: _Fields) -> dict[str, Any]:
-    """The fields of a Description."""
+    """Return the fields of a Description."""
     fields.one_of("normalized", (True,), default=True)
     return {
         "name": fields.text("name"),
@@ -153,7 +155,7 @@ def _image_tower(fields: _Fields) -> ImageTower:
         file=fields.file("file"),
         input=fields.text("input"),
         output=fields.text("output"),
-        size=fields.integer("size", MAX_SIZE, least=MIN_SIZE),
+        size=fields.integer("size", MAX_SIZE, minimum=MIN_SIZE),
         resize=fields.one_of("resize", ("shortest_side", "squash"), default="shortest_side"),
         interpolation=fields.one_of("interpolation", ("bicubic", "bilinear"), default="bicubic"),
         crop=fields.one_of("crop", ("center",), default="center"),
@@ -172,7 +174,7 @@ def _text_tower(fields: _Fields) -> TextTower:
 
 
 def hash_of_digests(digests: Mapping[str, str]) -> str:
-    """A bundle's hash from the SHA-256 of each of its files, in hexadecimal, by name."""
+    """Return a bundle's hash, computed from the SHA-256 of each file, in hexadecimal, by name."""
     total = hashlib.sha256()
     for name in sorted(digests):
         total.update(f"{name}\0{digests[name]}\n".encode())
@@ -180,9 +182,9 @@ def hash_of_digests(digests: Mapping[str, str]) -> str:
 
 
 def _files(folder: Path, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The files with these names, and the weights an ONNX file may keep in `<file>.data`."""
-    beside = {f"{name}.data" for name in names if (folder / f"{name}.data").is_file()}
-    return tuple(sorted({*names, *beside}))
+    """Return the files with these names, and the external weights in `<file>.data` if they exist."""
+    external_weights = {f"{name}.data" for name in names if (folder / f"{name}.data").is_file()}
+    return tuple(sorted({*names, *external_weights}))
 
 
 def _hash_of(folder: Path, names: tuple[str, ...]) -> str:
@@ -198,9 +200,9 @@ def _hash_of(folder: Path, names: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class _Fields:
-    """Typed access to one section of encoder.json; every failure names the field and where it stands.
+    """Typed access to one section of encoder.json; every error names the field and the document.
 
-    folder: where the files must be that it names; None where they are not at hand.
+    folder: must contain the files that the section names; None skips that check.
     """
 
     values: dict[str, Any]
@@ -220,23 +222,23 @@ class _Fields:
             raise self.wrong(name, "must be a text that is not empty")
         return value
 
-    def integer(self, name: str, most: int, least: int = 1) -> int:
+    def integer(self, name: str, maximum: int, minimum: int = 1) -> int:
         value = self.values.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise self.wrong(name, f"must be a whole number from {least} to {most}, not {value!r}")
+        if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
+            raise self.wrong(name, f"must be a whole number from {minimum} to {maximum}, not {value!r}")
         return value
 
     def one_of(self, name: str, allowed: tuple[Any, ...], default: Any) -> Any:
         value = self.values.get(name, default)
-        if not any(type(value) is type(each) and value == each for each in allowed):
+        if not any(type(value) is type(choice) and value == choice for choice in allowed):
             raise self.wrong(
-                name, f"must be {' or '.join(json.dumps(known) for known in allowed)}, not {value!r}"
+                name, f"must be {' or '.join(json.dumps(choice) for choice in allowed)}, not {value!r}"
             )
         return value
 
     def file(self, name: str) -> str:
         value = self.text(name)
-        # A bundle may come from anyone: it names files of its own folder and nothing else.
+        # A bundle may come from a stranger: it may name files in its own folder only.
         if Path(value).name != value or value in {".", ".."}:
             raise self.wrong(name, f"must name a file in the bundle's own folder, not {value!r}")
         if self.folder is not None and not (self.folder / value).is_file():

@@ -1,10 +1,10 @@
 """open_clip's byte-pair tokenizer in the Hugging Face `tokenizers` format.
 
-Token ids are open_clip's for any text that ftfy leaves alone, and for what ftfy does most often: straight
-quotes for curly ones, Latin ligatures taken apart, full-width characters made narrow, control characters
-removed. Not done are its repair of wrongly decoded text, HTML entities ("&amp;"), and the words
-"<start_of_text>" and "<end_of_text>" becoming the tokens of that name, which no caption should be able to
-write.
+Token ids equal open_clip's for any text that ftfy does not change, and for the most frequent changes of ftfy:
+it replaces curly quotes by straight ones, splits Latin ligatures, narrows full-width characters, removes
+control characters. Three things differ: this tokenizer does not repair wrongly decoded text, does not decode
+HTML entities ("&amp;"), and does not turn the words "<start_of_text>" and "<end_of_text>" into the tokens of
+that name, because no caption should be able to write these tokens.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From prompts to one embedding per concept."""
+"""Embeddings of concepts, computed from their prompts."""
 
 from __future__ import annotations
 

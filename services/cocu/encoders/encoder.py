@@ -1,4 +1,4 @@
-"""What the platform asks of an encoder, whichever runtime serves the bundle."""
+"""The interface of an encoder, whichever runtime serves the bundle."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Float32s = NDArray[np.float32]
 
 
 class ModelChangedError(IntegrityError):
-    """Another model has taken the place of the one that the work began with."""
+    """Another model has replaced the one that the work began with."""
 
 
 class Encoder(Protocol):
     """An image tower and a text tower into one space of `dim` dimensions.
 
-    Every embedding is float32, finite and of unit norm. What else shares the batch changes an embedding by
-    no more than rounding (1e-5). `hash` names the files behind it: equal hashes, equal embeddings.
+    Every embedding is float32, finite and of unit norm. The other inputs of a batch change an embedding by
+    no more than rounding (1e-5). `hash` identifies the files: equal hashes mean equal embeddings.
     """
 
     @property
     def name(self) -> str:
-        """The encoder's name, for people."""
+        """The encoder's name, to show and to select it by."""
         ...
 
     @property
@@ -45,17 +45,17 @@ class Encoder(Protocol):
 
     @property
     def parallel(self) -> int:
-        """How many batches it is worth giving it at once, from as many threads; at least 1."""
+        """The number of batches to embed at once, from as many threads, for full throughput; at least 1."""
         ...
 
     def preprocess(self, image: Image.Image) -> Pixels:
-        """Resize and crop a picture to the uint8 [size, size, 3] pixels that `embed_images` takes."""
+        """Resize and crop an image to the uint8 [size, size, 3] pixels that `embed_images` takes."""
         ...
 
     def embed_images(self, pixels_NHWC: Pixels) -> Float32s:
-        """Embed preprocessed pictures, uint8 [N, size, size, 3], as float32 [N, D]."""
+        """Embed preprocessed images, uint8 [N, size, size, 3], as float32 [N, D]."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Float32s:
-        """Embed texts as float32 [N, D]; what exceeds the context length is cut off."""
+        """Embed texts as float32 [N, D]; text beyond the context length is cut off."""
         ...

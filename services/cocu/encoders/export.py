@@ -1,4 +1,4 @@
-"""An encoder bundle made from an open_clip model; needs the extra `export` (torch, open_clip, onnx)."""
+"""Export of an open_clip model as an encoder bundle; needs the extra `export` (torch, open_clip, onnx)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import torch
 from cocu.encoders.bundle import DESCRIPTION, Bundle
 from cocu.encoders.clip_tokenizer import clip_tokenizer
 from cocu.encoders.inprocess import InProcessEncoder, open_encoder
+from cocu.encoders.names import nearest
 from cocu.errors import ConflictError, IntegrityError, InvalidInputError
 
 __all__ = ["TOLERANCE", "export_open_clip", "verify"]
 
 TOLERANCE = 1e-4
-"""How far an exported embedding's components may be from the original's."""
+"""The largest difference allowed between a component of an exported embedding and of the original."""
 
 _INTERPOLATION = ("bicubic", "bilinear")
 _RESIZE = {"shortest": "shortest_side", "squash": "squash"}
@@ -46,7 +47,7 @@ def export_open_clip(
     """Write an open_clip model as a bundle and check that both give the same embeddings and tokens.
 
     model_name, pretrained: as open_clip names them ("ViT-B-16", "openai"), or a local checkpoint; None for
-    random weights. The folder must not exist yet, and exists afterwards only if the export is right.
+    random weights. The folder must not exist yet; it is created only if the export passes the check.
 
     Raises ConflictError when the folder exists, InvalidInputError when a bundle cannot describe the model,
     IntegrityError when the exported towers differ from the original.
@@ -54,6 +55,7 @@ def export_open_clip(
     folder = Path(folder)
     if folder.exists():
         raise ConflictError(f"{folder} exists already: remove it or choose another folder")
+    require_known(model_name, pretrained)
     model = open_clip.create_model(model_name, pretrained=pretrained).eval().float()
     tokenizer = open_clip.get_tokenizer(model_name)
     description = _describe(model, tokenizer, model_name, pretrained, licence)
@@ -70,8 +72,35 @@ def export_open_clip(
     return Bundle.load(folder)
 
 
+def require_known(model_name: str, pretrained: str | None) -> None:
+    """Raise InvalidInputError, with similar names, for a model or weights that open_clip does not have.
+
+    Also for a model whose texts need another tokenizer than CLIP's, before anything is downloaded.
+    """
+    if ":" in model_name:
+        return  # from a hub or a folder, which open_clip asks itself
+    model_name = model_name.replace("/", "-")
+    known_models = open_clip.list_models()
+    if model_name not in known_models:
+        raise InvalidInputError(f"open_clip has no model {model_name!r}; {nearest(model_name, known_models)}")
+    text = (open_clip.get_model_config(model_name) or {}).get("text_cfg", {})
+    if "hf_tokenizer_name" in text:
+        raise InvalidInputError(
+            f"a bundle cannot describe {model_name}: its texts go through another tokenizer than CLIP's "
+            f"({text['hf_tokenizer_name']})"
+        )
+    known_weights = open_clip.list_pretrained_tags_by_model(model_name)
+    # As open_clip itself reads the name of weights.
+    tag = (pretrained or "").lower().replace("-", "_")
+    if pretrained and not Path(pretrained).exists() and tag not in known_weights:
+        raise InvalidInputError(
+            f"open_clip has no weights {pretrained!r} for {model_name}, and there is no such file; "
+            f"{nearest(pretrained, known_weights)}"
+        )
+
+
 def verify(encoder: InProcessEncoder, model: Any, tokenizer: Any, *, seed: int = 0) -> None:
-    """Compare a bundle with the model it was made from, on random pictures and texts that are awkward.
+    """Compare a bundle with the model it was exported from, on random images and on difficult texts.
 
     Raises IntegrityError when tokens differ or an embedding is off by more than TOLERANCE.
     """
@@ -93,7 +122,7 @@ def verify(encoder: InProcessEncoder, model: Any, tokenizer: Any, *, seed: int =
 
 
 class _ImageTower(torch.nn.Module):  # type: ignore[misc, unused-ignore]
-    """Stored pixels to embeddings of unit norm: the normalisation of pixels is part of the graph."""
+    """Maps stored pixels to embeddings of unit norm: the normalisation of pixels is part of the graph."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -120,11 +149,11 @@ def _describe(
     model: Any, tokenizer: Any, model_name: str, pretrained: str | None, licence: str
 ) -> dict[str, Any]:
     preprocessing = model.visual.preprocess_cfg
-    if wrong := _beyond_a_bundle(preprocessing, tokenizer):
-        raise InvalidInputError(f"a bundle cannot describe {model_name}: {wrong}", wrong)
+    if unsupported := _unsupported(preprocessing, tokenizer):
+        raise InvalidInputError(f"a bundle cannot describe {model_name}: {unsupported}", unsupported)
     with torch.inference_mode():
         dim = model.encode_text(tokenizer(["a"])).shape[1]
-    # A checkpoint of one's own is a path, of which only the file's name is anyone else's business.
+    # A local checkpoint is a path: publish only the name of the file.
     weights = Path(pretrained).name if pretrained else "random weights"
     return {
         "name": f"{model_name} {weights}",
@@ -154,11 +183,11 @@ def _describe(
     }
 
 
-def _beyond_a_bundle(preprocessing: dict[str, Any], tokenizer: Any) -> dict[str, str]:
+def _unsupported(preprocessing: dict[str, Any], tokenizer: Any) -> dict[str, str]:
     height, width = _sides(preprocessing)
     wrong = {}
     if height != width:
-        wrong["size"] = f"the picture must be square, not {height} × {width}"
+        wrong["size"] = f"the image must be square, not {height} × {width}"
     if preprocessing["resize_mode"] not in _RESIZE:
         wrong["resize_mode"] = f"{preprocessing['resize_mode']!r} is not one of {', '.join(_RESIZE)}"
     if preprocessing["interpolation"] not in _INTERPOLATION:
@@ -194,7 +223,7 @@ def _export_towers(model: Any, description: dict[str, Any], folder: Path) -> Non
 
 
 def _export(tower: Any, example: Any, name: str, path: Path) -> None:
-    weights = sum(each.numel() * each.element_size() for each in tower.parameters())
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in tower.parameters())
     torch.onnx.export(
         tower.eval(),
         (example,),
@@ -209,7 +238,7 @@ def _export(tower: Any, example: Any, name: str, path: Path) -> None:
 
 
 def _forget_origin(path: Path) -> None:
-    """Take out what the exporter notes about source files and folders: equal models give equal files."""
+    """Remove what the exporter records about source files and folders: equal models give equal files."""
     model = onnx.load(str(path), load_external_data=False)
     del model.metadata_props[:]
     del model.graph.metadata_props[:]

@@ -1,4 +1,4 @@
-"""The bundle served by ONNX Runtime in this process."""
+"""An encoder that ONNX Runtime serves in this process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
+from cocu import machine
 from cocu.encoders.bundle import Bundle, ImageTower, TextTower
 from cocu.encoders.encoder import Float32s
 from cocu.encoders.tokens import TextTokenizer
 from cocu.encoders.towers import TowerEncoder, check_embeddings
-from cocu.errors import IntegrityError, InvalidBundleError
+from cocu.errors import ExhaustedError, IntegrityError, InvalidBundleError
 
 __all__ = ["InProcessEncoder", "check_embeddings", "open_encoder"]
 
@@ -34,7 +35,7 @@ _RUN_ERRORS = (runtime_errors.Fail, runtime_errors.InvalidArgument, runtime_erro
 def open_encoder(folder: str | Path, *, threads: int = 0, batch: int = 64) -> InProcessEncoder:
     """Load the bundle in a folder and serve it in this process.
 
-    threads: of a single inference, 0 for one per physical core. Raises InvalidBundleError.
+    threads: the threads of a single inference, 0 for one per physical core. Raises InvalidBundleError.
     """
     return InProcessEncoder(Bundle.load(folder), threads=threads, batch=batch)
 
@@ -42,7 +43,7 @@ def open_encoder(folder: str | Path, *, threads: int = 0, batch: int = 64) -> In
 class InProcessEncoder(TowerEncoder):
     """An encoder that runs the bundle's towers with ONNX Runtime; may be shared by threads.
 
-    Inputs of any number are cut into batches of `batch`, always from the first one on, so the same call
+    Any number of inputs is cut into batches of `batch`, always from the first input on, so the same call
     gives the same bits on the same machine with the same number of threads.
     """
 
@@ -62,7 +63,7 @@ class InProcessEncoder(TowerEncoder):
 
 
 class _Tower:
-    """One ONNX model of a bundle in a session, its inputs and outputs checked."""
+    """One ONNX model of a bundle in a session, with checked inputs and outputs."""
 
     def __init__(self, bundle: Bundle, name: str, tower: ImageTower | TextTower, *, threads: int) -> None:
         self._bundle = bundle
@@ -70,12 +71,12 @@ class _Tower:
         self._output = tower.output
         path = bundle.folder / tower.file
         self._session = _open_session(path, name, threads)
-        inputs = [each.name for each in self._session.get_inputs()]
+        inputs = [tensor.name for tensor in self._session.get_inputs()]
         if inputs != [tower.input]:
             raise InvalidBundleError(
                 f"{path} takes {inputs}, but {name}.input is {tower.input!r}", {f"{name}.input": "wrong name"}
             )
-        outputs = [each.name for each in self._session.get_outputs()]
+        outputs = [tensor.name for tensor in self._session.get_outputs()]
         if tower.output not in outputs:
             raise InvalidBundleError(
                 f"{path} gives {outputs}, but {name}.output is {tower.output!r}",
@@ -86,6 +87,10 @@ class _Tower:
         try:
             (outputs_ND,) = self._session.run([self._output], {self._input: np.ascontiguousarray(inputs_N)})
         except _RUN_ERRORS as error:
+            if "Failed to allocate memory" in str(error) or "bad_alloc" in str(error):
+                raise ExhaustedError(
+                    f"encoder {self._bundle.name} has no memory left; give it more"
+                ) from error
             count = len(inputs_N)
             raise IntegrityError(
                 f"encoder {self._bundle.name} failed on a batch of {count}: {error}"
@@ -96,11 +101,13 @@ class _Tower:
 def _open_session(path: Path, name: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Waiting threads that spin would take the cores from those that decode pictures.
+    # Threads that spin while waiting would take the cores from those that decode images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _LOAD_ERRORS as error:
+        with machine.translate_errors(f"read {path}"):
+            path.open("rb").close()
         raise InvalidBundleError(
             f"{path} is not a model that runs: {error}", {f"{name}.file": str(error)}
         ) from error

@@ -1,4 +1,4 @@
-"""Embedding a stream of pictures: threads decode and resize while the encoder computes."""
+"""Embedding a stream of images: threads decode and resize while the encoder computes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Generic, TypeAlias, TypeVar
 import numpy as np
 from PIL import Image
 
+from cocu import machine
 from cocu.encoders.encoder import Encoder, Float32s, ModelChangedError, Pixels
-from cocu.encoders.fingerprints import fingerprint
+from cocu.encoders.perceptual_hash import phash
 from cocu.errors import CocuError, IntegrityError
 
-__all__ = ["ITEM_ERRORS", "Embedded", "embed_stream"]
+__all__ = ["ITEM_ERRORS", "EmbeddingResult", "embed_stream"]
 
 Item = TypeVar("Item")
 
@@ -24,30 +25,30 @@ ITEM_ERRORS: tuple[type[Exception], ...] = (
     CocuError,
     OSError,
     ValueError,
-    SyntaxError,  # Pillow's word for a broken PNG
+    SyntaxError,  # Pillow raises it for a broken PNG
     EOFError,
     Image.DecompressionBombError,
 )
-"""What loading one item may raise without ending the stream; anything else is a fault of the program."""
+"""Errors of loading one item, which do not end the stream; any other error is a bug."""
 
 
 @dataclass(frozen=True)
-class Embedded(Generic[Item]):
-    """One item of the stream: its embedding, float32 [D], or the error that kept it from having one.
+class EmbeddingResult(Generic[Item]):
+    """The result for one item: its embedding, float32 [D], or the error that prevented it.
 
-    fingerprint: of the picture as it was embedded (see `fingerprints`); None where it could not be loaded.
+    phash: the perceptual hash of the preprocessed image; None when the image could not be loaded.
     """
 
     item: Item
     embedding: Float32s | None
-    fingerprint: int | None = None
+    phash: int | None = None
     error: Exception | None = None
 
 
 @dataclass(frozen=True)
 class _Prepared:
     pixels_HWC: Pixels
-    fingerprint: int
+    phash: int
 
 
 _Pending: TypeAlias = tuple[Item, "Future[_Prepared]"]
@@ -60,14 +61,14 @@ def embed_stream(
     load: Callable[[Item], Image.Image],
     batch: int = 64,
     threads: int = 2,
-) -> Iterator[Embedded[Item]]:
-    """Embed items in order, one result per item, whatever happens to it.
+) -> Iterator[EmbeddingResult[Item]]:
+    """Embed items in order and yield one result per item, also for items that fail.
 
-    `load` turns an item into a picture; it runs in `threads` threads beside the inference, as does the
-    resizing. The encoder is given as many batches at once as it works on (`Encoder.parallel`), and at most
-    two more are held at a time, so `items` may be endless. An item whose loading raises one of ITEM_ERRORS,
-    or on which the encoder fails, comes back with that error; any other error ends the stream, as does an
-    encoder that is unavailable or has been replaced. The same items are always batched in the same way.
+    `load` opens the image of an item; it runs in `threads` threads beside the inference, as does the
+    resizing. The encoder gets `Encoder.parallel` batches at once, and at most two more are in memory, so
+    `items` may be endless. If loading an item raises one of ITEM_ERRORS, or the encoder fails on it, its
+    result carries that error. Any other error ends the stream, as does an encoder that is unavailable or
+    has been replaced. The same items are always batched in the same way.
     """
     if batch < 1 or threads < 1:
         raise ValueError(f"batch and threads must be at least 1, not {batch} and {threads}")
@@ -75,15 +76,15 @@ def embed_stream(
     def prepare(item: Item) -> _Prepared:
         with load(item) as image:
             pixels_HWC = encoder.preprocess(image)
-        return _Prepared(pixels_HWC, fingerprint(pixels_HWC))
+        return _Prepared(pixels_HWC, phash(pixels_HWC))
 
     source = iter(items)
     decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     embedders = ThreadPoolExecutor(encoder.parallel, thread_name_prefix="embed")
-    window: deque[Future[list[Embedded[Item]]]] = deque()
+    window: deque[Future[list[EmbeddingResult[Item]]]] = deque()
     try:
         while True:
-            # One batch more than the encoder works on decodes meanwhile.
+            # One more batch than the encoder computes is being decoded.
             while len(window) <= encoder.parallel:
                 ready = [(item, decoders.submit(prepare, item)) for item in islice(source, batch)]
                 if not ready:
@@ -93,26 +94,26 @@ def embed_stream(
                 return
             yield from window.popleft().result()
     finally:
-        # What is being decoded reads what the caller may close next. What is being computed is not waited
-        # for: that may be another machine's work.
+        # Wait for the decoders: they read what the caller may close next. Do not wait for the encoder: it may
+        # run on another machine.
         embedders.shutdown(wait=False, cancel_futures=True)
         decoders.shutdown(wait=True, cancel_futures=True)
 
 
-def _embed(encoder: Encoder, ready: Sequence[_Pending[Item]]) -> list[Embedded[Item]]:
+def _embed(encoder: Encoder, ready: Sequence[_Pending[Item]]) -> list[EmbeddingResult[Item]]:
     outcomes = [_outcome(future) for _, future in ready]
     prepared = [outcome for outcome in outcomes if isinstance(outcome, _Prepared)]
-    embedded = iter(_embed_or_split(encoder, [each.pixels_HWC for each in prepared]))
+    embeddings = iter(_embed_or_split(encoder, [image.pixels_HWC for image in prepared]))
     results = []
     for (item, _), outcome in zip(ready, outcomes, strict=True):
         if isinstance(outcome, Exception):
-            results.append(Embedded(item, None, error=outcome))
+            results.append(EmbeddingResult(item, None, error=outcome))
             continue
-        embedding = next(embedded)
+        embedding = next(embeddings)
         if isinstance(embedding, Exception):
-            results.append(Embedded(item, None, outcome.fingerprint, embedding))
+            results.append(EmbeddingResult(item, None, outcome.phash, embedding))
         else:
-            results.append(Embedded(item, embedding, outcome.fingerprint))
+            results.append(EmbeddingResult(item, embedding, outcome.phash))
     return results
 
 
@@ -120,17 +121,19 @@ def _outcome(future: Future[_Prepared]) -> _Prepared | Exception:
     try:
         return future.result()
     except ITEM_ERRORS as error:
+        # The image is not to blame if the process lacks memory, disk or files: that ends the stream.
+        machine.raise_machine_error(error, "load an image")
         return error
 
 
 def _embed_or_split(encoder: Encoder, pixels: list[Pixels]) -> list[Float32s | IntegrityError]:
-    """Embed a batch; where the encoder fails, halve it until the pictures at fault stand alone."""
+    """Embed a batch; where the encoder fails, halve the batch until the failing images stand alone."""
     if not pixels:
         return []
     try:
         return list(encoder.embed_images(np.stack(pixels)))
     except ModelChangedError:
-        # No picture is at fault.
+        # No image caused this.
         raise
     except IntegrityError as error:
         if len(pixels) == 1:

@@ -1,4 +1,4 @@
-"""From texts to the tokens a text tower takes."""
+"""Tokenisation: from texts to the tokens that a text tower takes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from cocu.errors import InvalidBundleError, InvalidInputError
 
 __all__ = ["TextTokenizer"]
 
-# No normaliser is known to shorten a text by more than this; composing Unicode characters does so most.
+# No known normaliser shortens a text by a larger factor; composing Unicode characters comes nearest.
 _SHORTENING = 4
 
 
 class TextTokenizer:
-    """A bundle's tokenizer: texts to int64 [N, context_length].
+    """A bundle's tokenizer: maps texts to int64 [N, context_length].
 
-    As CLIP does it: a longer text keeps its beginning and has the end-of-text token in the last place; a
-    shorter one is filled up with 0.
+    As in CLIP, a text that is too long keeps its beginning and ends in the end-of-text token; a shorter text
+    is padded with 0.
     """
 
     def __init__(self, document: bytes, context_length: int, *, where: str) -> None:
-        """Read a document in the `tokenizers` format; `where` is what it is called in errors.
+        """Read a document in the `tokenizers` format; `where` is its name in error messages.
 
-        Raises InvalidBundleError when it is no tokenizer.
+        Raises InvalidBundleError when the document is not a tokenizer.
         """
         try:
             self._tokenizer = Tokenizer.from_buffer(document)
@@ -38,10 +38,10 @@ class TextTokenizer:
         self._tokenizer.no_truncation()
         self._context_length = context_length
         longest_token = max((len(token) for token in self._tokenizer.get_vocab()), default=1)
-        self._most_characters = context_length * longest_token * _SHORTENING
+        self._max_characters = context_length * longest_token * _SHORTENING
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Tokenise texts; any string is fit: lone surrogates become "?".
+        """Tokenise texts; every string is valid, and lone surrogates become "?".
 
         Raises InvalidInputError when something is not a string.
         """
@@ -58,8 +58,8 @@ class TextTokenizer:
     def _clean(self, text: str) -> str:
         if not isinstance(text, str):
             raise InvalidInputError(f"a text to embed must be a string, not {type(text).__name__}")
-        # White space is collapsed first so that the cut never reaches what the context would have kept.
+        # Collapse white space first, so that the cut never removes text that fits into the context.
         shortened = (
-            " ".join(text.split())[: self._most_characters] if len(text) > self._most_characters else text
+            " ".join(text.split())[: self._max_characters] if len(text) > self._max_characters else text
         )
         return shortened.encode("utf-8", "replace").decode("utf-8")

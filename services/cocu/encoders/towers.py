@@ -1,4 +1,4 @@
-"""An encoder as two towers, wherever they run: what is the same for every runtime."""
+"""An encoder as two towers: the part that is the same for every runtime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NORM_TOLERANCE = 1e-3
 
 
 class Tower(Protocol):
-    """One model of a bundle, served by some runtime."""
+    """One model of a bundle, served by any runtime."""
 
     def embed(self, inputs_N: NDArray[Any]) -> Float32s:
         """Embed one batch of pixels or tokens as float32 [N, D], checked by `check_embeddings`."""
@@ -29,10 +29,10 @@ class Tower(Protocol):
 
 
 class TowerEncoder:
-    """An encoder of two towers; may be shared by threads if they may.
+    """An encoder of two towers; threads may share it if they may share the towers.
 
-    Inputs of any number are cut into batches of `batch`, always from the first one on, so the same call
-    gives the towers the same batches. Towers are asked for `parallel` batches at once.
+    Any number of inputs is cut into batches of `batch`, always from the first input on, so the same call
+    gives the towers the same batches. Towers get `parallel` batches at once.
     """
 
     def __init__(
@@ -73,18 +73,18 @@ class TowerEncoder:
 
     @property
     def parallel(self) -> int:
-        """How many batches are computed at once."""
+        """The number of batches that are computed at once."""
         return self._parallel
 
     def preprocess(self, image: Image.Image) -> Pixels:
-        """Resize and crop a picture to uint8 [size, size, 3]."""
+        """Resize and crop an image to uint8 [size, size, 3]."""
         return images.preprocess(image, self._description.image)
 
     def embed_images(self, pixels_NHWC: Pixels) -> Float32s:
-        """Embed preprocessed pictures, uint8 [N, size, size, 3], as float32 [N, D] of unit norm.
+        """Embed preprocessed images, uint8 [N, size, size, 3], as float32 [N, D] of unit norm.
 
         Raises InvalidInputError when the pixels have another shape or type, IntegrityError when the tower
-        returns something that is no embedding.
+        returns invalid embeddings.
         """
         size = self._description.image.size
         if pixels_NHWC.dtype != np.uint8 or pixels_NHWC.ndim != 4 or pixels_NHWC.shape[1:] != (size, size, 3):
@@ -95,25 +95,25 @@ class TowerEncoder:
         return self._embed(self._image.embed, self._batches(pixels_NHWC))
 
     def tokenize(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """The tokens that `embed_texts` gives to the text tower, int64 [N, context_length]."""
+        """Return the tokens that `embed_texts` passes to the text tower, int64 [N, context_length]."""
         return self._tokenize(texts)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32s:
-        """Embed texts as float32 [N, D] of unit norm; what exceeds the context length is cut off.
+        """Embed texts as float32 [N, D] of unit norm; text beyond the context length is cut off.
 
         Raises InvalidInputError when something is not a string, IntegrityError when the tower returns
-        something that is no embedding.
+        invalid embeddings.
         """
         if isinstance(texts, str):
-            raise InvalidInputError("embed_texts takes a list of texts; put a single one into a list")
+            raise InvalidInputError("embed_texts takes a list of texts; put a single text into a list")
         return self._embed(lambda part: self._text.embed(self._tokenize(part)), self._batches(texts))
 
-    def _each(self, embed: Callable[[Any], Float32s], batches: Sequence[Any]) -> Iterable[Float32s]:
-        """The embeddings of every batch, in order."""
+    def _embed_batches(self, embed: Callable[[Any], Float32s], batches: Sequence[Any]) -> Iterable[Float32s]:
+        """Return the embeddings of every batch, in order."""
         return map(embed, batches)
 
     def _embed(self, embed: Callable[[Any], Float32s], batches: Iterator[Any]) -> Float32s:
-        parts = list(self._each(embed, list(batches)))
+        parts = list(self._embed_batches(embed, list(batches)))
         return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
 
     def _batches(self, inputs: Any) -> Iterator[Any]:
@@ -122,13 +122,13 @@ class TowerEncoder:
 
 
 def check_embeddings(outputs_ND: NDArray[Any], *, count: int, dim: int, name: str) -> Float32s:
-    """Give back what a tower returned if it is [count, dim], finite and of unit norm, else IntegrityError."""
+    """Return the output of a tower. Raises IntegrityError unless it is [count, dim], finite, of unit norm."""
     if outputs_ND.shape != (count, dim):
         raise IntegrityError(
             f"encoder {name} returned shape {outputs_ND.shape} for a batch of {count} × {dim}"
         )
     norms_N = np.linalg.norm(outputs_ND, axis=1)
-    # Written so that NaN fails it too.
+    # Written so that NaN fails the check too.
     wrong_W = np.flatnonzero(~(np.abs(norms_N - 1.0) <= NORM_TOLERANCE))
     if wrong_W.size:
         raise IntegrityError(

@@ -1,4 +1,4 @@
-"""Shards as JSON Lines: a sample a line."""
+"""Shards as JSON Lines: one sample per line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cocu.exports.export import Export, ShardExport
 
 
 def lines(export: Export, shard: ShardExport) -> Iterator[bytes]:
-    """The columns of `rows.EXPORTED`, and the metadata that came with the sample."""
+    """The columns of `rows.EXPORTED`, and the metadata uploaded with the sample."""
     metadata = shard.metadata()
     for row, _, _ in shard.samples():
         yield json.dumps(row | {"metadata": next(metadata)}, ensure_ascii=False).encode() + b"\n"

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cocu.datasets.metadata import METADATA_MARK
 from cocu.exports.export import Export, ShardExport
 from cocu.exports.rows import EXPORTED
+from cocu.formats.metadata import METADATA_MARK
 
 METADATA = pa.field("metadata", pa.string())
-"""What came with a sample, as a JSON object; null where nothing did."""
+"""The metadata uploaded with a sample, as a JSON object; null where there is none."""
 _MARK = {METADATA_MARK: METADATA.name}
 
 IMAGE_STRUCT = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
@@ -27,24 +27,24 @@ _PLAIN = {"key": "string", "caption": "string", "width": "int32", "height": "int
 
 
 def table(export: Export, shard: ShardExport) -> Iterator[bytes]:
-    """The columns of `rows.EXPORTED`, `metadata` (JSON), and `image` (binary) if images are wanted."""
+    """The columns of `rows.EXPORTED`, `metadata` (JSON), and `image` (binary) in an export with images."""
     schema = EXPORTED.append(METADATA).with_metadata(_MARK)
     if export.parameters.with_images:
         schema = schema.append(pa.field("image", pa.binary()))
-    return _written(shard, schema)
+    return _write(shard, schema)
 
 
 def huggingface(export: Export, shard: ShardExport) -> Iterator[bytes]:
-    """The same with `image` as a struct of bytes and path, and the features that `datasets` goes by."""
+    """The same, with `image` as a struct of bytes and path, and the features that `datasets` reads."""
     schema = EXPORTED.append(METADATA)
     if export.parameters.with_images:
         schema = schema.insert(0, pa.field("image", IMAGE_STRUCT))
     features = json.dumps({"info": {"features": _features(images=export.parameters.with_images)}})
-    return _written(shard, schema.with_metadata({"huggingface": features} | _MARK))
+    return _write(shard, schema.with_metadata({"huggingface": features} | _MARK))
 
 
 def card(export: Export) -> bytes:
-    """The README.md of a Hugging Face dataset: which files there are, and what is in them."""
+    """The README.md of a Hugging Face dataset: its files and their content."""
     record = export.record
     lines = (
         "---", "configs:", "- config_name: default", "  data_files:", "  - split: train",
@@ -73,20 +73,20 @@ def _features(*, images: bool) -> dict[str, Any]:
     return ({"image": {"_type": "Image"}} if images else {}) | plain | lists | texts
 
 
-def _written(shard: ShardExport, schema: pa.Schema) -> Iterator[bytes]:
-    sink = _Pieces()
-    # Images do not repeat, and are compressed already.
+def _write(shard: ShardExport, schema: pa.Schema) -> Iterator[bytes]:
+    sink = _Sink()
+    # Only these columns: images do not repeat, and are compressed already.
     leaves = ["concepts.list.element.concept", "concepts.list.element.origins.list.element"]
     codecs = dict.fromkeys((*leaves, "caption", METADATA.name), "zstd")
     metadata = shard.metadata()
     with pq.ParquetWriter(sink, schema, use_dictionary=leaves, compression=codecs) as writer:
         for block, images, extensions in shard.blocks():
-            found = [_json(each) for each in islice(metadata, block.num_rows)]
-            rows = block.append_column(METADATA, pa.array(found, METADATA.type))
+            documents = [_json(document) for document in islice(metadata, block.num_rows)]
+            rows = block.append_column(METADATA, pa.array(documents, METADATA.type))
             columns = [_column(field, rows, images, extensions) for field in schema]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=block.num_rows)
-            yield sink.taken()
-    yield sink.taken()
+            yield sink.take()
+    yield sink.take()
 
 
 def _json(metadata: dict[str, Any]) -> str | None:
@@ -108,8 +108,8 @@ def _column(field: pa.Field, block: pa.Table, images: list[memoryview], extensio
     )
 
 
-class _Pieces:
-    """A file that keeps what is written until it is taken."""
+class _Sink:
+    """A file in memory from which the bytes written so far can be taken."""
 
     closed = False
 
@@ -126,11 +126,11 @@ class _Pieces:
         return self._written
 
     def flush(self) -> None:
-        """Nothing waits anywhere."""
+        """Nothing is buffered."""
 
     def close(self) -> None:
-        """What is left can still be taken."""
+        """The remaining bytes can still be taken."""
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)

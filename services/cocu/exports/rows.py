@@ -1,4 +1,4 @@
-"""The samples of a shard with their archives as one table, in which keys stand for rows."""
+"""The samples of a shard with their archives as one table; other samples are named by their keys."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cocu.catalog.curations import CurationRecord, CurationShardRecord
 from cocu.curation.archives import NO_CLUSTER, OWN_CAPTION, Ids
-from cocu.curation.lists import offsets_of, owners
+from cocu.curation.ragged import offsets_of, owners
 from cocu.errors import IntegrityError
 from cocu.exports.keys import KeysCache
 from cocu.platform import Platform
 from cocu.storage import paths, tables
-from cocu.storage.catalog.curations import CurationRecord, CurationShardRecord
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
@@ -44,16 +44,16 @@ EXPORTED = pa.schema(
         _required("neighbours", pa.list_(_required("item", NEIGHBOUR))),
     ]
 )
-"""A row per sample. Concepts come best first; origins are the keys of the samples whose captions name the
-concept, the sample's own among them if its own does; cluster is null in an archive too short to cluster.
-Neighbours come nearest first. sha256 is that of the image's bytes, in hex; it, width and height are null
-for a sample that came as an embedding, without its image."""
+"""One row per sample. The best concepts and the nearest neighbours come first. origins are the keys of the
+samples whose captions name the concept, which can be the sample itself. cluster is null in an archive that is
+too short to cluster. sha256 is the hash of the image's bytes, in hex; it, width and height are null for a
+sample that was uploaded as an embedding, without its image."""
 
-PLACES = pa.schema([_required("offset", pa.int64()), _required("size", pa.int64())])
-"""Where the images lie in the shard's tar."""
+LOCATIONS = pa.schema([_required("offset", pa.int64()), _required("size", pa.int64())])
+"""The locations of the images in the shard's tar."""
 
-MOST_ROWS = 128
-MOST_BYTES = 16 << 20
+MAX_ROWS = 128
+MAX_BYTES = 16 << 20
 
 
 def read_rows(
@@ -65,7 +65,7 @@ def read_rows(
     *,
     max_concepts: int | None,
 ) -> pa.Table:
-    """The columns of EXPORTED and PLACES for a shard; without archives they count as empty.
+    """The columns of EXPORTED and LOCATIONS for a shard; a shard without archives gets empty ones.
 
     Raises NotFoundError, IntegrityError.
     """
@@ -78,22 +78,22 @@ def read_rows(
     columns = {
         name: _array(samples[name]) for name in ("key", "caption", "width", "height", "offset", "size")
     }
-    columns["sha256"] = pa.array([each.hex() for each in samples["sha256"].to_pylist()], pa.string())
-    pictured = pc.greater(columns["size"], 0)
+    columns["sha256"] = pa.array([digest.hex() for digest in samples["sha256"].to_pylist()], pa.string())
+    has_image = pc.greater(columns["size"], 0)
     for name in ("width", "height", "sha256"):
-        columns[name] = pc.if_else(pictured, columns[name], None)
+        columns[name] = pc.if_else(has_image, columns[name], None)
     columns["neighbours"] = neighbours
     columns["concepts"] = _concepts(archives, neighbours, columns["key"], max_concepts)
-    schema = pa.schema([*EXPORTED, *PLACES])
+    schema = pa.schema([*EXPORTED, *LOCATIONS])
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def blocks(table: pa.Table) -> Iterator[pa.Table]:
-    """The rows in order, some at a time: as many as there is memory for their images."""
+    """The rows in order, in blocks whose images take at most MAX_BYTES (or are a single image)."""
     sizes = table["size"].to_pylist()
     start = taken = 0
     for row, size in enumerate(sizes):
-        if row > start and (row - start >= MOST_ROWS or taken + size > MOST_BYTES):
+        if row > start and (row - start >= MAX_ROWS or taken + size > MAX_BYTES):
             yield table.slice(start, row - start)
             start, taken = row, 0
         taken += size
@@ -115,7 +115,7 @@ def _archives(
         }
         return pa.table(lists)
     path = paths.archives(record.id, shard.shard_id)
-    table = tables.read_table(platform.objects, path).combine_chunks()
+    table = tables.read_table(platform.objects, path, content_hash=shard.content_hash).combine_chunks()
     if not table["key"].equals(keys):
         raise IntegrityError(f"the archives in {path} are not those of the samples of the shard")
     return table
@@ -126,20 +126,20 @@ def _neighbours(
 ) -> pa.Array:
     lists = _array(archives["neighbours"])
     rows = lists.flatten().to_numpy(zero_copy_only=False)
-    named = keys.keys(dataset, shards, rows)
+    neighbour_keys = keys.keys(dataset, shards, rows)
     similarities = _array(archives["neighbour_similarities"]).flatten()
-    pairs = pa.StructArray.from_arrays([named, similarities], fields=list(NEIGHBOUR))
+    pairs = pa.StructArray.from_arrays([neighbour_keys, similarities], fields=list(NEIGHBOUR))
     return _lists(_offsets(lists), pairs)
 
 
-def _concepts(archives: pa.Table, neighbours: pa.Array, keys: pa.Array, most: int | None) -> pa.Array:
+def _concepts(archives: pa.Table, neighbours: pa.Array, keys: pa.Array, limit: int | None) -> pa.Array:
     lists = _array(archives["concepts"])
     offsets_N1 = _offsets(lists)
     concepts = lists.flatten()
-    if most is not None:
-        places_C = np.arange(len(concepts)) - np.repeat(offsets_N1[:-1], np.diff(offsets_N1))
-        concepts = concepts.take(pa.array(np.flatnonzero(places_C < most)))
-        offsets_N1 = offsets_of(np.minimum(np.diff(offsets_N1), most))
+    if limit is not None:
+        ranks_C = np.arange(len(concepts)) - np.repeat(offsets_N1[:-1], np.diff(offsets_N1))
+        concepts = concepts.take(pa.array(np.flatnonzero(ranks_C < limit)))
+        offsets_N1 = offsets_of(np.minimum(np.diff(offsets_N1), limit))
     clusters = concepts.field("cluster")
     columns = [concepts.field(name) for name in ("concept", "score", "global", "local")]
     columns.append(pc.if_else(pc.equal(clusters, NO_CLUSTER), pa.scalar(None, pa.int32()), clusters))
@@ -148,16 +148,16 @@ def _concepts(archives: pa.Table, neighbours: pa.Array, keys: pa.Array, most: in
 
 
 def _origins(origins: pa.Array, samples_C: Ids, neighbours: pa.Array, keys: pa.Array) -> pa.Array:
-    """The keys that origins stand for: the sample's own, or that of the neighbour at this position."""
+    """The keys of origins: the sample's own key, or that of the neighbour at this position."""
     offsets_C1 = _offsets(origins)
     samples_O = samples_C[owners(offsets_C1)]
     positions_O = origins.flatten().to_numpy(zero_copy_only=False)
-    named = pa.concat_arrays([neighbours.flatten().field("key"), keys])
-    own = len(named) - len(keys)
-    places_O = np.where(
-        positions_O == OWN_CAPTION, own + samples_O, _offsets(neighbours)[samples_O] + positions_O
+    all_keys = pa.concat_arrays([neighbours.flatten().field("key"), keys])
+    first_own = len(all_keys) - len(keys)
+    indices_O = np.where(
+        positions_O == OWN_CAPTION, first_own + samples_O, _offsets(neighbours)[samples_O] + positions_O
     )
-    return _lists(offsets_C1, named.take(pa.array(places_O)))
+    return _lists(offsets_C1, all_keys.take(pa.array(indices_O)))
 
 
 def _offsets(lists: pa.Array) -> Ids:

@@ -1,4 +1,4 @@
-"""Members of a tar without times or users, so that the same content gives the same bytes."""
+"""Members of a tar, without times and users, so that equal content gives equal bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 _BLOCK = 512
 END = bytes(2 * _BLOCK)
-"""What a tar ends with."""
+"""The end of a tar."""
 
 
 def header(name: str, size: int) -> bytes:
@@ -18,12 +18,12 @@ def header(name: str, size: int) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """What follows content of this size."""
+    """The padding after content of this size."""
     return bytes(-size % _BLOCK)
 
 
 def member(name: str, data: bytes | memoryview) -> Iterator[bytes | memoryview]:
-    """A whole regular file, in pieces."""
+    """A complete regular file, in pieces."""
     yield header(name, len(data))
     yield data
     if gap := padding(len(data)):

@@ -1,4 +1,4 @@
-"""Shards as WebDataset tars: with the archive as JSON, or with the text that the released trainer reads."""
+"""Shards as WebDataset tars: with the archive as JSON, or as the text that the released trainer reads."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Piece = bytes | memoryview
 
 
 def samples(export: Export, shard: ShardExport) -> Iterator[Piece]:
-    """Of each sample key.jpg (.png, .webp), key.txt and key.json: its metadata, and the archive as "cocu".
+    """For each sample key.jpg (.png, .webp), key.txt and key.json: its metadata, and the archive as "cocu".
 
-    Putting it in again gives the same samples with the same captions.
+    To upload it again gives the same samples with the same captions.
     """
     metadata = shard.metadata()
     for row, image, extension in shard.samples():
@@ -28,7 +28,7 @@ def samples(export: Export, shard: ShardExport) -> Iterator[Piece]:
 
 
 def released(export: Export, shard: ShardExport) -> Iterator[Piece]:
-    """Of each sample its image and, as key.txt, the three lines of `released_text`."""
+    """For each sample its image and, as key.txt, the three lines of `released_text`."""
     for row, image, extension in shard.samples():
         text = released_text(row["caption"], row["concepts"], clusters=export.parameters.clusters)
         yield from _image(row["key"], image, extension)
@@ -38,9 +38,9 @@ def released(export: Export, shard: ShardExport) -> Iterator[Piece]:
 def released_text(caption: str, concepts: list[dict[str, Any]], *, clusters: bool) -> str:
     """Caption, JSON object concept → score by descending score, JSON object cluster → its concepts.
 
-    Line breaks inside the caption become spaces, since lines are what the trainer splits at; so this is the
-    one format whose captions may differ. The trainer takes the first concepts and wants no clusters, so they
-    are left out ({}) unless asked for.
+    Line breaks inside the caption become spaces, because the trainer splits the text into lines; so this is
+    the only format whose captions can differ. The trainer takes the first concepts and uses no clusters, so
+    the third line is {} unless `clusters`.
 
     >>> print(released_text("a\\nb", [{"concept": "dog", "score": 1.5, "cluster": 0}], clusters=True))
     a b
@@ -49,10 +49,10 @@ def released_text(caption: str, concepts: list[dict[str, Any]], *, clusters: boo
     """
     members: dict[str, list[str]] = {}
     if clusters:
-        for each in concepts:
-            if each["cluster"] is not None:
-                members.setdefault(str(each["cluster"]), []).append(each["concept"])
-    scores = {each["concept"]: each["score"] for each in concepts}
+        for concept in concepts:
+            if concept["cluster"] is not None:
+                members.setdefault(str(concept["cluster"]), []).append(concept["concept"])
+    scores = {concept["concept"]: concept["score"] for concept in concepts}
     lines = (
         " ".join(caption.splitlines()),
         json.dumps(scores, ensure_ascii=False),

@@ -1,10 +1,10 @@
-"""Nearest neighbours in bulk, exactly, and the copies among them."""
+"""Nearest neighbours in bulk, and the duplicates among them."""
 
 from __future__ import annotations
 
 from cocu.neighbours.duplicates import DistinctNeighbours, Duplicates, distinct_neighbours, group_duplicates
-from cocu.neighbours.growing import grown_neighbours
-from cocu.neighbours.search import Neighbours, available_engine, top_neighbours
+from cocu.neighbours.exact import Neighbours, available_engine, top_neighbours
+from cocu.neighbours.incremental import extend_neighbours
 
 __all__ = [
     "DistinctNeighbours",
@@ -12,7 +12,7 @@ __all__ = [
     "Neighbours",
     "available_engine",
     "distinct_neighbours",
+    "extend_neighbours",
     "group_duplicates",
-    "grown_neighbours",
     "top_neighbours",
 ]

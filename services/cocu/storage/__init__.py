@@ -1,1 +1,1 @@
-"""Where things are kept: catalog (SQL), objects (files or S3), tables (Arrow), vectors (Qdrant)."""
+"""Objects (files or S3), and the tables and arrays in them."""

@@ -1,29 +1,34 @@
-"""Arrays on files, memory-mapped when read: embeddings, neighbours, mentions, parts of statistics.
+"""Arrays in files, memory-mapped when read: embeddings, neighbours, mentions, parts of statistics.
 
-Embeddings are .npy, which everybody reads. Arrays that belong together are one Arrow file, so that they
-appear together: one record batch of one row, a large list per array, its shape in the field's metadata;
-values are mapped without a copy. Nothing is ever unpickled.
+Embeddings are .npy, which every tool reads. Arrays that belong together are one Arrow file, so that they
+appear together: one record batch of one row, a large list per array, its shape in the field's metadata.
+Values are mapped without a copy. Nothing is unpickled. Both have checksums (see `checksums`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cocu import machine
 from cocu.curation.archives import Mentions
 from cocu.errors import IntegrityError
+from cocu.storage import checksums
 from cocu.storage.objects import ObjectStore
 
 Array = NDArray[Any]
 
 
 def write_embeddings(objects: ObjectStore, path: str, embeddings_ND: NDArray[np.floating[Any]]) -> None:
-    """Write as float16 .npy. Raises ValueError for anything but finite [N, D]."""
+    """Write as float16 .npy. Raises ValueError where they are not finite or not [N, D]."""
     if embeddings_ND.ndim != 2:
         raise ValueError(f"embeddings must be [N, D], not of shape {embeddings_ND.shape}")
     halves_ND = np.ascontiguousarray(embeddings_ND, dtype=np.float16)
@@ -32,22 +37,61 @@ def write_embeddings(objects: ObjectStore, path: str, embeddings_ND: NDArray[np.
         raise ValueError(f"embeddings of {rows.size} samples are not finite, the first in row {rows[0]}")
     with objects.writing(path) as file:
         np.save(file, halves_ND, allow_pickle=False)
+        checksums.add(file, checksums.PLAIN)
 
 
 def read_embeddings(objects: ObjectStore, path: str) -> NDArray[np.float16]:
     """Memory-map float16 [N, D]. Raises NotFoundError, IntegrityError."""
-    local = objects.local_path(path)
+    local, _ = checksums.verify(objects, path, checksums.PLAIN)
     try:
         # Mapping an array without rows fails, so those are read.
         is_mappable = local.stat().st_size > 256
         embeddings_ND: Array = np.load(local, mmap_mode="r" if is_mappable else None, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise IntegrityError(f"object {path} is not an array ({error})") from error
+        machine.raise_machine_error(error, f"read object {path}")
+        raise checksums.damaged(path, f"it is not an array ({error})") from error
     if embeddings_ND.dtype != np.float16 or embeddings_ND.ndim != 2:
         raise IntegrityError(
             f"object {path} holds {embeddings_ND.dtype} of shape {embeddings_ND.shape}, not float16 [N, D]"
         )
     return embeddings_ND
+
+
+def read_embedding_rows(
+    objects: ObjectStore, path: str, rows_R: NDArray[np.integer[Any]]
+) -> NDArray[np.float16]:
+    """Read some rows of float16 [N, D]: for a few, a tenth of the time that mapping the file takes.
+
+    Raises NotFoundError, IntegrityError, and IndexError for a row that is not there.
+    """
+    local, _ = checksums.verify(objects, path, checksums.PLAIN)
+    try:
+        start, count, dimensions = _layout(local, checksums.identity(local))
+        if len(rows_R) and not 0 <= rows_R.min() <= rows_R.max() < count:
+            raise IndexError(f"object {path} has {count} rows, not row {rows_R.max()}")
+        descriptor = os.open(local, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = 2 * dimensions
+            rows = [os.pread(descriptor, size, start + row * size) for row in rows_R.tolist()]
+        finally:
+            os.close(descriptor)
+    except (ValueError, EOFError, OSError) as error:
+        machine.raise_machine_error(error, f"read object {path}")
+        raise checksums.damaged(path, f"it is not an array ({error})") from error
+    return np.frombuffer(b"".join(rows), np.float16).reshape(len(rows), dimensions)
+
+
+@lru_cache(maxsize=4096)
+def _layout(file: Path, identity: checksums.Identity) -> tuple[int, int, int]:
+    """Where the numbers of an .npy of embeddings begin, and its N and D. Raises ValueError for others."""
+    with file.open("rb") as opened:
+        version = np.lib.format.read_magic(opened)
+        if version != (1, 0):  # of `np.save` for plain arrays, whatever its version
+            raise ValueError(f"its format is {version}")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(opened)
+        if dtype != np.float16 or len(shape) != 2 or is_fortran:
+            raise ValueError(f"it holds {dtype} of shape {shape}, not float16 [N, D]")
+        return opened.tell(), shape[0], shape[1]
 
 
 def write_arrays(objects: ObjectStore, path: str, arrays: Mapping[str, Array]) -> None:
@@ -65,13 +109,15 @@ def write_arrays(objects: ObjectStore, path: str, arrays: Mapping[str, Array]) -
         shape = json.dumps(array.shape).encode()
         fields.append(pa.field(name, columns[-1].type, metadata={b"shape": shape}))
     schema = pa.schema(fields)
-    with objects.writing(path) as file, pa.ipc.new_file(file, schema) as writer:
-        writer.write_batch(pa.record_batch(columns, schema=schema))
+    with objects.writing(path) as file:
+        with pa.ipc.new_file(file, schema) as writer:
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+        checksums.add(file, checksums.ARROW)
 
 
 def read_arrays(objects: ObjectStore, path: str) -> dict[str, Array]:
     """Memory-map named arrays, read only, without copying. Raises NotFoundError, IntegrityError."""
-    local = objects.local_path(path)
+    local, _ = checksums.verify(objects, path, checksums.ARROW)
     try:
         batch = pa.ipc.open_file(pa.memory_map(str(local))).get_batch(0)
         return {
@@ -79,7 +125,8 @@ def read_arrays(objects: ObjectStore, path: str) -> dict[str, Array]:
             for field, column in zip(batch.schema, batch.columns, strict=True)
         }
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"object {path} does not hold arrays ({error})") from error
+        machine.raise_machine_error(error, f"read object {path}")
+        raise checksums.damaged(path, f"it does not hold arrays ({error})") from error
 
 
 def write_mentions(objects: ObjectStore, path: str, mentions: Mentions) -> None:
@@ -108,18 +155,26 @@ def read_mentions(objects: ObjectStore, path: str) -> Mentions:
     return mentions
 
 
-def concatenate_mentions(parts: Sequence[Mentions]) -> Mentions:
-    """The mentions of several shards as one, in the order given; of no shards, those of no samples."""
-    starts = np.cumsum([0, *(len(part.concepts_M) for part in parts)])
-    offsets = [np.zeros(1, np.int64)]
-    offsets += [part.offsets_N1[1:] + start for part, start in zip(parts, starts, strict=False)]
-    concepts = [np.empty(0, np.int32), *(part.concepts_M for part in parts)]
-    similarities = [np.empty(0, np.float32), *(part.similarities_M for part in parts)]
-    return Mentions(
-        offsets_N1=np.concatenate(offsets).astype(np.int64),
-        concepts_M=np.concatenate(concepts).astype(np.int32),
-        similarities_M=np.concatenate(similarities).astype(np.float32),
+def concatenate_mentions(parts: Sequence[Callable[[], Mentions]]) -> Mentions:
+    """Concatenate the mentions of several shards, in this order; no shards give the mentions of no samples.
+
+    parts: functions that read one shard's mentions. Each is called twice, so that not all are mapped at once.
+    """
+    sizes = [(len(part.offsets_N1) - 1, len(part.concepts_M)) for part in (read() for read in parts)]
+    samples, mentions = (sum(size) for size in zip(*sizes, strict=True)) if sizes else (0, 0)
+    concatenated = Mentions(
+        offsets_N1=np.zeros(samples + 1, np.int64),
+        concepts_M=np.empty(mentions, np.int32),
+        similarities_M=np.empty(mentions, np.float32),
     )
+    row = start = 0
+    for read, (rows, count) in zip(parts, sizes, strict=True):
+        part = read()
+        concatenated.offsets_N1[row + 1 : row + 1 + rows] = part.offsets_N1[1:] + start
+        concatenated.concepts_M[start : start + count] = part.concepts_M
+        concatenated.similarities_M[start : start + count] = part.similarities_M
+        row, start = row + rows, start + count
+    return concatenated
 
 
 def _shape(field: pa.Field) -> tuple[int, ...]:

@@ -1,22 +1,46 @@
-"""A stream in blocks: while one is written on another thread, the next is received."""
+"""Write a stream in blocks: while one is written on another thread, the next is received."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable
+from contextvars import copy_context
+from typing import TypeVar
 
 BLOCK_BYTES = 1 << 20
 SMALL_BYTES = 64 << 10
-"""Chunks below this are joined: kept one by one, a stream of single bytes would take many times its size."""
+"""Smaller chunks are joined: as separate objects, single bytes would take many times their size."""
 
 Write = Callable[[bytes | bytearray], None]
+Result = TypeVar("Result")
+
+
+async def run_to_end(work: Callable[[], Result]) -> Result:
+    """Call `work` on another thread and return its result, only after it has ended, also when cancelled.
+
+    Each cancellation waits until `work` has ended; then CancelledError is raised. So `work` never goes on
+    after its caller has closed what it uses.
+    """
+    running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            # Not `await running`: that would cancel it, and lose its end.
+            await asyncio.wait([running])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        # Without this call asyncio logs the exception as one that was never retrieved.
+        running.exception()
+        raise cancelled
+    return running.result()
 
 
 class BlockWriter:
-    """Takes chunks and hands them to `write`, on another thread, in order, and one call at a time.
+    """Passes chunks to `write` on another thread, in order, one call at a time.
 
-    At most two blocks of a little more than `size` bytes are held; chunks that are not small are not copied.
-    Whoever used one calls `stop` before what `write` uses is closed.
+    At most two blocks of a little more than `size` bytes are in memory; chunks that are not small are not
+    copied. Call `stop` before you close what `write` uses.
     """
 
     def __init__(self, write: Write, *, size: int = BLOCK_BYTES) -> None:
@@ -25,33 +49,33 @@ class BlockWriter:
         self._writing: asyncio.Future[None] | None = None
 
     async def add(self, chunk: bytes) -> None:
-        """Take a chunk; waits while there are two full blocks. Raises what `write` raised."""
+        """Add a chunk; wait while there are two full blocks. Raises what `write` raised."""
         self._block.add(chunk)
         if self._block.size >= self._size:
-            await self._begin()
+            await self._start()
 
     async def flush(self) -> None:
         """Return when everything added is written. Raises what `write` raises."""
         if self._block.size:
-            await self._begin()
-        await self._end()
+            await self._start()
+        await self._wait()
 
     async def stop(self) -> None:
-        """Return when no call is under way; what was not written yet is forgotten."""
+        """Return when no call of `write` runs any more; what was not written yet is dropped."""
         self._block = _Block()
         if self._writing is not None:
             await asyncio.wait([self._writing])
-            # Asked for, or asyncio would report it as one that nobody looked at.
+            # Without this call asyncio logs the exception as one that was never retrieved.
             self._writing.exception()
 
-    async def _begin(self) -> None:
-        await self._end()
+    async def _start(self) -> None:
+        await self._wait()
         block, self._block = self._block, _Block()
         self._writing = asyncio.ensure_future(asyncio.to_thread(block.write, self._write))
 
-    async def _end(self) -> None:
+    async def _wait(self) -> None:
         if self._writing is not None:
-            # Shielded: a request that is cancelled must not take it for ended.
+            # Shielded: a cancelled request would cancel this future, and `stop` could not wait for its end.
             await asyncio.shield(self._writing)
 
 
@@ -77,7 +101,7 @@ class _Block:
 async def write_blocks(chunks: AsyncIterable[bytes], write: Write, *, size: int = BLOCK_BYTES) -> None:
     """Call `write` with a whole stream, as BlockWriter does.
 
-    Raises what `chunks` and `write` raise; no call is under way when it returns.
+    Raises what `chunks` and `write` raise. When it returns, no call of `write` runs any more.
     """
     blocks = BlockWriter(write, size=size)
     try:

@@ -1,6 +1,7 @@
-"""Buckets of others: what lies under an s3:// prefix, read with the credentials of the environment (AWS_*).
+"""Files to import from s3:// prefixes, read with the credentials of the environment (AWS_*).
 
-Only under prefixes that the operator has named: whoever may import must not read whatever the platform may.
+Only from prefixes that the operator allows: users who may import must not read everything that the platform
+itself may read.
 """
 
 from __future__ import annotations
@@ -15,31 +16,31 @@ from cocu.errors import InvalidInputError, LimitExceededError, NotFoundError, Un
 from cocu.storage import remote
 
 
-def list_files(url: str, *, allowed: Iterable[str], most: int) -> list[str]:
+def list_files(url: str, *, allowed: Iterable[str], limit: int) -> list[str]:
     """The s3:// URLs of the files under a prefix, sorted.
 
     Raises InvalidInputError for a prefix that is not allowed, NotFoundError for one without files,
-    LimitExceededError for more than `most`, UnavailableError.
+    LimitExceededError for more than `limit`, UnavailableError.
     """
     bucket, prefix = _parts(url, allowed)
-    found: list[str] = []
-    with _translated(url):
+    paths: list[str] = []
+    with _translate_errors(url):
         for page in remote.open_remote(f"s3://{bucket}").list(prefix or None):
-            found += [str(meta["path"]) for meta in page if meta["size"] > 0]
-            if len(found) > most:
-                raise LimitExceededError(f"more than {most:,} files lie under {url}; import parts of it")
-    if not found:
+            paths += [str(meta["path"]) for meta in page if meta["size"] > 0]
+            if len(paths) > limit:
+                raise LimitExceededError(f"more than {limit:,} files lie under {url}; import parts of it")
+    if not paths:
         raise NotFoundError(f"no files lie under {url}")
-    return [f"s3://{bucket}/{path}" for path in sorted(found)]
+    return [f"s3://{bucket}/{path}" for path in sorted(paths)]
 
 
 def read(url: str, *, allowed: Iterable[str]) -> Iterator[bytes]:
-    """The bytes of one file.
+    """The bytes of one file, in pieces.
 
-    Raises InvalidInputError where that is not allowed, NotFoundError, UnavailableError.
+    Raises InvalidInputError for a file that is not allowed, NotFoundError, UnavailableError.
     """
     bucket, path = _parts(url, allowed)
-    with _translated(url):
+    with _translate_errors(url):
         yield from remote.pieces(remote.open_remote(f"s3://{bucket}"), path)
 
 
@@ -49,9 +50,10 @@ def _parts(url: str, allowed: Iterable[str]) -> tuple[str, str]:
     path = parts.path.strip("/")
     clean = f"s3://{parts.netloc}/{path}"
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or ".." in path.split("/"):
-        raise InvalidInputError(f"{url!r} names no prefix; write s3://bucket/prefix")
-    prefixes = [each.rstrip("/") for each in allowed]
-    if not any(clean.rstrip("/") == each or clean.startswith(each + "/") for each in prefixes):
+        # The message does not repeat the URL: its query may be a secret.
+        raise InvalidInputError("the URL names no prefix; write s3://bucket/prefix")
+    prefixes = [prefix.rstrip("/") for prefix in allowed]
+    if not any(clean.rstrip("/") == prefix or clean.startswith(prefix + "/") for prefix in prefixes):
         raise InvalidInputError(
             f"imports from {clean} are not allowed here; the operator names what is (import_buckets)"
         )
@@ -59,7 +61,7 @@ def _parts(url: str, allowed: Iterable[str]) -> tuple[str, str]:
 
 
 @contextmanager
-def _translated(url: str) -> Iterator[None]:
+def _translate_errors(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:

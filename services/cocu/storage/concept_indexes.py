@@ -1,15 +1,19 @@
-"""Concept indexes as objects: one mapped file per shard of a curation, made when that is published."""
+"""Concept indexes as objects: one memory-mapped file per shard, built when its curation is published."""
 
 from __future__ import annotations
 
+import logging
+
 from cocu.curation.archives import Archives
 from cocu.curation.concept_index import ConceptIndex
-from cocu.errors import IntegrityError
+from cocu.errors import IntegrityError, NotFoundError
 from cocu.storage import arrays, paths, tables
 from cocu.storage.objects import ObjectStore
 
+logger = logging.getLogger(__name__)
 
-def make(
+
+def build(
     objects: ObjectStore,
     *,
     curation_id: str,
@@ -18,10 +22,10 @@ def make(
     archives: Archives,
     concepts: int,
 ) -> ConceptIndex:
-    """Index a shard's archives and the captions behind them, and keep the index.
+    """Build the index of a shard's archives and captions, and store it.
 
-    content_hash: of the shard's archives; part of the path, so that archives made anew never meet the index
-    of the old ones. concepts: V. Raises NotFoundError, IntegrityError.
+    content_hash: of the shard's archives. It is part of the path, so that new archives are never read with
+    the index of old ones. concepts: V. Raises NotFoundError, IntegrityError.
     """
     mentions = arrays.read_mentions(objects, paths.mentions(curation_id, shard_id))
     index = ConceptIndex.of(
@@ -37,15 +41,19 @@ def make(
 def read(
     objects: ObjectStore, *, curation_id: str, shard_id: str, content_hash: str, names: tuple[str, ...]
 ) -> ConceptIndex:
-    """The index of a shard, memory-mapped; made now for a curation published without one.
+    """Memory-map the index of a shard; build it where it is missing or damaged.
 
     names: of the vocabulary's concepts. Raises NotFoundError, IntegrityError.
     """
     path = paths.concept_index(curation_id, shard_id, content_hash)
-    if not objects.exists(path):
-        table = tables.read_table(objects, paths.archives(curation_id, shard_id))
+    try:
+        return ConceptIndex(**arrays.read_arrays(objects, path))
+    except (NotFoundError, IntegrityError, TypeError) as error:
+        if not isinstance(error, NotFoundError):
+            logger.warning("a concept index is built again: %s", error)
+        table = tables.read_table(objects, paths.archives(curation_id, shard_id), content_hash=content_hash)
         archives = tables.archives_of(table, names)
-        return make(
+        return build(
             objects,
             curation_id=curation_id,
             shard_id=shard_id,
@@ -53,8 +61,3 @@ def read(
             archives=archives,
             concepts=len(names),
         )
-    found = arrays.read_arrays(objects, path)
-    try:
-        return ConceptIndex(**found)
-    except TypeError as error:
-        raise IntegrityError(f"object {path} is not a concept index ({error})") from error

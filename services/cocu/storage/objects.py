@@ -1,24 +1,20 @@
-"""Objects: files under names, written whole or not at all.
+"""Objects: files under names, written completely or not at all.
 
-Every write goes to a temporary file first, which counts and hashes the bytes, and becomes the object in one
+Every write goes to a temporary file first. Its bytes are counted and hashed, and it becomes the object in one
 step: for file:// by fsync and rename, for other stores by one put or one completed multipart upload. So no
-reader ever sees half an object, whatever is killed when; what a crash leaves behind is a temporary file that
-nothing lists and that an `open` deletes once it is a day old. On file:// an object is on disk, and its name
-too, when the call returns: it survives a power cut, not only kill -9.
+reader ever sees an incomplete object, whenever a process is killed. A crash leaves a temporary file that is
+not listed and that the next `open`, or the sweeper, deletes. On file:// an object and its name are on disk
+when the call returns, so it survives a power cut.
 """
 
 from __future__ import annotations
 
-import asyncio
 import builtins
-import errno
 import hashlib
 import os
-import re
 import tempfile
-import uuid
 from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -28,17 +24,15 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore
 from obstore.store import ObjectStore as Backend
 
+from cocu import machine
 from cocu.errors import IntegrityError, InvalidInputError, LimitExceededError, NotFoundError, UnavailableError
-from cocu.storage import durable, remote
-from cocu.storage.blocks import write_blocks
-from cocu.storage.copies import DEFAULT_BYTES, LocalCopies
-from cocu.storage.ranges import RangeReads, at_once, read_file_into, read_object_into
+from cocu.storage import durable, paths, remote
+from cocu.storage.blocks import run_to_end, write_blocks
+from cocu.storage.local_cache import DEFAULT_BYTES, LocalCopies
+from cocu.storage.ranges import RangeReads, read_all, read_file_into, read_object_into
 
 _INCOMING = ".incoming"
-_ABANDONED_AFTER_SECONDS = 24 * 3600
 _COPY_BYTES = 1 << 20
-_SEGMENT = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9_.=@+-]*")
-_LONGEST_PATH = 1024
 
 
 @dataclass(frozen=True)
@@ -54,8 +48,8 @@ class ObjectStore:
     """Objects of one store. Safe to use from many threads and processes.
 
     Paths are segments of letters, digits and `_.=@+-`, joined by `/`; no segment starts with a dot. Anything
-    else raises InvalidInputError, so that no name a client chose reaches outside. A store that does not
-    answer, or a full disk, raises UnavailableError.
+    else raises InvalidInputError, so that no name from a client leads out of the store. A store that does
+    not answer, or a full disk, raises UnavailableError.
     """
 
     def __init__(self, backend: Backend, *, scratch: Path, root: Path | None) -> None:
@@ -68,8 +62,8 @@ class ObjectStore:
     def open(cls, url: str, *, cache: Path | None = None, cache_bytes: int = DEFAULT_BYTES) -> ObjectStore:
         """Open file:///folder or a plain path (created if need be), memory:// (for tests) or s3://bucket/prefix.
 
-        cache: the folder of temporary files and of local copies, for stores that are not files; a new
-        temporary folder without one. cache_bytes: of those copies together. s3:// takes its credentials and
+        cache: for stores that are not files, the folder of temporary files and local copies; default: a new
+        temporary folder. cache_bytes: limit of all copies together. s3:// takes its credentials and
         endpoint from the usual AWS_* variables.
         """
         parts = urlsplit(url)
@@ -77,15 +71,16 @@ class ObjectStore:
             if parts.netloc not in ("", "localhost"):
                 raise InvalidInputError(f"objects URL {url!r} names a host; write file:///folder")
             root = Path(unquote(parts.path) if parts.scheme else url).expanduser().absolute()
-            with _translated(url):
+            with _translate_errors(url):
                 scratch = root / _INCOMING
-                scratch.mkdir(parents=True, exist_ok=True)
-                durable.delete_abandoned(scratch, after_seconds=_ABANDONED_AFTER_SECONDS)
+                scratch.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                scratch.mkdir(exist_ok=True, mode=0o700)
+                durable.delete_abandoned(scratch)
                 return cls(LocalStore(root), scratch=scratch, root=root)
         scratch = cache if cache is not None else Path(tempfile.mkdtemp(prefix="cocu-objects-"))
-        with _translated(url):
+        with _translate_errors(url):
             scratch.mkdir(parents=True, exist_ok=True)
-            durable.delete_abandoned(scratch, after_seconds=_ABANDONED_AFTER_SECONDS)
+            durable.delete_abandoned(scratch)
             backend = MemoryStore() if parts.scheme == "memory" else remote.open_remote(url)
             store = cls(backend, scratch=scratch, root=None)
             store._copies = LocalCopies(scratch / "copies", max_bytes=cache_bytes)
@@ -107,8 +102,8 @@ class ObjectStore:
     ) -> StoredObject:
         """Write a stream atomically.
 
-        Raises, leaving what was there: LimitExceededError beyond max_bytes; InvalidInputError when `sha256`
-        (hex) is not that of the stream; whatever `chunks` raises.
+        An error leaves the old object as it was. Raises LimitExceededError for more than max_bytes,
+        InvalidInputError where `sha256` (hex) is not that of the stream, and what `chunks` raises.
         """
         incoming = _Incoming(self, path, max_bytes=max_bytes, sha256=sha256)
         with incoming:
@@ -124,47 +119,47 @@ class ObjectStore:
         max_bytes: int | None = None,
         sha256: str | None = None,
     ) -> StoredObject:
-        """As `put_chunks` for an asynchronous stream, with the disk's work on another thread."""
+        """As `put_chunks` for an asynchronous stream; another thread writes to the disk."""
         incoming = _Incoming(self, path, max_bytes=max_bytes, sha256=sha256)
         with incoming:
             await write_blocks(chunks, incoming.write)
-            return await asyncio.to_thread(incoming.commit)
+            return await run_to_end(incoming.commit)
 
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
         """A new seekable file, open for writing and reading, that becomes the object when the block ends.
 
-        An exception in the block leaves what was there. For file:// nothing is copied.
+        An exception in the block leaves the old object as it was. For file:// nothing is copied.
         """
-        _check_path(path)
-        name = self._new_scratch_file()
-        try:
-            with _translated(path):
-                file = name.open("w+b")
-            with file:
-                with _full_disk_translated(path):
-                    yield file
-                with _translated(path):
-                    file.flush()
-                    os.fsync(file.fileno())
-            with _translated(path):
+        paths.check(path)
+        with ExitStack() as stack:
+            with _translate_errors(path):
+                name, file = stack.enter_context(durable.new_part(self._scratch))
+            with _machine_translated(path):
+                yield file
+            with _translate_errors(path):
+                file.flush()
+                os.fsync(file.fileno())
                 self._commit(name, path)
-        finally:
-            name.unlink(missing_ok=True)
 
     @property
     def scratch(self) -> Path:
         """A folder for files that are to become objects; for file:// on the same disk as these."""
         return self._scratch
 
-    def adopt(self, path: str, file: Path, *, known: StoredObject | None = None) -> StoredObject:
-        """Make a complete file, written under `scratch`, the object; the file is gone afterwards.
+    def delete_abandoned(self) -> int:
+        """Delete the temporary files of processes that died; return how many."""
+        deleted = durable.delete_abandoned(self._scratch)
+        return deleted + (0 if self._copies is None else self._copies.delete_abandoned())
 
-        For file:// nothing is copied. `known` is what its writer found while writing: where it has the size
-        of the file, this is not read again to be hashed. Raises NotFoundError without the file.
+    def adopt(self, path: str, file: Path, *, known: StoredObject | None = None) -> StoredObject:
+        """Make a complete file in `scratch` the object; the file does not exist afterwards.
+
+        For file:// nothing is copied. known: size and hash from its writer; where the size is that of the
+        file, the file is not read again to hash it. Raises NotFoundError where the file does not exist.
         """
-        _check_path(path)
-        with _translated(path):
+        paths.check(path)
+        with _translate_errors(path):
             with file.open("rb") as content:
                 size = os.fstat(content.fileno()).st_size
                 if known is not None and known.size == size:
@@ -178,19 +173,19 @@ class ObjectStore:
 
     def get(self, path: str) -> bytes:
         """The whole object. Raises NotFoundError."""
-        _check_path(path)
-        with _translated(path):
+        paths.check(path)
+        with _translate_errors(path):
             return bytes(self._backend.get(path).bytes())
 
     def get_range(self, path: str, offset: int, size: int) -> bytes:
         """`size` bytes from `offset`. Raises NotFoundError, and IntegrityError when the object is shorter."""
-        _check_path(path)
+        paths.check(path)
         if offset < 0 or size < 0:
             raise ValueError(f"offset and size must not be negative, not {offset} and {size}")
         if size == 0:
             self.size(path)
             return b""
-        with _translated(path):
+        with _translate_errors(path):
             try:
                 data = bytes(self._backend.get_range(path, start=offset, length=size))
             except BaseError:
@@ -204,40 +199,42 @@ class ObjectStore:
     def read_into(
         self, path: str, ranges: Sequence[tuple[int, memoryview]], *, size: int | None = None
     ) -> None:
-        """Fill each view with the bytes from its offset on, for whoever reuses memory.
+        """Fill each view with the bytes from its offset on, without allocating memory.
 
-        Fastest by ascending offset; other stores than files are asked once for ranges that lie close
-        together. size: asked for without it. Raises NotFoundError, IntegrityError when the object is shorter.
+        Fastest with ascending offsets; a remote store gets one request for ranges that are close together.
+        size: of the object; looked up where it is None.
+
+        Raises NotFoundError, and IntegrityError when the object is shorter.
         """
-        _check_path(path)
+        paths.check(path)
         if any(offset < 0 or not view.nbytes for offset, view in ranges):
             raise ValueError("offsets must not be negative, and views must not be empty")
-        # Some versions of the store abort, not fail, when a range begins behind the end.
-        known = self.size(path) if size is None else size
-        if known < max((offset + view.nbytes for offset, view in ranges), default=0):
+        # Some versions of obstore abort the process when a range begins after the end.
+        object_size = self.size(path) if size is None else size
+        if object_size < max((offset + view.nbytes for offset, view in ranges), default=0):
             raise IntegrityError(f"object {path} ends before bytes that should be in it")
-        with _translated(path):
+        with _translate_errors(path):
             if self._root is not None:
                 read_file_into(self._root / path, ranges)
             else:
                 read_object_into(self._backend, path, ranges)
 
     def read_all_into(self, reads: Sequence[RangeReads]) -> None:
-        """The same of several objects; where each is a round trip, at the same time."""
+        """As `read_into` for several objects; remote ones are read at the same time."""
         threads = self._root is None and len(reads) > 1
-        at_once(lambda one: self.read_into(one.path, one.ranges, size=one.size), reads, threads=threads)
+        read_all(lambda part: self.read_into(part.path, part.ranges, size=part.size), reads, threads=threads)
 
     def chunks(self, path: str, *, size: int = _COPY_BYTES) -> Iterator[bytes]:
         """The object in pieces of about `size` bytes. Raises NotFoundError before the first."""
-        _check_path(path)
-        with _translated(path):
+        paths.check(path)
+        with _translate_errors(path):
             if self._root is None:
                 return self._pieces(path, remote.pieces(self._backend, path))
             stream = self._backend.get(path).stream(min_chunk_size=size)
         return self._pieces(path, iter(stream))
 
     def exists(self, path: str) -> bool:
-        """Whether the object is there."""
+        """Whether the object exists."""
         try:
             self.size(path)
         except NotFoundError:
@@ -246,44 +243,41 @@ class ObjectStore:
 
     def size(self, path: str) -> int:
         """Bytes of the object. Raises NotFoundError."""
-        _check_path(path)
-        with _translated(path):
+        paths.check(path)
+        with _translate_errors(path):
             return int(self._backend.head(path)["size"])
 
     def list(self, prefix: str = "", *, older_than: float = 0.0) -> builtins.list[str]:
-        """Paths under a folder ("a/b" is a/b/…, not a/bc; "" is all), not written for so long; sorted."""
+        """Sorted paths under a folder ("a/b" is a/b/…, not a/bc; "" is all), older than so many seconds."""
         if prefix:
             prefix = prefix.rstrip("/")
-            _check_path(prefix)
-        with _translated(prefix):
-            paths = remote.list_paths(self._backend, prefix or None, older_than=older_than)
-        return sorted(path for path in paths if not path.startswith(_INCOMING + "/") and path != prefix)
+            paths.check(prefix)
+        with _translate_errors(prefix):
+            listed = remote.list_paths(self._backend, prefix or None, older_than=older_than)
+        return sorted(path for path in listed if not path.startswith(_INCOMING + "/") and path != prefix)
 
     def delete(self, path: str) -> None:
-        """Delete if it is there."""
-        _check_path(path)
-        with _translated(path):
-            try:
-                self._backend.delete(path)
-            except FileNotFoundError:
-                return
+        """Delete the object if it exists."""
+        paths.check(path)
+        with _translate_errors(path), suppress(FileNotFoundError):
+            self._backend.delete(path)
 
     def delete_prefix(self, prefix: str) -> int:
-        """Delete everything under a folder-like prefix; the number of objects found there."""
-        paths = self.list(prefix)
+        """Delete everything under a folder; return the number of objects that were there."""
+        listed = self.list(prefix)
         if self._root is None:
-            with _translated(prefix):
-                remote.delete_all(self._backend, paths)
-            return len(paths)
-        for path in paths:
+            with _translate_errors(prefix):
+                remote.delete_all(self._backend, listed)
+            return len(listed)
+        for path in listed:
             self.delete(path)
         if prefix:
             durable.remove_empty_folders(self._root / prefix)
-        return len(paths)
+        return len(listed)
 
     def signed_url(self, path: str, *, seconds: float) -> str | None:
-        """An address from which anybody may read the object so long; None where the store gives none."""
-        _check_path(path)
+        """A URL that allows reading the object for so many seconds; None where the store has no such URLs."""
+        paths.check(path)
         return remote.signed_url(self._backend, path, seconds=seconds)
 
     def local_path(self, path: str) -> Path:
@@ -292,33 +286,46 @@ class ObjectStore:
         For file:// the object itself; for other stores a copy, fetched once per version of the object.
         Raises NotFoundError.
         """
-        _check_path(path)
+        paths.check(path)
         if self._root is not None:
             local = self._root / path
-            if not local.is_file():
-                raise NotFoundError(f"no object {path}")
+            with _translate_errors(path):
+                if not local.is_file():
+                    raise NotFoundError(f"no object {path}")
             return local
-        with _translated(path):
+        with _translate_errors(path):
             meta = self._backend.head(path)
         version = f"{path}\n{meta['e_tag']}\n{meta['last_modified']}\n{meta['size']}"
         name = hashlib.sha256(version.encode()).hexdigest() + "".join(Path(path).suffixes[-1:])
         assert self._copies is not None
-        with _translated(path):
+        with _translate_errors(path):
             return self._copies.path(name, size=int(meta["size"]), fetch=lambda: self.chunks(path))
+
+    def identity(self, path: str) -> tuple[int, ...] | None:
+        """Values that change when the file of an object does; None where objects are not files."""
+        if self._root is None:
+            return None
+        with _translate_errors(path):
+            status = (self._root / path).stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def forget_copy(self, local: Path) -> bool:
+        """Delete a damaged local copy; return False where the file is the object itself."""
+        if self._root is not None:
+            return False
+        local.unlink(missing_ok=True)
+        return True
 
     def _pieces(self, path: str, stream: Iterator[object]) -> Iterator[bytes]:
         while True:
-            with _translated(path):
+            with _translate_errors(path):
                 piece = next(stream, None)
             if piece is None:
                 return
             yield bytes(piece)  # type: ignore[call-overload]
 
-    def _new_scratch_file(self) -> Path:
-        return self._scratch / f"{uuid.uuid4().hex}.part"
-
     def _commit(self, written: Path, path: str) -> None:
-        """Make a complete, flushed temporary file the object."""
+        """Make a complete temporary file, which is flushed, the object."""
         if self._root is None:
             remote.put_file(self._backend, path, written)
             return
@@ -329,27 +336,26 @@ class _Incoming:
     """One write in progress: counts, limits and hashes what flows into the temporary file."""
 
     def __init__(self, store: ObjectStore, path: str, *, max_bytes: int | None, sha256: str | None) -> None:
-        _check_path(path)
+        paths.check(path)
         self._store, self._path = store, path
         self._max_bytes, self._expected = max_bytes, sha256
         self._size, self._hash = 0, hashlib.sha256()
 
     def __enter__(self) -> None:
-        with _translated(self._path):
-            self._name = self._store._new_scratch_file()
-            self._file = self._name.open("w+b")
+        self._stack = ExitStack()
+        with _translate_errors(self._path):
+            self._name, self._file = self._stack.enter_context(durable.new_part(self._store.scratch))
         self._early = durable.EarlyWriting(self._file)
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._name.unlink(missing_ok=True)
+        self._stack.close()
 
     def write(self, chunk: bytes | bytearray) -> None:
         self._size += len(chunk)
         if self._max_bytes is not None and self._size > self._max_bytes:
             raise LimitExceededError(f"{self._path} is larger than the limit of {self._max_bytes} bytes")
         self._hash.update(chunk)
-        with _translated(self._path):
+        with _translate_errors(self._path):
             self._file.write(chunk)
         self._early.wrote(len(chunk))
 
@@ -360,7 +366,7 @@ class _Incoming:
                 f"the {self._size} bytes received for {self._path} have SHA-256 {digest}, "
                 f"not {self._expected}; send them again"
             )
-        with _translated(self._path):
+        with _translate_errors(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
             self._store._commit(self._name, self._path)
@@ -368,31 +374,23 @@ class _Incoming:
 
 
 @contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Turn what a backend or the disk raises into errors of the platform."""
+def _translate_errors(path: str) -> Iterator[None]:
+    """Turn errors of a backend or the disk into those of the platform."""
     try:
         yield
     except FileNotFoundError as error:
         raise NotFoundError(f"no object {path}") from error
     except (BaseError, OSError) as error:
-        first_line = str(error).split("\n", 1)[0]
-        raise UnavailableError(f"the object store failed at {path!r}: {first_line}") from error
+        machine.raise_machine_error(error, "use the object store", file=path)
+        reason = str(error).partition("\n")[0]
+        raise UnavailableError(f"the object store failed at {path!r}: {reason}") from error
 
 
 @contextmanager
-def _full_disk_translated(path: str) -> Iterator[None]:
-    """As `_translated` around code of a caller, whose other errors are its own."""
+def _machine_translated(path: str) -> Iterator[None]:
+    """As `_translate_errors` around code of a caller, whose other errors are passed on unchanged."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise UnavailableError(f"no space left to write {path!r}") from error
-
-
-def _check_path(path: str) -> None:
-    if len(path) > _LONGEST_PATH or not all(_SEGMENT.fullmatch(segment) for segment in path.split("/")):
-        raise InvalidInputError(
-            f"object path {path[:100]!r} must be segments of letters, digits and _.=@+- joined by /, "
-            f"none starting with a dot, at most {_LONGEST_PATH} characters"
-        )
+    except (OSError, MemoryError) as error:
+        machine.raise_machine_error(error, "use the object store", file=path)
+        raise

@@ -1,4 +1,4 @@
-"""Parts of objects, read into memory that is there already."""
+"""Reads parts of objects into existing memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from obstore.store import ObjectStore as Backend
 from cocu.errors import IntegrityError
 
 COALESCED_BYTES = 256 << 10
-"""A gap that is read over rather than asked around."""
+"""A gap up to this size is read too, instead of sending another request."""
 
 OBJECTS_AT_ONCE = 16
-"""Objects that a process reads parts of at a time where each takes a round trip."""
+"""Remote objects that a process reads at the same time."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class RangeReads:
     ranges: Sequence[tuple[int, memoryview]]
 
 
-def at_once(read: Callable[[RangeReads], None], reads: Sequence[RangeReads], *, threads: bool) -> None:
-    """Read all of them, on threads at the same time or here one after the other.
+def read_all(read: Callable[[RangeReads], None], reads: Sequence[RangeReads], *, threads: bool) -> None:
+    """Read all of them, with threads at the same time, else one after the other.
 
-    Raises what the first that failed raised, once all have ended.
+    Raises the first error, after all reads have ended: they write into memory of the caller.
     """
     if not threads:
-        for each in reads:
-            read(each)
+        for ranges in reads:
+            read(ranges)
         return
-    futures = [_threads().submit(read, each) for each in reads]
-    failed = [error for future in futures if (error := future.exception()) is not None]
-    if failed:
-        raise failed[0]
+    futures = [_threads().submit(read, ranges) for ranges in reads]
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    if errors:
+        raise errors[0]
 
 
 @cache
@@ -50,7 +50,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def read_file_into(file: Path, ranges: Sequence[tuple[int, memoryview]]) -> None:
-    """Fill each view with the bytes of the file from its offset on. Raises IntegrityError behind the end."""
+    """Fill each view with the bytes of the file from its offset on. Raises IntegrityError after its end."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         for offset, view in ranges:
@@ -65,14 +65,14 @@ def read_file_into(file: Path, ranges: Sequence[tuple[int, memoryview]]) -> None
 
 
 def read_object_into(backend: Backend, path: str, ranges: Sequence[tuple[int, memoryview]]) -> None:
-    """The same of an object that is no file, in as few requests as make sense, at the same time."""
-    found = backend.get_ranges(
+    """As `read_file_into` for a remote object, in few requests, sent at the same time."""
+    parts = backend.get_ranges(
         path,
         starts=[offset for offset, _ in ranges],
         lengths=[view.nbytes for _, view in ranges],
         coalesce=COALESCED_BYTES,
     )
-    for (_, view), data in zip(ranges, found, strict=True):
+    for (_, view), data in zip(ranges, parts, strict=True):
         if len(data) != view.nbytes:
             raise IntegrityError(f"object {path} became shorter while it was read")
         view[:] = memoryview(data)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,8 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cocu.curation.archives import NO_NEIGHBOUR, Archives, Ids
+from cocu import machine
+from cocu.curation.archives import NO_NEIGHBOUR, Archives, Ids, Ints
 from cocu.errors import IntegrityError, NotFoundError
+from cocu.storage import checksums
+from cocu.storage.content_hash import content_hash as hash_of_content
 from cocu.storage.objects import ObjectStore
 
 
@@ -38,8 +43,8 @@ SAMPLES = pa.schema(
 )
 """A row per sample of a shard; offset and size locate the image's bytes in the shard's tar.
 
-Of a sample that came as an embedding, without its image, size is 0, and so are offset, width and height;
-sha256 is then that of the embedding.
+A sample that was uploaded as an embedding, without its image, has size, offset, width and height 0, and the
+sha256 of the embedding.
 """
 
 CONCEPT = pa.struct(
@@ -66,7 +71,7 @@ best concept first. Origins are positions in `neighbours`, OWN_CAPTION (-1) for 
 
 
 class SampleColumns(Protocol):
-    """What a row of the samples table is made of (`datasets.shards.SampleRow` is one)."""
+    """What a row of the samples table is made of (`formats.shards.SampleRow` is one)."""
 
     key: str
     caption: str
@@ -150,22 +155,50 @@ def archives_of(table: pa.Table, names: Sequence[str]) -> Archives:
     )
 
 
+def read_clusters(objects: ObjectStore, path: str, *, content_hash: str) -> Ints:
+    """The cluster of every concept of an archives table, int32 [C], in the order of `archives_of`.
+
+    Reads this column alone: a few milliseconds for 10,000 archives. Raises as `read_table`.
+    """
+    table = read_table(objects, path, columns=["concepts.list.element.cluster"], content_hash=content_hash)
+    clusters = table.column("concepts").combine_chunks().flatten().field("cluster")
+    return np.array(clusters.to_numpy(), np.int32)
+
+
 def write_table(objects: ObjectStore, path: str, table: pa.Table, *, row_group: int = 128) -> None:
     """Write a table as Parquet, in row groups small enough that one row is read quickly."""
     with objects.writing(path) as file:
-        pq.write_table(table, file, row_group_size=row_group, compression="zstd", write_statistics=False)
+        pq.write_table(
+            table,
+            file,
+            row_group_size=row_group,
+            compression="zstd",
+            write_statistics=False,
+            write_page_checksum=True,
+        )
+        checksums.add(file, checksums.PARQUET)
 
 
-def read_table(objects: ObjectStore, path: str, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a table, or some of its columns. Raises NotFoundError, IntegrityError."""
-    with _opened(objects, path) as file:
+def read_table(
+    objects: ObjectStore,
+    path: str,
+    *,
+    columns: Sequence[str] | None = None,
+    content_hash: str | None = None,
+) -> pa.Table:
+    """Read a table, or some of its columns. Raises NotFoundError, IntegrityError.
+
+    content_hash: the known hash of the values of the whole table; a file without a checksum is compared
+    with it.
+    """
+    with _opened(objects, path, content_hash=content_hash) as file:
         return file.read(columns=None if columns is None else list(columns))
 
 
 def iterate_table(
     objects: ObjectStore, path: str, *, start: int = 0, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
-    """Yield a table from row `start` on in pieces of one row group, for memory that does not grow with it."""
+    """Yield a table from row `start` on, one row group at a time, so that memory use stays constant."""
     with _opened(objects, path) as file:
         first = 0
         for group in range(file.num_row_groups):
@@ -177,12 +210,15 @@ def iterate_table(
 
 
 Layout: TypeAlias = pq.FileMetaData
-"""What a table's file says about itself; for who reads rows of it again and again."""
+"""The metadata of a table's file; pass it to `read_row` to read many rows of one file quickly."""
 
 
-def read_layout(objects: ObjectStore, path: str) -> Layout:
-    """The layout of a table's file. Raises NotFoundError, IntegrityError."""
-    with _opened(objects, path) as file:
+def read_layout(objects: ObjectStore, path: str, *, content_hash: str | None = None) -> Layout:
+    """The layout of a table's file; content_hash as for `read_table`.
+
+    Raises NotFoundError, IntegrityError.
+    """
+    with _opened(objects, path, content_hash=content_hash) as file:
         return file.metadata
 
 
@@ -196,7 +232,7 @@ def read_row(
 ) -> Mapping[str, Any]:
     """One row as Python values, reading no more than its row group. Raises NotFoundError beyond the table.
 
-    layout: of this very file, which then need not be read again.
+    layout: of this same file, which is then not read again.
     """
     with _opened(objects, path, layout) as file:
         if not 0 <= row < file.metadata.num_rows:
@@ -204,7 +240,7 @@ def read_row(
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if row < rows:
-                # A few kilobytes: handing them to other threads takes longer than decoding them.
+                # A few kilobytes: passing them to other threads takes longer than decoding them.
                 piece = file.read_row_group(
                     group, columns=None if columns is None else list(columns), use_threads=False
                 )
@@ -215,13 +251,42 @@ def read_row(
 
 
 @contextmanager
-def _opened(objects: ObjectStore, path: str, layout: Layout | None = None) -> Iterator[pq.ParquetFile]:
-    local = objects.local_path(path)
+def _opened(
+    objects: ObjectStore, path: str, layout: Layout | None = None, *, content_hash: str | None = None
+) -> Iterator[pq.ParquetFile]:
+    local, has_checksum = checksums.verify(objects, path, checksums.PARQUET)
     try:
-        with pq.ParquetFile(str(local), metadata=layout, memory_map=True) as file:
+        if not has_checksum and content_hash is not None:
+            _check_content(local, path, content_hash)
+        with pq.ParquetFile(
+            str(local), metadata=layout, memory_map=True, page_checksum_verification=True
+        ) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(f"object {path} is not a readable table ({error})") from error
+        machine.raise_machine_error(error, f"read object {path}")
+        raise checksums.damaged(path, f"it is not a readable table ({_first_line(error)})") from error
+
+
+def require_content(table: pa.Table, path: str, expected: str) -> None:
+    """Check that the values of a whole table have this hash. Raises IntegrityError."""
+    actual = hash_of_content(table)
+    if actual != expected:
+        raise checksums.damaged(path, f"its content has the hash {actual[:16]}…, not {expected[:16]}…")
+
+
+@lru_cache(maxsize=4096)
+def _content_of(local: Path, identity: checksums.Identity) -> str:
+    return hash_of_content(pq.read_table(str(local), memory_map=True))
+
+
+def _check_content(local: Path, path: str, expected: str) -> None:
+    actual = _content_of(local, checksums.identity(local))
+    if actual != expected:
+        raise checksums.damaged(path, f"its content has the hash {actual[:16]}…, not {expected[:16]}…")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
 
 
 def _lists(offsets: NDArray[Any], values: pa.Array) -> pa.Array:

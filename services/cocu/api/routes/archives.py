@@ -1,70 +1,20 @@
-"""Archives: the ranked concepts of every image, and where each came from."""
+"""Archives: the ranked concepts of every image, and their origins."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from fastapi import APIRouter, Request, Response
 
-from fastapi import APIRouter, Query, Request, Response
-
-from cocu.api import caching
-from cocu.api.dependencies import ArchivesOf, CurationId, Tenant
-from cocu.api.pages import Cursor, page, position
+from cocu import schemas
+from cocu.api import conditional
+from cocu.api.dependencies import ArchivesOf, ConceptsOf, CurationId, EvidenceOf, Tenant
+from cocu.api.judged import JudgedBy, mark, not_modified
 from cocu.api.paths import SampleKey
-from cocu.api.reading import ArchiveFilter
-from cocu.client import models
+from cocu.api.queries.verdicts import with_verdicts
 
 router = APIRouter(prefix="/v1/curations/{curation}/archives", tags=["archives"])
 
-PageLimit = Annotated[int, Query(ge=1, le=200, description="The most archives of one page.")]
 
-
-@router.get("", response_model=models.Page[models.Archive])
-def list_archives(
-    *,
-    curation: CurationId,
-    request: Request,
-    response: Response,
-    archives: ArchivesOf,
-    tenant: Tenant,
-    limit: PageLimit = 20,
-    cursor: Cursor = None,
-    concept: Annotated[
-        str | None,
-        Query(max_length=400, description="Only archives with this concept, by its name or another form."),
-    ] = None,
-    added: Annotated[
-        bool | None,
-        Query(description="Only archives with a concept that the own caption does not (true) or does name."),
-    ] = None,
-    min_score: Annotated[
-        float | None,
-        Query(allow_inf_nan=False, description="Only archives with a concept that scores at least this."),
-    ] = None,
-    changed: Annotated[
-        bool | None,
-        Query(
-            description="Only archives whose neighbours are (true) or are not (false) others than in the "
-            "curation before the dataset grew; of new samples, and where there was none, they are."
-        ),
-    ] = None,
-) -> models.Page[models.Archive] | Response:
-    """List archives in sample order; several filters ask for one concept that satisfies all of them.
-
-    A page may end early, and even be empty, while there is a `next`.
-    """
-    record = archives.completed(tenant=tenant, curation=curation)
-    wanted = ArchiveFilter(concept=concept, added=added, min_score=min_score, changed=changed)
-    listing = f"archives {curation} {concept!r} {added} {min_score} {changed}"
-    after = position(listing, cursor)
-    tag = caching.tag_of(record.content_hash, listing, limit, cursor)
-    if caching.not_modified(request, tag):
-        return caching.unchanged(tag)
-    found = archives.list_page(record, wanted=wanted, limit=limit, after=after)
-    caching.mark_immutable(response, tag)
-    return page(listing, found, lambda archive: archive, models.Archive)
-
-
-@router.get("/{key:path}", response_model=models.Archive)
+@router.get("/{key:path}", response_model=schemas.ArchiveDetail)
 def get_archive(
     *,
     curation: CurationId,
@@ -72,13 +22,26 @@ def get_archive(
     request: Request,
     response: Response,
     archives: ArchivesOf,
+    evidence: EvidenceOf,
     tenant: Tenant,
-) -> models.Archive | Response:
-    """The archive of one sample: each concept with its score, its cluster, and the captions naming it."""
+    concepts: ConceptsOf,
+    judged: JudgedBy,
+) -> schemas.ArchiveDetail | Response:
+    """Return the archive of one sample: each concept with score, cluster, and the captions that name it.
+
+    Lists of archives lack what only this has: the parts `prior` and `support` of scores, the weights of
+    origins, the captions and pictures of neighbours, and where captions name concepts.
+    """
     record = archives.completed(tenant=tenant, curation=curation)
-    tag = caching.tag_of(record.content_hash, key)
-    found = archives.get(record, key)
-    if caching.not_modified(request, tag):
-        return caching.unchanged(tag)
-    caching.mark_immutable(response, tag)
-    return found
+    # Earlier versions had less in an archive, and clients keep answers as long as the tag stays.
+    parts = [record.content_hash, "detail", key]
+    tag = conditional.make_tag(*parts if judged is None else (*parts, judged))
+    archive = evidence.get(record, key)
+    if judged is not None:
+        stored = archives.find(record, key)
+        index = concepts.index(record, stored.shard)
+        archive = with_verdicts(archive, index, judged, stored.shard, stored.row)
+    if conditional.not_modified(request, tag):
+        return not_modified(tag, judged)
+    mark(response, tag, judged)
+    return archive

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
-from cocu.api.ahead import begun, sent_ahead
 from cocu.api.dependencies import CurationId, PlatformOf, Tenant
-from cocu.batches import prompts
-from cocu.batches.columns import ColumnsCache
-from cocu.batches.encodings import ENCODINGS, Encoding, accepted
+from cocu.api.draw_parameters import (
+    MAX_INTEGER,
+    EpochNumber,
+    SamplerName,
+    Seed,
+    Temperature,
+    Templates,
+    TextCount,
+)
+from cocu.api.head_requests import wants_body
+from cocu.api.stream_limits import BatchStream
+from cocu.api.streaming import Chunk, prefetched, primed, run_on_thread
+from cocu.batches.encodings import ENCODINGS, Encoding, negotiate
 from cocu.batches.epoch import Epoch
-from cocu.batches.parameters import MOST_CONCEPTS, MOST_SAMPLES, BatchParameters
+from cocu.batches.parameters import MAX_SAMPLES, BatchParameters
+from cocu.batches.shard_cache import ColumnsCache
 
 router = APIRouter(tags=["batches"])
-
-MOST_TEMPLATES = 500
-LARGEST = 2**53
-"""Numbers that every client can write exactly."""
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -32,65 +39,63 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     }
 }
 
-Template = Annotated[str, Query(min_length=2, max_length=200, json_schema_extra={"pattern": r"\{\}"})]
-
 
 def _encoding(
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
-    form: Annotated[
+    format_name: Annotated[
         Literal["arrow", "protobuf", "tar"] | None,
-        Query(alias="format", description="The same, for those who cannot send headers."),
+        Query(alias="format", description="Replaces Accept, for clients that cannot send headers."),
     ] = None,
 ) -> Encoding:
-    if form is not None:
-        return ENCODINGS[form]
-    found = accepted(accept)
-    if found is None:
+    if format_name is not None:
+        return ENCODINGS[format_name]
+    encoding = negotiate(accept)
+    if encoding is None:
         kinds = ", ".join(encoding.media_type for encoding in ENCODINGS.values())
         raise HTTPException(406, f"Batches come as {kinds}; accept one of these.")
-    return found
+    return encoding
 
 
 def _parameters(
     *,
-    seed: Annotated[int, Query(ge=0, le=LARGEST, description="Another seed, another order and draw.")] = 0,
-    epoch: Annotated[int, Query(ge=0, le=LARGEST, description="Likewise.")] = 0,
+    seed: Seed = 0,
+    epoch: EpochNumber = 0,
     global_batch: Annotated[
         int,
-        Query(ge=1, le=MOST_SAMPLES, description="Samples of a batch over all ranks; the last has fewer."),
+        Query(
+            ge=1,
+            le=MAX_SAMPLES,
+            description="Samples of a batch over all ranks; the last batch may have fewer.",
+        ),
     ] = 1024,
-    rank: Annotated[int, Query(ge=0, le=MOST_SAMPLES, description="Which part of every batch.")] = 0,
-    world_size: Annotated[int, Query(ge=1, le=MOST_SAMPLES, description="Parts of every batch.")] = 1,
-    start: Annotated[int, Query(ge=0, le=LARGEST, description="Number of the first batch.")] = 0,
-    drop_last: Annotated[bool, Query(description="Leave out the last batch if it is short.")] = False,
-    concepts: Annotated[int, Query(ge=1, le=MOST_CONCEPTS, description="Texts of every sample.")] = 3,
-    sampler: Annotated[
-        Literal["cluster", "topk", "uniform", "caption"],
-        Query(description="How they are drawn; `caption` from those that the sample's own caption names."),
-    ] = "cluster",
-    temperature: Annotated[
-        float, Query(ge=1e-6, le=1e6, description="Low draws the best, high draws evenly.")
-    ] = 1.0,
-    include_scores: Annotated[bool, Query(description="With the scores of what is drawn.")] = False,
+    rank: Annotated[
+        int, Query(ge=0, le=MAX_SAMPLES, description="The part of every batch to send, from 0.")
+    ] = 0,
+    world_size: Annotated[
+        int, Query(ge=1, le=MAX_SAMPLES, description="Number of parts of every batch.")
+    ] = 1,
+    start: Annotated[int, Query(ge=0, le=MAX_INTEGER, description="Number of the batch to begin with.")] = 0,
+    drop_last: Annotated[
+        bool, Query(description="Leave out the last batch if it has fewer samples.")
+    ] = False,
+    concepts: TextCount = 3,
+    sampler: SamplerName = "cluster",
+    temperature: Temperature = 1.0,
+    include_scores: Annotated[bool, Query(description="Include the scores of the drawn concepts.")] = False,
     images: Annotated[
-        bool, Query(description="With the images; null for samples that came as embeddings, without theirs.")
+        bool,
+        Query(description="Include the images; null for samples that came as embeddings, without image."),
     ] = True,
     size: Annotated[
         int | None,
-        Query(ge=16, le=2048, description="Longest that the shorter side may be, in pixels; none as stored."),
-    ] = None,
-    kind: Annotated[
-        Literal["templates", "raw"],
         Query(
-            alias="prompts",
-            description="Concepts in templates, the 80 of ImageNet if none are given; or alone.",
+            ge=16,
+            le=2048,
+            description="The most pixels of the shorter side; without it images are sent as stored.",
         ),
-    ] = "templates",
-    template: Annotated[
-        list[Template], Query(max_length=MOST_TEMPLATES, description="With {} where the concept stands.")
-    ] = [],  # noqa: B006 - FastAPI copies it
+    ] = None,
+    templates: Templates,
 ) -> BatchParameters:
-    given = tuple(template) or prompts.imagenet_templates()
     return BatchParameters(
         seed=seed,
         epoch=epoch,
@@ -105,7 +110,7 @@ def _parameters(
         include_scores=include_scores,
         images=images,
         size=size,
-        templates=given if kind == "templates" else (),
+        templates=templates,
     )
 
 
@@ -114,25 +119,31 @@ def _parameters(
     response_class=StreamingResponse,
     responses=ANSWERS,
 )
-def stream_batches(
+async def stream_batches(
     *,
     curation: CurationId,
     request: Request,
     platform: PlatformOf,
     tenant: Tenant,
+    slot: BatchStream,
     parameters: Annotated[BatchParameters, Depends(_parameters)],
     encoding: Annotated[Encoding, Depends(_encoding)],
 ) -> StreamingResponse:
-    """One rank's part of an epoch, from batch `start` on, as Arrow, protobuf or tar.
+    """Stream one rank's part of an epoch, from batch `start` on, as Arrow, protobuf or tar.
 
-    The order of samples is a function of the curation's content, seed and epoch; what is drawn for a sample
-    of these and its key. So all ranks together get every sample once, whatever `world_size`, and a stream
-    that broke off goes on with `start`.
+    The order of samples depends only on the curation's content, the seed and the epoch. The concepts drawn
+    for a sample depend on these and its key. So all ranks together get every sample once for any
+    `world_size`, and a broken stream is resumed with `start`.
     """
     cache: ColumnsCache = request.app.state.batch_columns
-    epoch = Epoch.of(platform, cache, parameters, tenant=tenant, curation=curation)
+
+    def begin() -> tuple[Epoch, Iterator[list[Chunk]]]:
+        epoch = Epoch.of(platform, cache, parameters, tenant=tenant, curation=curation)
+        return epoch, primed(encoding.chunks(epoch)) if wants_body(request) else iter(())
+
+    epoch, parts = await run_on_thread(begin)
     return StreamingResponse(
-        sent_ahead(begun(encoding.chunks(epoch))),
+        prefetched(parts),
         media_type=encoding.media_type,
         headers={
             "Cache-Control": "no-store",

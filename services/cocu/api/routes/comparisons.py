@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from cocu.api import caching
+from cocu import schemas
+from cocu.api import conditional
 from cocu.api.dependencies import ArchivesOf, ComparisonsOf, CurationId, Tenant
-from cocu.api.pages import Cursor, Limit, page, position
-from cocu.api.reading.comparisons import Pair
-from cocu.client import models
+from cocu.api.pages import Cursor, Limit, make_page, read_cursor
+from cocu.api.queries.comparisons import Pair
 
 router = APIRouter(prefix="/v1/curations/{curation}/comparisons/{other}", tags=["comparisons"])
 
@@ -22,7 +22,7 @@ def _pair(
     comparisons: ComparisonsOf,
     tenant: Tenant,
 ) -> Pair:
-    """The two curations that a path names, both completed."""
+    """Return the two curations that the path names, both completed."""
     first = archives.completed(tenant=tenant, curation=curation)
     return comparisons.pair(first, archives.completed(tenant=tenant, curation=other))
 
@@ -30,37 +30,37 @@ def _pair(
 PairOf = Annotated[Pair, Depends(_pair)]
 
 
-@router.get("", response_model=models.Comparison)
+@router.get("", response_model=schemas.Comparison)
 def compare_curations(
     *, pair: PairOf, request: Request, response: Response, comparisons: ComparisonsOf
-) -> models.Comparison | Response:
+) -> schemas.Comparison | Response:
     """Compare a curation (first) with another of the same dataset (second): what archives gained and lost.
 
-    Computed when first asked for, then kept.
+    It is computed at the first request and then stored.
     """
-    tag = caching.tag_of("comparison", pair.contents_hash)
-    if caching.not_modified(request, tag):
-        return caching.unchanged(tag)
-    found = comparisons.get(pair)
-    caching.mark_immutable(response, tag)
-    return found
+    tag = conditional.make_tag("comparison", pair.contents_hash)
+    if conditional.not_modified(request, tag):
+        return conditional.not_modified_response(tag)
+    comparison = comparisons.get(pair)
+    conditional.mark_immutable(response, tag)
+    return comparison
 
 
 @router.get("/concepts")
 def list_changed_concepts(
     *, pair: PairOf, comparisons: ComparisonsOf, limit: Limit = 100, cursor: Cursor = None
-) -> models.Page[models.ConceptChange]:
+) -> schemas.Page[schemas.ConceptChange]:
     """List the concepts that archives gained or lost, those with the most changes first."""
     listing = f"changed concepts {pair.first.id} {pair.second.id} {pair.contents_hash}"
-    found = comparisons.concepts(pair, limit=limit, after=position(listing, cursor))
-    return page(listing, found, lambda each: each, models.ConceptChange)
+    concept_page = comparisons.concepts(pair, limit=limit, after=read_cursor(listing, cursor))
+    return make_page(listing, concept_page, lambda change: change, schemas.ConceptChange)
 
 
 @router.get("/samples")
 def list_changed_samples(
     *, pair: PairOf, comparisons: ComparisonsOf, limit: Limit = 20, cursor: Cursor = None
-) -> models.Page[models.SampleChange]:
+) -> schemas.Page[schemas.SampleChange]:
     """List the samples whose archives changed, those that changed most first."""
     listing = f"changed samples {pair.first.id} {pair.second.id} {pair.contents_hash}"
-    found = comparisons.samples(pair, limit=limit, after=position(listing, cursor))
-    return page(listing, found, lambda each: each, models.SampleChange)
+    sample_page = comparisons.samples(pair, limit=limit, after=read_cursor(listing, cursor))
+    return make_page(listing, sample_page, lambda change: change, schemas.SampleChange)

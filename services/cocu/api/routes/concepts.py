@@ -1,25 +1,22 @@
-"""Concepts of a curation: before and after, and what each occurs with."""
+"""Concepts of a curation: how often they occur before and after, and together with which others."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from cocu.api import caching
-from cocu.api.dependencies import ArchivesOf, ConceptsOf, CurationId, Tenant
-from cocu.api.pages import Cursor, Limit, page, position
-from cocu.client import models
+from cocu import schemas
+from cocu.api import conditional
+from cocu.api.dependencies import ArchivesOf, ConceptsOf, ConceptSpaceOf, CurationId, Tenant
+from cocu.api.pages import Cursor, Limit, make_page, read_cursor
+from cocu.api.paths import ConceptInPath
+from cocu.api.queries.similar_concepts import find_similar
 
 router = APIRouter(prefix="/v1/curations/{curation}/concepts", tags=["concepts"])
 
 
-def _concept(concept: Annotated[str, Path(description="A concept, by its name or another form.")]) -> str:
-    """The concept that a path names; segments of paths arrive with slashes and percent signs encoded."""
-    return concept.replace("%2F", "/").replace("%25", "%")
-
-
-@router.get("", response_model=models.Page[models.ConceptFrequency])
+@router.get("", response_model=schemas.Page[schemas.ConceptFrequency])
 def list_curation_concepts(
     *,
     curation: CurationId,
@@ -31,38 +28,46 @@ def list_curation_concepts(
     limit: Limit = 100,
     cursor: Cursor = None,
     order: Annotated[
-        models.ConceptOrder, Query(description="Most archives, captions or additions first, or by name.")
+        schemas.ConceptOrder,
+        Query(description="By number of archives, captions or additions, largest first; or by name."),
     ] = "archives",
-) -> models.Page[models.ConceptFrequency] | Response:
-    """List the concepts that captions (before) or archives (after) name, with how often each does."""
+) -> schemas.Page[schemas.ConceptFrequency] | Response:
+    """List the concepts that captions (before) or archives (after) name, with their frequencies."""
     record = archives.completed(tenant=tenant, curation=curation)
     listing = f"concepts {curation} {record.content_hash} {order}"
-    after = position(listing, cursor)
-    tag = caching.tag_of(listing, limit, cursor)
-    if caching.not_modified(request, tag):
-        return caching.unchanged(tag)
-    found = concepts.list_page(record, order=order, limit=limit, after=after)
-    caching.mark_immutable(response, tag)
-    return page(listing, found, lambda each: each, models.ConceptFrequency)
+    after = read_cursor(listing, cursor)
+    tag = conditional.make_tag(listing, limit, cursor)
+    if conditional.not_modified(request, tag):
+        return conditional.not_modified_response(tag)
+    concept_page = concepts.list_page(record, order=order, limit=limit, after=after)
+    conditional.mark_immutable(response, tag)
+    return make_page(listing, concept_page, lambda frequency: frequency, schemas.ConceptFrequency)
 
 
-@router.get("/{concept:path}", response_model=models.ConceptDetail)
+@router.get("/{concept:path}", response_model=schemas.ConceptDetail)
 def get_curation_concept(
     *,
     curation: CurationId,
-    concept: Annotated[str, Depends(_concept)],
+    concept: ConceptInPath,
     request: Request,
     response: Response,
     archives: ArchivesOf,
     concepts: ConceptsOf,
+    space: ConceptSpaceOf,
     tenant: Tenant,
     limit: Annotated[int, Query(ge=1, le=100, description="The most concepts, and the most samples.")] = 20,
-) -> models.ConceptDetail | Response:
-    """Look at one concept: what it occurs with most, and the samples in whose archives it scores best."""
+) -> schemas.ConceptDetail | Response:
+    """Return one concept: its forms and frequencies, what it occurs with, where it scores best, what is near.
+
+    `similar` is null while it is computed, which takes the longer the larger the vocabulary is: ask again.
+    """
     record = archives.completed(tenant=tenant, curation=curation)
-    found = concepts.get(record, concept, limit=limit)
-    tag = caching.tag_of("concept", record.content_hash, found.concept, limit)
-    if caching.not_modified(request, tag):
-        return caching.unchanged(tag)
-    caching.mark_immutable(response, tag)
-    return found
+    detail = concepts.get(record, concept, limit=limit)
+    similar = find_similar(space, record, detail.concept, limit=limit)
+    tag = conditional.make_tag("concept 2", record.content_hash, detail.concept, limit, similar is None)
+    if conditional.not_modified(request, tag):
+        return conditional.not_modified_response(tag)
+    conditional.mark_immutable(response, tag)
+    if similar is None:
+        response.headers["Cache-Control"] = "private, no-cache"
+    return detail.model_copy(update={"similar": similar})

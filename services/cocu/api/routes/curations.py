@@ -2,85 +2,82 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
 
-from cocu.api import caching, estimating, starting, views
-from cocu.api.dependencies import CurationId, DatasetId, PlatformOf, Tenant
+from cocu import schemas
+from cocu.api import conditional, curation_requests, serializers
+from cocu.api.dependencies import CurationId, DatasetId, PlatformOf, PreviewsOf, Tenant
+from cocu.api.event_ids import LastEvent
+from cocu.api.followers import Followers
 from cocu.api.idempotency import IdempotentRoute
-from cocu.api.pages import Cursor, Limit, page, position
-from cocu.api.problems import BadRequestError
-from cocu.client import models
+from cocu.api.pages import Cursor, Limit, make_page, read_cursor
+from cocu.api.stream_limits import EventStream
+from cocu.catalog import curations, datasets
+from cocu.pipeline import failed_tasks, progress, speed
+from cocu.pipeline.estimate import estimate
 from cocu.platform import Platform
-from cocu.storage.catalog import curations, datasets, events, progress
+from cocu.schemas.base import Word
 
 router = APIRouter(tags=["curations"], route_class=IdempotentRoute)
 
-POLL_SECONDS = 0.3
 RETRY_AFTER = "1"
-
-
-@dataclass(frozen=True)
-class Followed:
-    """A curation whose events are followed, from the one after `last` on."""
-
-    platform: Platform
-    tenant: str
-    curation: str
-    last: int
-
-    def after(self, last: int) -> tuple[list[models.CurationEvent], bool]:
-        """The events after this one, and whether the curation had ended before they were read."""
-        record = curations.get(self.platform.catalog, tenant=self.tenant, curation_id=self.curation)
-        found = events.since(self.platform.catalog, tenant=self.tenant, curation_id=self.curation, after=last)
-        return [views.event(each) for each in found], views.has_ended(record)
 
 
 @router.post(
     "/v1/datasets/{dataset}/curations",
     status_code=202,
-    response_model=models.Curation,
+    response_model=schemas.Curation,
     responses={
         200: {
-            "model": models.Curation | models.CurationEstimate,
-            "description": "It was there already; or what a dry run foresees, which has no Location.",
+            "model": schemas.Curation | schemas.CurationEstimate | schemas.CurationPreview,
+            "description": "It existed already; or a dry run's estimate, or a preview, without Location.",
         }
     },
 )
 def create_curation(
     *,
     dataset: DatasetId,
-    body: models.CurationCreate,
+    body: schemas.CurationCreate,
     platform: PlatformOf,
     tenant: Tenant,
     response: Response,
-    dry_run: Annotated[bool, Query(description="Start nothing; say what it would be and cost.")] = False,
-) -> models.Curation | Response:
+    dry_run: Annotated[
+        bool, Query(description="Start nothing; return an estimate of the work and its cost.")
+    ] = False,
+    preview: Annotated[
+        int | None,
+        Query(ge=1, le=20, description="Start nothing; return the archives that so many samples would have."),
+    ] = None,
+    previews: PreviewsOf,
+) -> schemas.Curation | Response:
     """Start to curate a dataset as it is now.
 
-    202: under way, follow Location. 200: this very curation (same samples, encoder, vocabulary and
-    parameters) is completed already, or a dry run's CurationEstimate. 409: uploads are still being read,
-    samples embedded again, or no sample was accepted.
+    202: it runs, follow Location. 200: the same curation (same samples, encoder, vocabulary and parameters)
+    is completed already, or this is the CurationEstimate of a dry run, or a CurationPreview. 409: uploads are
+    still being read, samples are being embedded again, or no sample was accepted; for a preview, no curation
+    of these samples with this encoder and vocabulary is completed, or there are more than a million.
     """
-    choice = starting.choose(platform, tenant=tenant, dataset=dataset, request=body)
+    choice = curation_requests.choose(platform, tenant=tenant, dataset=dataset, request=body)
+    if preview is not None:
+        previewed = previews.of(tenant=tenant, dataset=dataset, choice=choice, count=preview)
+        return JSONResponse(previewed.model_dump(mode="json", by_alias=True))
     if dry_run:
-        estimate = estimating.estimate(platform, tenant=tenant, dataset=dataset, choice=choice)
-        return JSONResponse(estimate.model_dump(mode="json"))
-    started = starting.start(platform, tenant=tenant, dataset=dataset, choice=choice)
-    made = _view(platform, tenant, started)
-    response.headers["Location"] = f"/v1/curations/{made.id}"
-    if made.finished:
+        estimated = estimate(platform, tenant=tenant, dataset=dataset, choice=choice)
+        return JSONResponse(estimated.model_dump(mode="json"))
+    record = curation_requests.start(platform, tenant=tenant, dataset=dataset, choice=choice)
+    curation = _view(platform, tenant, record)
+    response.headers["Location"] = f"/v1/curations/{curation.id}"
+    if curation.finished:
         response.status_code = 200
     else:
         response.headers["Retry-After"] = RETRY_AFTER
-    return made
+    return curation
 
 
 @router.get("/v1/curations")
@@ -90,84 +87,123 @@ def list_curations(
     tenant: Tenant,
     limit: Limit = 100,
     cursor: Cursor = None,
-    dataset: Annotated[str | None, Query(max_length=64, description="Only those of this dataset.")] = None,
-) -> models.Page[models.Curation]:
-    """List curations, oldest first."""
+    dataset: Annotated[Word | None, Query(max_length=64, description="Only those of this dataset.")] = None,
+    state: Annotated[
+        list[schemas.CurationState] | None, Query(description="Only those in one of these states.")
+    ] = None,
+    order: Annotated[
+        schemas.CurationOrder, Query(description="-created_at: newest first; by default oldest first.")
+    ] = "created_at",
+) -> schemas.Page[schemas.Curation]:
+    """List curations by the time at which they were created."""
     if dataset is not None:
         datasets.get(platform.catalog, tenant=tenant, dataset_id=dataset)
-    listing = f"curations {dataset}"
-    found = curations.list_page(
-        platform.catalog, tenant=tenant, limit=limit, after=position(listing, cursor), dataset_id=dataset
+    states = sorted(set(state or ()))
+    listing = " ".join((f"curations {dataset}", *states, *(() if order == "created_at" else (order,))))
+    records = curations.list_page(
+        platform.catalog,
+        tenant=tenant,
+        limit=limit,
+        after=read_cursor(listing, cursor),
+        dataset_id=dataset,
+        states=states,
+        newest_first=order == "-created_at",
     )
-    return page(listing, found, lambda record: _view(platform, tenant, record), models.Curation)
+    return make_page(listing, records, lambda record: _view(platform, tenant, record), schemas.Curation)
 
 
-@router.get("/v1/curations/{curation}", response_model=models.Curation)
+@router.get("/v1/curations/{curation}", response_model=schemas.Curation)
 def get_curation(
     *, curation: CurationId, request: Request, response: Response, platform: PlatformOf, tenant: Tenant
-) -> models.Curation | Response:
-    """Look at one curation: its state, how far it is, and what it came to."""
+) -> schemas.Curation | Response:
+    """Return one curation: its state, its progress and its results."""
     record = curations.get(platform.catalog, tenant=tenant, curation_id=curation)
-    seen = _view(platform, tenant, record)
-    if not seen.finished:
+    view = _view(platform, tenant, record)
+    if not view.finished:
         response.headers["Retry-After"] = RETRY_AFTER
         response.headers["Cache-Control"] = "no-cache"
-        return seen
-    # A failed or cancelled one may be started again, so this is to be checked, not kept.
-    tag = caching.tag_of(seen.id, seen.state, seen.content_hash, seen.finished_at)
-    if caching.not_modified(request, tag):
-        return Response(status_code=304, headers={"ETag": caching.quoted(tag), "Cache-Control": "no-cache"})
-    response.headers["ETag"] = caching.quoted(tag)
+        return view
+    # A failed or cancelled curation may be started again, a threshold set: clients must check each time.
+    tag = conditional.make_tag(view.id, view.state, view.content_hash, view.finished_at, view.threshold)
+    if conditional.not_modified(request, tag):
+        return Response(
+            status_code=304, headers={"ETag": conditional.quote(tag), "Cache-Control": "no-cache"}
+        )
+    response.headers["ETag"] = conditional.quote(tag)
     response.headers["Cache-Control"] = "no-cache"
-    return seen
+    return view
 
 
 @router.delete("/v1/curations/{curation}")
-def cancel_curation(curation: CurationId, platform: PlatformOf, tenant: Tenant) -> models.Curation:
-    """Stop a curation that is under way; one that has ended stays as it is."""
+def cancel_curation(curation: CurationId, platform: PlatformOf, tenant: Tenant) -> schemas.Curation:
+    """Cancel a curation that runs; one that has ended stays as it is."""
     return _view(platform, tenant, curations.cancel(platform.catalog, tenant=tenant, curation_id=curation))
 
 
-def _followed(
+@router.put("/v1/curations/{curation}/threshold")
+def set_threshold(
+    *, curation: CurationId, body: schemas.ThresholdSet, platform: PlatformOf, tenant: Tenant
+) -> schemas.Curation:
+    """Set the score from which a concept counts as added; null for none. Archives stay whole.
+
+    The summary of judgements says which score has which precision.
+    """
+    record = curations.set_threshold(
+        platform.catalog, tenant=tenant, curation_id=curation, threshold=body.score
+    )
+    return _view(platform, tenant, record)
+
+
+@router.get("/v1/curations/{curation}/failures")
+def list_failures(
+    *,
     curation: CurationId,
     platform: PlatformOf,
     tenant: Tenant,
-    last_event_id: Annotated[
-        str | None,
-        Header(description="Go on after this event.", json_schema_extra={"pattern": "^[0-9]{1,18}$"}),
-    ] = None,
-) -> Followed:
-    """What a stream starts from; checked before the stream begins, while an error can still be a problem."""
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> schemas.Page[schemas.TaskFailure]:
+    """List the tasks of a curation that failed, by stage and shard: given up, or to be tried again.
+
+    A task that succeeds later is not listed any more. Samples that could not be processed are in the report
+    of the dataset.
+    """
+    record = curations.get(platform.catalog, tenant=tenant, curation_id=curation)
+    listing = f"failures {record.id}"
+    records = failed_tasks.list_page(
+        platform.catalog, curation_id=record.id, limit=limit, after=read_cursor(listing, cursor)
+    )
+    return make_page(listing, records, serializers.failure, schemas.TaskFailure)
+
+
+def _followed(curation: CurationId, platform: PlatformOf, tenant: Tenant) -> str:
+    """Return the curation to follow; checked before the stream begins, while 404 is still possible."""
     curations.get(platform.catalog, tenant=tenant, curation_id=curation)
-    return Followed(platform=platform, tenant=tenant, curation=curation, last=_event_number(last_event_id))
+    return curation
 
 
 @router.get("/v1/curations/{curation}/events", response_class=EventSourceResponse)
 async def stream_events(
-    *, request: Request, followed: Annotated[Followed, Depends(_followed)]
+    *,
+    request: Request,
+    tenant: Tenant,
+    last: LastEvent,
+    slot: EventStream,
+    followed: Annotated[str, Depends(_followed)],
 ) -> AsyncIterator[ServerSentEvent]:
-    """Follow a curation by server-sent events until it ends; `data` is a CurationEvent."""
-    last = followed.last
-    while not request.app.state.stopping.is_set():
-        found, ended = await run_in_threadpool(followed.after, last)
-        for event in found:
+    """Follow a curation by server-sent events until it ends; `data` is a CurationEvent.
+
+    If it is deleted meanwhile, the last event is `deleted`.
+    """
+    followers: Followers = request.app.state.followers
+    async with aclosing(followers.follow(tenant=tenant, curation=followed, after=last or 0)) as events:
+        async for event in events:
             yield ServerSentEvent(id=str(event.id), event=event.kind, raw_data=event.model_dump_json())
-            last = event.id
-        if ended and not found:
-            return
-        if not found:
-            await asyncio.sleep(POLL_SECONDS)
 
 
-def _event_number(header: str | None) -> int:
-    if header is None:
-        return 0
-    if not (header.isascii() and header.isdigit() and len(header) <= 18):
-        raise BadRequestError("Last-Event-ID must be the id of an event of this stream; without it all come")
-    return int(header)
-
-
-def _view(platform: Platform, tenant: str, record: curations.CurationRecord) -> models.Curation:
-    return views.curation(
-        record, progress.of_curation(platform.catalog, tenant=tenant, curation_id=record.id)
+def _view(platform: Platform, tenant: str, record: curations.CurationRecord) -> schemas.Curation:
+    stages = progress.of_curation(platform.catalog, tenant=tenant, curation_id=record.id)
+    ended = serializers.has_ended(record)
+    return serializers.curation(
+        record, stages, None if ended else speed.of_curation(platform.catalog, record, stages)
     )

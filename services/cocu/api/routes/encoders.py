@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from cocu import schemas
 from cocu.api.dependencies import PlatformOf, Tenant
-from cocu.client import models
 
 router = APIRouter(prefix="/v1/encoders", tags=["encoders"])
 
 
 @router.get("")
-def list_encoders(platform: PlatformOf, tenant: Tenant) -> models.Page[models.Encoder]:
+def list_encoders(platform: PlatformOf, tenant: Tenant) -> schemas.Page[schemas.Encoder]:
     """List the encoders of this server; a curation that names none uses the default."""
-    found = platform.encoders.list()
-    default = platform.encoders.describe().hash if found else None
+    descriptions = platform.encoders.list()
+    default = platform.encoders.describe().hash if descriptions else None
     encoders = [
-        models.Encoder(
-            name=each.name,
-            hash=each.hash,
-            dim=each.dim,
-            licence=each.license,
-            source=each.source,
-            default=each.hash == default,
+        schemas.Encoder(
+            name=description.name,
+            hash=description.hash,
+            dim=description.dim,
+            licence=description.license,
+            source=description.source,
+            default=description.hash == default,
         )
-        for each in found
+        for description in descriptions
     ]
-    return models.Page[models.Encoder](items=encoders)
+    return schemas.Page[schemas.Encoder](items=encoders)

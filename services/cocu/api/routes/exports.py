@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from html import escape
+from http import HTTPStatus
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated, get_args
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from cocu.api import caching
+from cocu import schemas
+from cocu.api import conditional, ranges
 from cocu.api.dependencies import CurationId, PlatformOf, Tenant
-from cocu.client import models
+from cocu.api.head_requests import wants_body
+from cocu.api.stream_limits import ExportStream
+from cocu.api.streaming import run_on_thread
+from cocu.catalog.curations import CurationShardRecord
 from cocu.exports import files
 from cocu.exports.export import Export
+from cocu.exports.file_cache import CachedFile, FileCache
 from cocu.exports.files import ExportedFile, Piece
-from cocu.exports.parameters import ExportFormat, ExportParameters
-from cocu.storage.catalog.curations import CurationShardRecord
+from cocu.exports.keys import KeysCache
+from cocu.exports.parameters import ExportParameters
 
 router = APIRouter(prefix="/v1/curations/{curation}/export", tags=["exports"])
 
 BYTES = {"schema": {"type": "string", "format": "binary"}}
-WHOLE = ("application/x-tar", "application/jsonl", "application/octet-stream")
-FILES = (*WHOLE, "application/vnd.apache.parquet", "text/markdown")
-MOST_CONCEPTS = 2**31 - 1
+MAX_CONCEPTS = 2**31 - 1
 
 
 def _export(
@@ -33,54 +40,67 @@ def _export(
     request: Request,
     platform: PlatformOf,
     tenant: Tenant,
-    form: Annotated[ExportFormat, Query(alias="format", description="What the files are.")] = (
-        ExportFormat.WEBDATASET
-    ),
-    images: Annotated[bool, Query(description="With the images, where the format holds them.")] = True,
+    form: Annotated[
+        schemas.ExportFormat, Query(alias="format", description="The format of the files.")
+    ] = "webdataset",
+    images: Annotated[bool, Query(description="Include the images, if the format has them.")] = True,
     max_concepts: Annotated[
-        int | None, Query(ge=1, le=MOST_CONCEPTS, description="The best of each sample, so many.")
+        int | None, Query(ge=1, le=MAX_CONCEPTS, description="The most concepts per sample, best first.")
     ] = None,
     clusters: Annotated[
         bool,
-        Query(description="Of `released`: name the clusters, which the released trainer cannot draw from."),
+        Query(
+            description="Only for `released`: include clusters; the released trainer cannot draw from them."
+        ),
     ] = False,
 ) -> Export:
-    asked = ExportParameters(format=form, images=images, max_concepts=max_concepts, clusters=clusters)
-    return Export.of(platform, request.app.state.export_keys, asked, tenant=tenant, curation=curation)
+    parameters = ExportParameters(format=form, images=images, max_concepts=max_concepts, clusters=clusters)
+    return Export.of(platform, request.app.state.export_keys, parameters, tenant=tenant, curation=curation)
 
 
-Asked = Annotated[Export, Depends(_export)]
+ExportOf = Annotated[Export, Depends(_export)]
 
 
 @router.get(
     "",
     response_class=StreamingResponse,
-    responses={200: {"content": dict.fromkeys(WHOLE, BYTES), "description": "The bytes."}},
+    responses={200: {"content": dict.fromkeys(files.WHOLE_MEDIA_TYPES, BYTES), "description": "The bytes."}},
 )
-def stream_export(*, export: Asked, request: Request) -> Response:
-    """The whole export as one stream.
+async def stream_export(*, slot: ExportStream, export: ExportOf, request: Request) -> Response:
+    """Stream the whole export.
 
-    `webdataset`, `released`: one tar of all samples. `jsonl`: a sample a line. `parquet`, `huggingface`: a
-    tar of the files. `datacomp`: an .npy of uids. A stream that broke off begins anew; the files of the
-    manifest can be fetched one by one.
+    `webdataset`, `released`: one tar of all samples. `jsonl`: one sample per line. `parquet`, `huggingface`:
+    a tar of the files. `datacomp`: an .npy of uids. A broken stream cannot be resumed; to fetch parts, take
+    the files of the manifest one by one.
     """
-    name = f"{export.record.id}-{export.parameters.format}"
-    media_type = files.whole_media_type(export)
-    return _streamed(request, files.identity_of_whole(export), media_type, name, lambda: files.whole(export))
+    return await run_on_thread(partial(_whole_response, request, export))
 
 
-@router.get("/manifest", response_model=models.ExportManifest)
-def get_export_manifest(
-    *, export: Asked, request: Request, response: Response
-) -> models.ExportManifest | Response:
-    """Which files an export has, and what the curation was made of."""
+def _whole_response(request: Request, export: Export) -> Response:
     tag = files.identity_of_whole(export)
-    if caching.not_modified(request, tag):
-        return caching.unchanged(tag)
-    caching.mark_immutable(response, tag)
-    record, asked = export.record, export.parameters
+    if conditional.not_modified(request, tag):
+        return conditional.not_modified_response(tag)
+    name = f"{export.record.id}-{export.parameters.format}"
+    headers = _headers(files.whole_media_type(export), name)
+    response = StreamingResponse(_primed(request, files.whole(export)), headers=headers)
+    conditional.mark_immutable(response, tag)
+    # No ranges: the length is only known when everything has been made, and then it is sent already.
+    response.headers["Accept-Ranges"] = "none"
+    return response
+
+
+@router.get("/manifest", response_model=schemas.ExportManifest)
+def get_export_manifest(
+    *, export: ExportOf, request: Request, response: Response
+) -> schemas.ExportManifest | Response:
+    """Return the files of an export, and what the curation was made from."""
+    tag = files.identity_of_whole(export)
+    if conditional.not_modified(request, tag):
+        return conditional.not_modified_response(tag)
+    conditional.mark_immutable(response, tag)
+    record, parameters = export.record, export.parameters
     shards = {shard.shard_id: shard for shard in export.shards}
-    return models.ExportManifest(
+    return schemas.ExportManifest(
         curation=record.id,
         dataset=record.dataset_id,
         content_hash=export.content_hash,
@@ -91,55 +111,117 @@ def get_export_manifest(
         vocabulary=record.vocabulary_id,
         vocabulary_hash=record.vocabulary_hash,
         parameters=record.parameters,
-        format=asked.format.value,
-        images=asked.with_images,
-        max_concepts=asked.max_concepts,
-        clusters=asked.clusters,
-        files=[_file(export, each, shards.get(each.shard or "")) for each in files.files(export)],
+        format=parameters.format,
+        images=parameters.with_images,
+        max_concepts=parameters.max_concepts,
+        clusters=parameters.clusters,
+        files=[_file(export, file, shards.get(file.shard or "")) for file in files.files(export)],
     )
+
+
+# Not in the OpenAPI document: a folder listing for programs (fsspec, wget); its URL ends with a slash.
+@router.get("/files/", include_in_schema=False)
+def list_export_files(
+    *, curation: CurationId, request: Request, platform: PlatformOf, tenant: Tenant
+) -> Response:
+    """List every file of every format as a link; `*.parquet?format=parquet` selects those of one format."""
+    keys: KeysCache = request.app.state.export_keys
+    export = Export.of(platform, keys, ExportParameters(), tenant=tenant, curation=curation)
+    tag = conditional.make_tag("files", files.identity_of_whole(export))
+    if conditional.not_modified(request, tag):
+        return conditional.not_modified_response(tag)
+    links = [
+        f'<a href="{quote(file.name)}?format={format_name}">{escape(file.name)}</a> {format_name}'
+        for format_name in get_args(schemas.ExportFormat)
+        for file in files.files(replace(export, parameters=ExportParameters(format=format_name)))
+    ]
+    page = "<!doctype html><title>Export</title>\n<pre>\n" + "\n".join(links) + "\n</pre>\n"
+    return conditional.mark_immutable(Response(page, media_type="text/html"), tag)
 
 
 @router.get(
     "/files/{name:path}",
     response_class=StreamingResponse,
-    responses={200: {"content": dict.fromkeys(FILES, BYTES), "description": "The bytes."}},
+    responses={200: {"content": dict.fromkeys(files.MEDIA_TYPES, BYTES), "description": "The bytes."}},
 )
-def get_export_file(
-    *, name: Annotated[str, Path(description="Of a file of the manifest.")], export: Asked, request: Request
+async def get_export_file(
+    *,
+    name: Annotated[str, Path(description="The name of a file in the manifest.")],
+    slot: ExportStream,
+    export: ExportOf,
+    request: Request,
 ) -> Response:
-    """One file of an export. Its ETag is that of the manifest: equal ones mean equal bytes."""
-    # Generated clients encode slashes in parameters; see `paths`.
-    found = files.file(export, name.replace("%2F", "/"))
-    return _streamed(request, found.identity, found.media_type, name.rpartition("/")[2], found.pieces)
+    """Return one file of an export, whole or in parts (Range), as readers of Parquet need it.
+
+    Its ETag is the one in the manifest; equal ETags mean equal bytes. HEAD makes the whole file to tell its
+    length; parts that are requested next come from the disk.
+    """
+    # Generated clients encode the slashes of parameters; see `paths`.
+    return await run_on_thread(partial(_file_response, request, export, name.replace("%2F", "/")))
 
 
-def _streamed(request: Request, tag: str, media_type: str, name: str, pieces: Any) -> Response:
-    if caching.not_modified(request, tag):
-        return caching.unchanged(tag)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
-    response = StreamingResponse(_begun(pieces()), media_type=media_type, headers=headers)
-    caching.mark_immutable(response, tag)
+def _file_response(request: Request, export: Export, name: str) -> Response:
+    file = files.file(export, name)
+    if conditional.not_modified(request, file.identity):
+        return conditional.not_modified_response(file.identity)
+    headers = _headers(file.media_type, file.name.rpartition("/")[2])
+    cache: FileCache = request.app.state.file_cache
+    cached = cache.get(export.record.dataset_id, file)
+    if cached is None and ("range" in request.headers or not wants_body(request)):
+        cached = cache.get_or_write(export.record.dataset_id, file)
+    if cached is None:
+        response: Response = StreamingResponse(_primed(request, file.pieces()), headers=headers)
+    else:
+        response = _in_parts(request, cached, headers, conditional.quote(file.identity))
+    if response.status_code < HTTPStatus.BAD_REQUEST:
+        conditional.mark_immutable(response, file.identity)
     return response
 
 
-def _begun(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """The same pieces; what fails with the first still becomes a problem, as nothing has been sent yet."""
+def _headers(media_type: str, name: str) -> dict[str, str]:
+    return {
+        "Content-Type": media_type,
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _in_parts(request: Request, cached: CachedFile, headers: dict[str, str], etag: str) -> Response:
+    """A cached file, or the part of it that is requested; only that part is read."""
+    try:
+        part = (
+            ranges.parse_range(request.headers, size=cached.size, etag=etag) if wants_body(request) else None
+        )
+    except ranges.RangeError as error:
+        return ranges.range_error_response(error, request.url.path)
+    if part is None:
+        headers["Content-Length"] = str(cached.size)
+        return StreamingResponse(cached.pieces(0, cached.size), headers=headers)
+    return StreamingResponse(
+        cached.pieces(part.start, part.end), status_code=206, headers=headers | part.headers
+    )
+
+
+def _primed(request: Request, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Return the same pieces, the first made now: if that fails, the status can still say so."""
+    if not wants_body(request):
+        return iter(())
     first = next(pieces, b"")
     return chain((first,), pieces)
 
 
-def _file(export: Export, file: ExportedFile, shard: CurationShardRecord | None) -> models.ExportFile:
-    asked = export.parameters
-    query: dict[str, object] = {"format": asked.format.value}
-    if not asked.images:
+def _file(export: Export, file: ExportedFile, shard: CurationShardRecord | None) -> schemas.ExportFile:
+    parameters = export.parameters
+    query: dict[str, object] = {"format": parameters.format}
+    if not parameters.images:
         query["images"] = "false"
-    if asked.max_concepts is not None:
-        query["max_concepts"] = asked.max_concepts
-    if asked.clusters:
+    if parameters.max_concepts is not None:
+        query["max_concepts"] = parameters.max_concepts
+    if parameters.clusters:
         query["clusters"] = "true"
-    return models.ExportFile(
+    return schemas.ExportFile(
         name=file.name,
-        url=f"/v1/curations/{export.record.id}/export/files/{quote(file.name)}?{urlencode(query)}",
+        url=f"files/{quote(file.name)}?{urlencode(query)}",
         etag=file.identity,
         samples=file.samples,
         media_type=file.media_type,

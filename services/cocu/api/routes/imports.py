@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from cocu.api import importing, views
+from cocu import schemas
+from cocu.api import imports, serializers
 from cocu.api.dependencies import DatasetId, PlatformOf, Tenant
 from cocu.api.idempotency import IdempotentRoute
-from cocu.client import models
 from cocu.client.transport import segment
 
 router = APIRouter(prefix="/v1/datasets/{dataset}/imports", tags=["uploads"], route_class=IdempotentRoute)
@@ -19,19 +19,19 @@ RETRY_AFTER = "1"
 def create_import(
     *,
     dataset: DatasetId,
-    body: models.ImportCreate,
+    body: schemas.ImportCreate,
     platform: PlatformOf,
     tenant: Tenant,
     response: Response,
-) -> models.Import:
-    """Fetch files from URLs, or from under an s3:// prefix, as uploads of their own.
+) -> schemas.Import:
+    """Fetch files from URLs, or all files under an s3:// prefix; each becomes an upload.
 
-    Location lists the uploads, with the bytes that have come so far. Only the public internet is reached,
-    over http and https; what its owner keeps from machine learning (X-Robots-Tag: noai) is left alone.
+    Location lists the uploads, with the bytes received so far. Only the public internet is reached, over http
+    and https. Files whose owner excludes machine learning (X-Robots-Tag: noai) are not used.
     """
-    announced = importing.announce(platform, tenant=tenant, dataset=dataset, request=body)
+    announced = imports.announce(platform, tenant=tenant, dataset=dataset, request=body)
     base = f"/v1/datasets/{segment(dataset)}/uploads"
-    one = f"/{segment(announced[0].name)}" if len(announced) == 1 else ""
-    response.headers["Location"] = base + one
+    single = f"/{segment(announced[0].name)}" if len(announced) == 1 else ""
+    response.headers["Location"] = base + single
     response.headers["Retry-After"] = RETRY_AFTER
-    return models.Import(dataset=dataset, uploads=[views.upload(record) for record in announced])
+    return schemas.Import(dataset=dataset, uploads=[serializers.upload(record) for record in announced])

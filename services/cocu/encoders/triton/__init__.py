@@ -1,9 +1,9 @@
-"""Encoders served by a Triton Inference Server: publishing bundles, and using them over gRPC."""
+"""Encoders served by a Triton Inference Server: publication of bundles, and a gRPC client."""
 
 from __future__ import annotations
 
-from cocu.encoders.triton.connection import Patience
+from cocu.encoders.triton.connection import RetryPolicy
 from cocu.encoders.triton.encoder import TritonEncoder
 from cocu.encoders.triton.server import InferenceServer
 
-__all__ = ["InferenceServer", "Patience", "TritonEncoder"]
+__all__ = ["InferenceServer", "RetryPolicy", "TritonEncoder"]

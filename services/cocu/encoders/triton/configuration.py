@@ -1,17 +1,16 @@
-"""The configuration of a tower as a Triton model, and what a client reads out of it again.
+"""The configuration of a tower as a Triton model, written at publication and read by clients.
 
-A tower's model carries the bundle it belongs to as parameters, so that a client needs nothing but the
-server's address:
+The parameters of the model describe its bundle, so that a client needs only the address of the server:
 
     cocu_encoder     encoder.json, as it is in the bundle
     cocu_hash        the bundle's SHA-256, the encoder's identity
     cocu_tower       "image" or "text"
-    cocu_tokenizer   tokenizer.json; of the text tower alone
+    cocu_tokenizer   tokenizer.json; only for the text tower
     cocu_files       JSON: the SHA-256 of each file in the version's folder, by name
     cocu_threads     threads of one inference on a CPU, 0 for one per core
 
-Its one version is numbered after the hash (`version_of`). Whoever asks for that version gets that bundle or
-an error, never another bundle that has taken its place.
+The number of its only version is computed from the hash (`version_of`). A client that requests that version
+gets that bundle or an error, never another bundle that has replaced it.
 """
 
 from __future__ import annotations
@@ -48,12 +47,12 @@ _VERSION_DIGITS = 12
 class ModelOptions:
     """How Triton runs the towers. None of it is part of the encoder's identity.
 
-    backend: "onnxruntime" is Triton's own; "python" runs ONNX Runtime from Triton's Python, request by
-    request, so that what else the server is asked changes no bit. device: None is the GPU for onnxruntime,
-    the CPU for python. instances: copies of each tower, on every GPU where there are GPUs. max_batch: the
-    largest batch that a request may have and that requests are gathered to. threads: of one inference on a
-    CPU, 0 for one per core. tensorrt: compile towers for the GPU, in full precision; the engines are kept in
-    `engine_cache`.
+    backend: "onnxruntime" is Triton's own; "python" runs ONNX Runtime from Triton's Python backend, request
+    by request, so that other requests to the server do not change a bit of the result. device: None means
+    the GPU for onnxruntime and the CPU for python. instances: copies of each tower, per GPU where there are
+    GPUs. max_batch: the largest batch of a request, and the size up to which Triton combines requests.
+    threads: the threads of one inference on a CPU, 0 for one per core. tensorrt: compile towers for the GPU,
+    in full precision, and store the engines in `engine_cache`.
     """
 
     backend: Backend = "onnxruntime"
@@ -91,13 +90,14 @@ class PublishedTower:
 
 
 def model_name(encoder: str, tower: TowerName, *, hash: str) -> str:
-    """What Triton calls a tower: the encoder's name in characters that are safe in paths and URLs."""
+    """Return the name of a tower's Triton model: the encoder's name in characters safe in paths and URLs."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", encoder).strip("-._")[:100]
     return f"{safe or 'encoder-' + hash[:8]}_{tower}"
 
 
 def version_of(hash: str) -> str:
-    """The number of a bundle's version: the first 48 bits of its hash, which JSON still carries exactly."""
+    """Return the version of a bundle: the first 48 bits of its hash, a number that JSON represents
+    exactly."""
     return str(int(hash[:_VERSION_DIGITS], 16) + 1)
 
 
@@ -110,7 +110,7 @@ def configuration_of(
     tokenizer_json: str,
     files: Mapping[str, str],
 ) -> str:
-    """The text of config.pbtxt.
+    """Return the text of config.pbtxt.
 
     files: the SHA-256 of each file of the version's folder, by name.
     """
@@ -155,7 +155,7 @@ def _dims(model: ImageTower | TextTower) -> list[int]:
 
 
 def _batching(options: ModelOptions) -> dict[str, Any]:
-    # No policy for the queue: with any, Triton 2.51 lets requests lie for half a second now and then.
+    # No queue policy: with any, Triton 2.51 sometimes delays requests by half a second.
     return {
         "preferred_batch_size": [options.max_batch],
         "max_queue_delay_microseconds": _QUEUE_DELAY_MICROSECONDS,
@@ -165,7 +165,7 @@ def _batching(options: ModelOptions) -> dict[str, Any]:
 def _optimization(bundle: Bundle, options: ModelOptions) -> dict[str, Any] | None:
     if not (options.on_gpu and options.tensorrt):
         return None
-    # Half precision would be another encoder under the same hash.
+    # Half precision would give other embeddings under the same hash.
     parameters = {
         "precision_mode": "FP32",
         "max_workspace_size_bytes": str(_WORKSPACE_BYTES),
@@ -181,20 +181,20 @@ def _optimization(bundle: Bundle, options: ModelOptions) -> dict[str, Any] | Non
 def _warmup(model: ImageTower | TextTower, options: ModelOptions) -> list[dict[str, Any]]:
     """One run with the smallest and one with the largest batch, before the model counts as ready.
 
-    TensorRT builds its engine for the sizes it has seen, which these two enclose. Triton makes the batch out
-    of single requests, which the python backend would run one by one.
+    TensorRT builds its engine for the range of sizes that it has seen. Triton composes the batch from single
+    requests, which the python backend would run one by one.
     """
-    # Tokens that are drawn at random would be outside of the vocabulary.
+    # Random tokens would be outside the vocabulary.
     data = {"random_data": True} if isinstance(model, ImageTower) else {"zero_data": True}
-    given = {model.input: {"data_type": _data_type(model), "dims": _dims(model), **data}}
+    inputs = {model.input: {"data_type": _data_type(model), "dims": _dims(model), **data}}
     sizes = [1] if options.backend == "python" else sorted({1, options.max_batch})
-    return [{"name": f"batch of {size}", "batch_size": size, "inputs": given} for size in sizes]
+    return [{"name": f"batch of {size}", "batch_size": size, "inputs": inputs} for size in sizes]
 
 
 def read_tower(config: Any, *, version: str) -> PublishedTower | None:
-    """What a model's configuration (a ModelConfig) says about its tower; None if it is no model of ours.
+    """Read the tower from a model's configuration (a ModelConfig); None if cocu did not publish the model.
 
-    Raises InvalidBundleError when it is one but cannot be used.
+    Raises InvalidBundleError when cocu published the model but it cannot be used.
     """
     parameters = {key: config.parameters[key].string_value for key in config.parameters}
     if "cocu_hash" not in parameters:

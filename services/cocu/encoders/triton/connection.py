@@ -1,4 +1,4 @@
-"""Calls to a Triton server: tried again while that may help, never longer than they may take."""
+"""Calls to a Triton server, with retries until a deadline."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from cocu.errors import IntegrityError, UnavailableError
+from cocu.proxies import grpc_options
 
-__all__ = ["Connection", "Deadline", "IndexEntry", "NoSuchModelError", "Patience"]
+__all__ = ["Connection", "Deadline", "IndexEntry", "NoSuchModelError", "RetryPolicy"]
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-# The server, or the way to it, is in trouble: the same call may succeed later.
+# The server or the network fails for now: the same call may succeed later.
 _PASSING = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED", "ABORTED"}
 _REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
-# Often enough to survive a model whose process died under another request.
+# Enough to survive a model whose process was killed by another request.
 _ATTEMPTS_OF_A_FAILING_MODEL = 3
 
 _CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # A server that is gone without a word is noticed after 40 s, whatever the deadline of the call.
+    # A server that vanishes without closing is noticed after 40 s, whatever the deadline of the call.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A server that comes back is noticed within seconds, however long it was away.
+    # A server that comes back is noticed within seconds, however long it was gone.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
@@ -39,44 +40,44 @@ _CHANNEL = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long the inference server is waited for, in seconds.
+class RetryPolicy:
+    """How long to wait for the inference server, in seconds.
 
-    A call with n inputs may take `seconds` + n × `seconds_per_input` with all its attempts, each attempt half
-    of that. Before attempt k + 1 it waits for at most `first_wait` × 2^k, at most `longest_wait`; how long
-    is drawn at random, so that clients do not come back together.
+    A call with n inputs may take `seconds` + n × `seconds_per_input` with all its attempts, and each attempt
+    half of that. The backoff before attempt k + 1 is at most `first_backoff` × 2^k, and at most
+    `max_backoff`; it is random, so that clients do not retry all at once.
     """
 
     seconds: float = 5.0
     seconds_per_input: float = 4.0
-    first_wait: float = 0.1
-    longest_wait: float = 5.0
+    first_backoff: float = 0.1
+    max_backoff: float = 5.0
 
     def deadline(self, inputs: int) -> Deadline:
-        """That of a call with so many inputs that begins now."""
+        """Return the deadline of a call with this number of inputs that begins now."""
         seconds = self.seconds + inputs * self.seconds_per_input
         return Deadline(at=time.monotonic() + seconds, attempt_seconds=seconds / 2)
 
-    def wait(self, attempt: int) -> float:
-        """Seconds before the next attempt after so many."""
-        return random.uniform(0.5, 1.0) * min(self.longest_wait, self.first_wait * 2.0 ** min(attempt, 30))
+    def backoff(self, attempt: int) -> float:
+        """Return the seconds to wait after this number of attempts before the next one."""
+        return random.uniform(0.5, 1.0) * min(self.max_backoff, self.first_backoff * 2.0 ** min(attempt, 30))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deadline:
-    """When a call must have ended (monotonic clock), and how long one attempt may take."""
+    """The time at which a call must end (monotonic clock), and the longest duration of an attempt."""
 
     at: float
     attempt_seconds: float
 
     @property
     def left(self) -> float:
-        """Seconds from now on."""
+        """Seconds until the deadline."""
         return self.at - time.monotonic()
 
     @property
     def attempt(self) -> float:
-        """Seconds for an attempt that begins now."""
+        """Seconds that an attempt may take that begins now."""
         return max(0.001, min(self.attempt_seconds, self.left))
 
 
@@ -91,71 +92,76 @@ class IndexEntry:
 
 
 class NoSuchModelError(Exception):
-    """The server answers, but does not know this model or this version of it."""
+    """The server answers, but does not have this model or this version of it."""
 
 
 class Connection:
     """A channel to a Triton server; may be shared by threads, not by processes that fork."""
 
-    def __init__(self, address: str, *, secure: bool, patience: Patience) -> None:
+    def __init__(self, address: str, *, secure: bool, retry_policy: RetryPolicy) -> None:
         self.address = address
-        self.patience = patience
-        self._client = InferenceServerClient(address, ssl=secure, channel_args=_CHANNEL)
+        self.retry_policy = retry_policy
+        self._client = InferenceServerClient(
+            address, ssl=secure, channel_args=[*_CHANNEL, *grpc_options(address).items()]
+        )
 
     def close(self) -> None:
-        """Ends the connection; calls that run fail."""
+        """Close the connection; running calls fail."""
         self._client.close()
 
     def index(self, deadline: Deadline) -> list[IndexEntry]:
-        """Every version of every model. Raises UnavailableError."""
+        """Return every version of every model. Raises UnavailableError."""
         answer = self.call(
             lambda seconds: self._client.get_model_repository_index(client_timeout=seconds), deadline
         )
-        return [IndexEntry(one.name, one.version, one.state == "READY", one.reason) for one in answer.models]
+        return [
+            IndexEntry(model.name, model.version, model.state == "READY", model.reason)
+            for model in answer.models
+        ]
 
     def configuration(self, model: str, version: str, deadline: Deadline) -> Any:
-        """A model's ModelConfig. Raises NoSuchModelError, UnavailableError."""
+        """Return a model's ModelConfig. Raises NoSuchModelError, UnavailableError."""
         answer = self.call(
             lambda seconds: self._client.get_model_config(model, version, client_timeout=seconds), deadline
         )
         return answer.config
 
     def infer(
-        self, model: str, version: str, *, given: tuple[str, NDArray[Any]], wanted: str, seconds: float
+        self, model: str, version: str, *, inputs: tuple[str, NDArray[Any]], output: str, seconds: float
     ) -> NDArray[Any]:
-        """One attempt at one batch: the input's name and array to the output of the name `wanted`.
+        """Run one attempt at one batch.
 
-        Raises InferenceServerException, ValueError when the answer is not what was asked for.
+        inputs: the name and the array of the input tensor. output: the name of the output tensor, which is
+        returned. Raises InferenceServerException, ValueError when the response is not the requested one.
         """
-        name, inputs_N = given
+        name, inputs_N = inputs
         tensor = InferInput(name, list(inputs_N.shape), np_to_triton_dtype(inputs_N.dtype))
         tensor.set_data_from_numpy(inputs_N)
         answer = self._client.infer(
             model,
             [tensor],
             model_version=version,
-            outputs=[InferRequestedOutput(wanted)],
+            outputs=[InferRequestedOutput(output)],
             client_timeout=seconds,
         )
         if answer.get_response().model_version != version:
             raise ValueError(f"version {answer.get_response().model_version} answered")
-        outputs = answer.as_numpy(wanted)
+        outputs = answer.as_numpy(output)
         if outputs is None or outputs.dtype != np.float32:
-            raise ValueError(f"there is no float32 output {wanted!r}")
+            raise ValueError(f"there is no float32 output {output!r}")
         return np.asarray(outputs)
 
     def call(
         self,
-        attempt: Callable[[float], Answer],
+        attempt: Callable[[float], Result],
         deadline: Deadline,
         *,
         before_retry: Callable[[], None] | None = None,
-    ) -> Answer:
-        """What `attempt` returns, given the seconds that it may take; tried again until the deadline.
+    ) -> Result:
+        """Return the result of `attempt`, which gets the seconds that it may take; retry until the deadline.
 
-        before_retry: called before each further attempt; what it raises ends the call. Raises
-        NoSuchModelError, IntegrityError when the model itself fails again and again, UnavailableError when
-        the deadline has passed.
+        before_retry: called before each retry; its errors end the call. Raises NoSuchModelError,
+        IntegrityError when the model itself fails repeatedly, UnavailableError when the deadline has passed.
         """
         attempts, failures = 0, 0
         while True:
@@ -169,14 +175,14 @@ class Connection:
             failures += status not in _PASSING
             if status in _REFUSED or failures >= _ATTEMPTS_OF_A_FAILING_MODEL:
                 raise self._final(status, problem)
-            wait = self.patience.wait(attempts)
+            backoff = self.retry_policy.backoff(attempts)
             attempts += 1
-            if deadline.left <= wait:
+            if deadline.left <= backoff:
                 raise UnavailableError(
                     f"the inference server at {self.address} did not answer in time "
                     f"({attempts} attempts, the last: {status} {problem.message()})"
                 )
-            time.sleep(wait)
+            time.sleep(backoff)
             if before_retry is not None:
                 before_retry()
 
@@ -188,5 +194,5 @@ class Connection:
 
 
 def _status(error: InferenceServerException) -> str:
-    # Errors that the client itself raises have no status: they are defects of the call.
+    # Errors that the client raises itself have no status: the call was invalid.
     return str(error.status() or "INVALID_ARGUMENT").removeprefix("StatusCode.")

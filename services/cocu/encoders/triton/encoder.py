@@ -20,17 +20,17 @@ from cocu.errors import IntegrityError, InvalidBundleError, UnavailableError
 __all__ = ["TritonEncoder"]
 
 BATCH = 64
-# A message cannot have more than 2 GiB; several of them are held on both sides.
+# A message cannot exceed 2 GiB, and both sides hold several of them in memory.
 _LARGEST_REQUEST_BYTES = 256 << 20
 
 
 class TritonEncoder(TowerEncoder):
     """An encoder served by Triton; may be shared by threads.
 
-    Inputs are cut into batches of 64 (fewer where the models or messages allow fewer), of which
-    `in_flight` are sent at once. What the server returns is checked. A call that cannot be answered in time
-    raises UnavailableError, one that the model itself fails on IntegrityError, and one to a server that has
-    another bundle in the place of this one ModelChangedError: no embedding of another bundle is returned.
+    Inputs are cut into batches of 64 (fewer where the models or messages allow fewer), of which `in_flight`
+    are sent at once. Responses are checked. A call raises UnavailableError when the server does not answer in
+    time, IntegrityError when the model itself fails, and ModelChangedError when another bundle has replaced
+    this one: embeddings of another bundle are never returned.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class TritonEncoder(TowerEncoder):
         self._senders = ThreadPoolExecutor(in_flight, thread_name_prefix="triton")
 
     def close(self) -> None:
-        """Ends the threads; what they have sent is not waited for."""
+        """Stop the threads without waiting for requests that were sent."""
         self._senders.shutdown(wait=False, cancel_futures=True)
 
-    def _each(self, embed: Callable[[Any], Float32s], batches: Sequence[Any]) -> Iterable[Float32s]:
+    def _embed_batches(self, embed: Callable[[Any], Float32s], batches: Sequence[Any]) -> Iterable[Float32s]:
         if len(batches) == 1:
             return [embed(batches[0])]
-        sent = [self._senders.submit(embed, batch) for batch in batches]
+        futures = [self._senders.submit(embed, batch) for batch in batches]
         try:
-            return [future.result() for future in sent]
+            return [future.result() for future in futures]
         finally:
-            for future in sent:
+            for future in futures:
                 future.cancel()
 
 
@@ -78,7 +78,7 @@ class _RemoteTower:
         self._output = output
 
     def embed(self, inputs_N: NDArray[Any]) -> Float32s:
-        deadline = self._connection.patience.deadline(len(inputs_N))
+        deadline = self._connection.retry_policy.deadline(len(inputs_N))
         try:
             outputs_ND = self._infer(np.ascontiguousarray(inputs_N), deadline)
         except ValueError as error:
@@ -91,8 +91,8 @@ class _RemoteTower:
             return self._connection.infer(
                 self._tower.model,
                 self._tower.version,
-                given=(self._input, inputs_N),
-                wanted=self._output,
+                inputs=(self._input, inputs_N),
+                output=self._output,
                 seconds=seconds,
             )
 
@@ -104,34 +104,34 @@ class _RemoteTower:
                 )
             except NoSuchModelError as error:
                 self._require_the_same(deadline)
-                wait = self._connection.patience.wait(attempts)
+                backoff = self._connection.retry_policy.backoff(attempts)
                 attempts += 1
-                if deadline.left <= wait:
+                if deadline.left <= backoff:
                     raise UnavailableError(
                         f"the inference server at {self._connection.address} has no model of encoder "
                         f"{self._tower.description.name!r} any more ({error}); publish its bundle again"
                     ) from error
-                time.sleep(wait)
+                time.sleep(backoff)
 
     def _require_the_same(self, deadline: Deadline) -> None:
-        """Whatever happened to the server meanwhile: no other bundle may be in the place of this one.
+        """Check that no other bundle has replaced this one on the server.
 
         Raises ModelChangedError, UnavailableError.
         """
-        entries = [one for one in self._connection.index(deadline) if one.model == self._tower.model]
-        ready = [one.version for one in entries if one.ready]
+        entries = [entry for entry in self._connection.index(deadline) if entry.model == self._tower.model]
+        ready = [entry.version for entry in entries if entry.ready]
         if self._tower.version not in ready:
             for version in ready:
                 raise self._changed(f"version {version} instead of {self._tower.version}")
             return
         try:
             config = self._connection.configuration(self._tower.model, self._tower.version, deadline)
-            found = read_tower(config, version=self._tower.version)
+            published = read_tower(config, version=self._tower.version)
         except InvalidBundleError as error:
             raise self._changed(str(error)) from error
         except NoSuchModelError:
             return
-        if found is None or found.hash != self._tower.hash:
+        if published is None or published.hash != self._tower.hash:
             raise self._changed("a model that is not of this bundle")
 
     def _changed(self, what: str) -> ModelChangedError:

@@ -1,13 +1,14 @@
 """A tower of an encoder in Triton's Python backend: ONNX Runtime, as in the platform's own process.
 
-This file is copied into the model repository; it runs in Triton's Python and knows numpy, onnxruntime and
-Triton's own module. Requests are computed one by one, as they were sent: gathered into one batch, the
-bits of an embedding would depend on what else the server is asked at the moment.
+This file is copied into the model repository. It runs in Triton's Python and imports only numpy, onnxruntime
+and Triton's own module. Requests are computed one by one, as they were sent: combined in one batch, the bits
+of an embedding would depend on the other requests.
 """
 
 import hashlib
 import json
 import os
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -22,8 +23,9 @@ _RUN_ERRORS = (runtime_errors.Fail, runtime_errors.InvalidArgument, runtime_erro
 class TritonPythonModel:
     """One instance of the model; Triton calls it from one thread."""
 
-    def initialize(self, args):
-        """Check the files against the configuration and open the session; an error keeps the model away."""
+    def initialize(self, args: Any) -> None:
+        """Check the files against the configuration and open the session; an error keeps the model from
+        loading."""
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         folder = os.path.join(args["model_repository"], args["model_version"])
@@ -32,22 +34,22 @@ class TritonPythonModel:
         self._output = config["output"][0]["name"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(parameters["cocu_threads"])
-        # Waiting threads that spin would take the cores from the server's other models.
+        # Threads that spin while waiting would take the cores from the server's other models.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = ["CPUExecutionProvider"]
+        providers: list[Any] = ["CPUExecutionProvider"]
         if args["model_instance_kind"] == "GPU":
             device = {"device_id": args["model_instance_device_id"], "use_tf32": "0"}
             providers.insert(0, ("CUDAExecutionProvider", device))
         path = os.path.join(folder, MODEL_FILE)
         self._session = onnxruntime.InferenceSession(path, options, providers=providers)
 
-    def execute(self, requests):
+    def execute(self, requests: Any) -> Any:
         """Answer each request with its embeddings, or with the error it causes."""
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request):
+    def _answer(self, request: Any) -> Any:
         if request.is_cancelled():
-            error = backend.TritonError("nobody waits for it any more", backend.TritonError.CANCELLED)
+            error = backend.TritonError("the client cancelled the request", backend.TritonError.CANCELLED)
             return backend.InferenceResponse(error=error)
         inputs = backend.get_input_tensor_by_name(request, self._input).as_numpy()
         try:
@@ -58,7 +60,7 @@ class TritonPythonModel:
         return backend.InferenceResponse([tensor])
 
 
-def _check_files(folder, digests):
+def _check_files(folder: str, digests: dict[str, str]) -> None:
     for name, expected in digests.items():
         digest = hashlib.sha256()
         with open(os.path.join(folder, name), "rb") as file:

@@ -1,14 +1,14 @@
-"""Publishing encoder bundles into a Triton model repository.
+"""Publication of encoder bundles in a Triton model repository.
 
     REPOSITORY/
         photo_image/
             config.pbtxt
-            216172782113783809/      the version, numbered after the bundle's hash
+            216172782113783809/      the version, computed from the bundle's hash
                 model.onnx
                 model.py             runs model.onnx with the python backend
         photo_text/ …
 
-A version's folder is the same for both backends; only config.pbtxt says which of them runs it.
+A version's folder is the same for both backends; only config.pbtxt selects the backend.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _PROGRAM = Path(__file__).parent / PYTHON_FILE
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedBundle:
-    """What `publish` has done: the two models, their version, and whether anything was written."""
+    """The result of `publish`: the two models, their version, and whether anything was written."""
 
     name: str
     hash: str
@@ -62,9 +62,9 @@ class PublishedBundle:
 def publish(bundle: Bundle, repository: Path, *, options: ModelOptions) -> PublishedBundle:
     """Write a bundle's towers into a model repository as two models, or bring their configuration up to date.
 
-    Each model appears at once or not at all, and publishing again finishes what an interrupted call has
-    begun. What a version holds never changes: the same bundle again is no error, another bundle under a name
-    that is taken is a ConflictError. Raises InvalidBundleError when the bundle does not run, OSError when the
+    Each model appears atomically, and publishing again completes an interrupted call. The content of a
+    version never changes: publishing the same bundle again is no error, another bundle under a name that is
+    taken is a ConflictError. Raises InvalidBundleError when the bundle does not run, OSError when the
     repository cannot be written.
     """
     _require_to_run(bundle)
@@ -88,7 +88,7 @@ def publish(bundle: Bundle, repository: Path, *, options: ModelOptions) -> Publi
 
 
 def _require_to_run(bundle: Bundle) -> None:
-    """A model that cannot be loaded would keep the whole server from starting."""
+    """Run the bundle once: a model that cannot be loaded would keep the whole server from starting."""
     encoder = InProcessEncoder(bundle)
     size = bundle.image.size
     encoder.embed_texts(["a photo"])
@@ -102,11 +102,15 @@ def _refuse_another_bundle(folder: Path, bundle: Bundle) -> None:
     try:
         text_format.Parse((folder / CONFIGURATION).read_text(encoding="utf-8"), config)
     except (OSError, UnicodeDecodeError, text_format.ParseError):
-        found = ""
+        published_hash = ""
     else:
-        found = config.parameters["cocu_hash"].string_value
-    if found != bundle.hash:
-        holder = f"bundle {found[:12]}…" if found else "a model that was not published by this command"
+        published_hash = config.parameters["cocu_hash"].string_value
+    if published_hash != bundle.hash:
+        holder = (
+            f"bundle {published_hash[:12]}…"
+            if published_hash
+            else "a model that was not published by this command"
+        )
         raise ConflictError(
             f"{folder} holds {holder}, not {bundle.name!r} {bundle.hash[:12]}…; what is published never "
             "changes: give the new bundle another name in encoder.json, or remove the old models first"
@@ -114,7 +118,7 @@ def _refuse_another_bundle(folder: Path, bundle: Bundle) -> None:
 
 
 def _copy(bundle: Bundle, staging: Path) -> dict[str, str]:
-    """Copies the bundle's files; their SHA-256 by name, checked to be those of the bundle's hash."""
+    """Copy the bundle's files and return their SHA-256 by name, after a check against the bundle's hash."""
     digests = {name: _copy_file(bundle.folder / name, staging / name) for name in bundle.files}
     if hash_of_digests(digests) != bundle.hash:
         raise ConflictError(f"{bundle.folder} has changed while it was published; try again")
@@ -140,7 +144,7 @@ def _publish_tower(
     digests: dict[str, str],
 ) -> bool:
     file = bundle.image.file if tower == "image" else bundle.text.file
-    # The weights beside an ONNX file keep their name: the file refers to them by it.
+    # External weights keep their name: the ONNX file refers to them by it.
     placed = {MODEL_FILE: file} | {name: name for name in digests if name == f"{file}.data"}
     configuration = configuration_of(
         bundle,
@@ -164,7 +168,7 @@ def _publish_tower(
 
 
 def _bring_up_to_date(published: Path, staged: Path) -> bool:
-    """Replaces, file by file, what differs in a model of the same bundle: configuration, program, damage."""
+    """Replace, file by file, what differs in a model of the same bundle: configuration, program, damage."""
     changed = False
     for file in sorted(staged.rglob("*")):
         target = published / file.relative_to(staged)
@@ -185,7 +189,7 @@ def _text(file: Path) -> str:
 
 @contextmanager
 def _locked(repository: Path) -> Iterator[None]:
-    """One publisher at a time, on this machine."""
+    """Hold a lock that admits one publisher at a time on this machine."""
     with (repository / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -193,20 +197,21 @@ def _locked(repository: Path) -> Iterator[None]:
 
 @contextmanager
 def _staging(repository: Path) -> Iterator[Path]:
-    """A folder whose files can be renamed into the repository; those of killed publishers are removed."""
+    """Yield a folder on the file system of the repository; remove the folders of killed publishers."""
     prefix = f"{_STAGING}{repository.name}-"
-    for place in (repository.parent, repository):
-        for left in place.glob(f"{prefix}*"):
-            shutil.rmtree(left, ignore_errors=True)
-    staging = Path(tempfile.mkdtemp(prefix=prefix, dir=_staging_place(repository, prefix)))
+    for parent in (repository.parent, repository):
+        for leftover in parent.glob(f"{prefix}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+    staging = Path(tempfile.mkdtemp(prefix=prefix, dir=_staging_parent(repository, prefix)))
     try:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _staging_place(repository: Path, prefix: str) -> Path:
-    """Beside the repository where that is the same file system; Triton takes a folder inside for a model."""
+def _staging_parent(repository: Path, prefix: str) -> Path:
+    """Prefer the parent of the repository, if on the same file system: Triton takes folders inside as
+    models."""
     try:
         probe = Path(tempfile.mkdtemp(prefix=prefix, dir=repository.parent))
     except OSError:

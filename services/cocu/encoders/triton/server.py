@@ -1,4 +1,4 @@
-"""The encoders that a Triton server has, found by asking it."""
+"""The encoders that a Triton server serves."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from cocu.encoders.bundle import Description
-from cocu.encoders.offered import EncoderDescription
+from cocu.encoders.registry import EncoderDescription
 from cocu.encoders.triton.configuration import PublishedTower, read_tower, version_of
-from cocu.encoders.triton.connection import Connection, Deadline, IndexEntry, NoSuchModelError, Patience
+from cocu.encoders.triton.connection import Connection, Deadline, IndexEntry, NoSuchModelError, RetryPolicy
 from cocu.encoders.triton.encoder import BATCH, TritonEncoder
 from cocu.errors import IntegrityError, InvalidBundleError, InvalidInputError, UnavailableError
+from cocu.settings import Settings
 
-__all__ = ["InferenceServer", "address_of"]
+__all__ = ["InferenceServer", "address_of", "open_provider"]
 
 DEFAULT_PORT = 8001
 
@@ -23,7 +24,8 @@ _SUFFIXES = ("_image", "_text")
 
 
 def address_of(url: str) -> tuple[str, bool]:
-    """The host:port of a grpc:// or grpcs:// URL, and whether it is secure. Raises InvalidInputError."""
+    """Return the host:port of a grpc:// or grpcs:// URL, and whether it is secure. Raises
+    InvalidInputError."""
     wrong = InvalidInputError(
         f"{url!r} is no address of an inference server; it must be like grpc://triton:8001"
     )
@@ -40,55 +42,57 @@ def address_of(url: str) -> tuple[str, bool]:
 
 
 class InferenceServer:
-    """A source of encoders: a Triton server whose models `cocu encoder publish` has written.
+    """A provider of encoders: a Triton server whose models `cocu encoder publish` has written.
 
-    Both models of an encoder must be ready for it to be there. Nothing is asked of the server until it is
-    needed.
+    An encoder is listed when both of its models are ready. The connection is opened on first use.
     """
 
-    def __init__(self, url: str, *, patience: Patience | None = None, in_flight: int = 4) -> None:
-        self.place = url
+    def __init__(self, url: str, *, retry_policy: RetryPolicy | None = None, in_flight: int = 4) -> None:
+        self.location = url
         self._address, self._secure = address_of(url)
-        self._patience = patience or Patience()
+        self._retry_policy = retry_policy or RetryPolicy()
         self._in_flight = in_flight
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._towers: dict[tuple[str, str], PublishedTower | None] = {}
         self._opened: list[TritonEncoder] = []
 
-    def list(self, *, awaiting: str | None = None) -> tuple[EncoderDescription, ...]:
-        """Every encoder that is ready, by name.
+    def list(self, *, required_hash: str | None = None) -> tuple[EncoderDescription, ...]:
+        """Return every encoder that is ready, sorted by name.
 
-        awaiting: a hash without which nothing can go on: the server is waited for as long as for a batch.
-        Raises UnavailableError when the server does not answer, or has that encoder but cannot serve it.
+        required_hash: the hash of an encoder that the caller cannot do without: the call then waits for the
+        server as long as for a batch. Raises UnavailableError when the server does not answer, or has that
+        encoder but cannot serve it.
         """
-        deadline = self._patience.deadline(1 if awaiting is None else BATCH)
+        deadline = self._retry_policy.deadline(1 if required_hash is None else BATCH)
         entries = self._connect().index(deadline)
-        found = self._encoders(entries, deadline)
-        if awaiting is not None and awaiting not in found:
-            self._require_to_be_gone(awaiting, entries)
-        described = [(image.hash, image.description) for image, _ in found.values()]
+        encoders = self._encoders(entries, deadline)
+        if required_hash is not None and required_hash not in encoders:
+            self._require_to_be_gone(required_hash, entries)
+        described = [(image.hash, image.description) for image, _ in encoders.values()]
         return tuple(
-            EncoderDescription(one.name, hash, one.dim, one.license, one.source)
-            for hash, one in sorted(described, key=_by_name)
+            EncoderDescription(
+                description.name, hash, description.dim, description.license, description.source
+            )
+            for hash, description in sorted(described, key=_by_name)
         )
 
     def open(self, hash: str) -> TritonEncoder:
-        """The encoder of this hash. Raises UnavailableError, IntegrityError when it is gone."""
+        """Open the encoder of this hash. Raises UnavailableError, IntegrityError when it is gone."""
         connection = self._connect()
-        deadline = self._patience.deadline(1)
-        found = self._encoders(connection.index(deadline), deadline)
-        if hash not in found:
+        deadline = self._retry_policy.deadline(1)
+        encoders = self._encoders(connection.index(deadline), deadline)
+        if hash not in encoders:
             raise IntegrityError(
                 f"the inference server at {self._address} has no bundle {hash[:12]}… any more"
             )
-        encoder = TritonEncoder(connection, *found[hash], in_flight=self._in_flight)
+        encoder = TritonEncoder(connection, *encoders[hash], in_flight=self._in_flight)
         with self._lock:
             self._opened.append(encoder)
         return encoder
 
     def close(self) -> None:
-        """Ends the connection and the threads of the encoders that were opened."""
+        """Close the connection and stop the threads of the opened encoders."""
         with self._lock:
             opened, connection = self._opened, self._connection
             self._opened, self._connection = [], None
@@ -100,16 +104,18 @@ class InferenceServer:
     def _connect(self) -> Connection:
         with self._lock:
             if self._connection is None:
-                self._connection = Connection(self._address, secure=self._secure, patience=self._patience)
+                self._connection = Connection(
+                    self._address, secure=self._secure, retry_policy=self._retry_policy
+                )
             return self._connection
 
     def _encoders(
         self, entries: Sequence[IndexEntry], deadline: Deadline
     ) -> dict[str, tuple[PublishedTower, PublishedTower]]:
-        """Image and text tower of every encoder that has both, by hash."""
+        """Return the image and the text tower of every encoder that has both, by hash."""
         towers = [self._tower(entry, deadline) for entry in entries if entry.ready]
-        images = {one.hash: one for one in towers if one is not None and one.tower == "image"}
-        texts = {one.hash: one for one in towers if one is not None and one.tower == "text"}
+        images = {tower.hash: tower for tower in towers if tower is not None and tower.tower == "image"}
+        texts = {tower.hash: tower for tower in towers if tower is not None and tower.tower == "text"}
         return {hash: (images[hash], texts[hash]) for hash in images if hash in texts}
 
     def _tower(self, entry: IndexEntry, deadline: Deadline) -> PublishedTower | None:
@@ -121,7 +127,7 @@ class InferenceServer:
                 config = self._connect().configuration(entry.model, entry.version, deadline)
             except NoSuchModelError:
                 return None
-            # A version is numbered after its bundle: what it says about itself need be read only once.
+            # The version is computed from the bundle, so its description needs to be read only once.
             try:
                 self._towers[key] = read_tower(config, version=entry.version)
             except InvalidBundleError as error:
@@ -142,3 +148,13 @@ class InferenceServer:
 
 def _by_name(described: tuple[str, Description]) -> str:
     return described[1].name
+
+
+def open_provider(settings: Settings) -> InferenceServer:
+    """Return the provider for the server that the settings name; nothing is sent to it yet."""
+    retry_policy = RetryPolicy(
+        seconds=settings.encoder_seconds, seconds_per_input=settings.encoder_seconds_per_input
+    )
+    return InferenceServer(
+        settings.encoders_url, retry_policy=retry_policy, in_flight=settings.encoder_requests
+    )

@@ -1,0 +1,103 @@
+"""Projections: maps of the images of a dataset. Their points need pyarrow, which reads Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+from cocu.client.exceptions import ProjectionFailedError, UnexpectedAnswerError
+from cocu.client.transport import Call, Transport, segment
+from cocu.client.wait import wait_until
+from cocu.schemas import Projection, ProjectionCreate, ProjectionMethod
+
+Columns = Mapping[str, Any]
+"""Arrays of numpy by name, all of the same length."""
+
+
+class Projections:
+    """`client.projections`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        dataset: str,
+        *,
+        encoder: str | None = None,
+        method: ProjectionMethod | None = None,
+        seed: int = 0,
+    ) -> Projection:
+        """Start to make a map of a dataset as it is now; the same call again returns the same projection.
+
+        encoder: whose embeddings are shown, by id or name; None for the default of the platform. method: None
+        for the best that the platform has. Raises ConflictError where none of its samples is embedded.
+        """
+        body = ProjectionCreate(encoder=encoder, method=method, seed=seed)
+        return self._transport.post(Projection, _path(dataset), body)
+
+    def list(
+        self, dataset: str, *, limit: int | None = None, page_size: int | None = None
+    ) -> Iterator[Projection]:
+        """The projections of a dataset, newest first, without their regions; at most `limit`."""
+        return self._transport.pages(Projection, _path(dataset), limit=limit, page_size=page_size)
+
+    def get(self, dataset: str, projection: str, *, curation: str | None = None) -> Projection:
+        """One projection; its regions are labelled by this curation, or by the newest of the dataset."""
+        params = {"curation": curation}
+        return self._transport.get(Projection, f"{_path(dataset)}/{segment(projection)}", params=params)
+
+    def wait(
+        self,
+        dataset: str,
+        projection: str,
+        *,
+        progress: Callable[[Projection], None] | None = None,
+        timeout: float | None = None,
+        every: float = 0.25,
+    ) -> Projection:
+        """Wait for a projection and return it completed; `progress` is called with each state until then.
+
+        Raises ProjectionFailedError when it fails, TimeoutError after `timeout` seconds.
+        """
+        seen = wait_until(
+            lambda: self.get(dataset, projection),
+            lambda state: state.finished,
+            doing=lambda state: f"projection {projection} is still {state.state}",
+            progress=progress,
+            timeout=timeout,
+            every=every,
+        )
+        if not seen.completed:
+            raise ProjectionFailedError(seen)
+        return seen
+
+    def points(self, dataset: str, projection: str) -> Columns:
+        """The points in random order: x, y (uint16), row (uint32, global), region (uint8)."""
+        return receive_columns(self._transport, f"{_path(dataset)}/{segment(projection)}/points")
+
+    def image(self, dataset: str, projection: str) -> bytes:
+        """A picture of how dense the map is, PNG."""
+        call = Call(path=f"{_path(dataset)}/{segment(projection)}/image")
+        return self._transport.send(call).content
+
+
+def receive_columns(transport: Transport, path: str, params: Mapping[str, Any] | None = None) -> Columns:
+    """Return the columns of an Arrow stream of one record batch.
+
+    Raises UnexpectedAnswerError where the answer is something else.
+    """
+    pyarrow = import_module("pyarrow")
+    answer = transport.send(Call(path=path, params=params or {}))
+    try:
+        (batch,) = pyarrow.ipc.open_stream(answer.content)
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise UnexpectedAnswerError(
+            f"GET {answer.request.url} answered no Arrow stream of one record batch"
+        ) from error
+    return {name: batch.column(name).to_numpy() for name in batch.schema.names}
+
+
+def _path(dataset: str) -> str:
+    return f"/v1/datasets/{segment(dataset)}/projections"

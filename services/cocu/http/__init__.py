@@ -1,0 +1,1 @@
+"""HTTP servers for untrusted clients, for both services: connections, turns, hosts, problems."""

@@ -1,0 +1,78 @@
+"""A process that computes positions by umap-learn: arrays come in and positions go out, over its pipes.
+
+A process of its own, because umap-learn keeps Python's lock while it computes, cannot be stopped, and needs
+memory that should go back afterwards. Nothing else imports it.
+
+    python -m cocu.projections.umap_process < arrays.npz > positions.npy
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+NOT_INSTALLED = 3
+"""The exit status where umap-learn is not installed."""
+
+_SECONDS = 1.0
+
+
+def main() -> None:
+    """Read arrays, compute, write the positions."""
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    # What a library prints must not get between the numbers.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    arrays = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
+    if find_spec("umap") is None:
+        sys.exit(NOT_INSTALLED)
+    if not _can_keep_compiled():
+        os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="cocu-umap-")
+    warnings.simplefilter("ignore")
+    umap = import_module("umap")
+    ids_LK = arrays["ids_LK"]
+    reducer = umap.UMAP(
+        n_neighbors=ids_LK.shape[1],
+        metric="cosine",
+        init=arrays["init_L2"],
+        precomputed_knn=(ids_LK, arrays["distances_LK"], None),
+        random_state=int(arrays["seed"]),
+        n_jobs=1,
+    )
+    positions_L2 = reducer.fit_transform(arrays["init_L2"])
+    # A pipe has no position, which numpy asks for.
+    positions = io.BytesIO()
+    np.save(positions, np.asarray(positions_L2, np.float32), allow_pickle=False)
+    with output:
+        output.write(positions.getbuffer())
+
+
+def _can_keep_compiled() -> bool:
+    """Whether numba finds a place for compiled functions: without one, importing umap-learn would fail."""
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return True
+    spec = find_spec("pynndescent")
+    packages = [] if spec is None else [Path(folder) for folder in spec.submodule_search_locations or ()]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return all(os.access(folder, os.W_OK) for folder in packages) or os.access(home, os.W_OK)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when its parent is gone: nobody waits for the positions any more."""
+    while os.getppid() == parent:
+        time.sleep(_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Text from users: encodings, delimited tables, names. The readers and the client share it."""

@@ -1,1 +1,0 @@
-"""Celery application, the stages, the planner and the sweeper."""
