@@ -1,4 +1,4 @@
-"""`cocu-train`: train on a curation, and evaluate what came out, without the service.
+"""`cocu-train`: train on a curation and evaluate the result, without the service.
 
 cocu-train run --curation cur_… --preset scenes --arm cluster --output runs/cluster
 torchrun --nproc-per-node 4 -m cocu_training.command_line run …
@@ -11,12 +11,19 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import torch
 import typer
 from rich.console import Console
 
+try:
+    import torch
+except ModuleNotFoundError:
+    # Before the imports below, which would end in a trace.
+    sys.exit('error: cocu-train needs torch; in a checkout of the project: pip install ".[training]"')
+
 from cocu.client import ClientError
-from cocu_training.configuration import ArmName, TrainingConfiguration, preset
+from cocu.schemas.training import ArmName
+from cocu_training.configuration import TrainingConfiguration, preset
+from cocu_training.error_file import error_written
 from cocu_training.errors import ConfigurationError, TrainingError
 from cocu_training.evaluation import (
     PROTOCOLS,
@@ -26,12 +33,13 @@ from cocu_training.evaluation import (
     write_evaluation,
 )
 from cocu_training.evaluation import evaluate as evaluation_of
-from cocu_training.evaluation.sweep import THRESHOLDS
+from cocu_training.evaluation.threshold_sweep import THRESHOLDS
 from cocu_training.loop.checkpoints import last_checkpoint, load_model
-from cocu_training.loop.running import Evaluated, Run, train
+from cocu_training.loop.run import EvaluationRequest, Run, train
 from cocu_training.model import GroupViT
 from cocu_training.model.hugging_face_folder import TOKENIZER, is_hugging_face, read_hugging_face
 from cocu_training.service.command import add_commands
+from cocu_training.tokenizer_files import tokenizer_of
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
@@ -61,32 +69,34 @@ def run(
     ),
     api_key: Annotated[str | None, typer.Option(envvar="COCU_API_KEY", help="Key of the platform.")] = None,
     configuration: Annotated[Path | None, typer.Option(help="JSON file; instead of a preset.")] = None,
-    preset_name: Annotated[str, typer.Option("--preset", help="small, scenes or tiny.")] = "small",
+    preset_name: Annotated[str, typer.Option("--preset", help="small, scenes, lean or tiny.")] = "small",
     arm: Annotated[str | None, typer.Option(help=", ".join(get_args(ArmName)) + ".")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="name=value of any field; values as JSON. Repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     evaluate_on: Annotated[
         str | None,
-        typer.Option("--evaluate", metavar="PROTOCOL=FOLDER", help="Evaluate meanwhile and at the end."),
+        typer.Option(
+            "--evaluate", metavar="PROTOCOL=FOLDER", help="Evaluate during training and at the end."
+        ),
     ] = None,
-    pictures: Annotated[int | None, typer.Option(min=1, help="Pictures of an evaluation.")] = None,
+    images: Annotated[int | None, typer.Option("--pictures", min=1, help="Images of an evaluation.")] = None,
     device: Device = "auto",
 ) -> None:
     """Train; exit status 75 when it was told to stop before its end."""
-    chosen = preset(preset_name) if configuration is None else TrainingConfiguration.from_file(configuration)
+    base = preset(preset_name) if configuration is None else TrainingConfiguration.from_file(configuration)
     changes = [*(settings or []), *([f"arm={arm}"] if arm else [])]
     outcome = train(
         Run(
-            configuration=changed(chosen, changes),
+            configuration=apply_settings(base, changes),
             server=server,
             curation=curation,
             folder=output,
             api_key=api_key,
             resume=resume,
             device=device,
-            evaluated=evaluated(evaluate_on, pictures),
+            evaluated=parse_evaluation(evaluate_on, images),
         )
     )
     if not outcome.finished:
@@ -102,7 +112,7 @@ def evaluate(
             help="A checkpoint, the folder of a run (its last one), or of a Hugging Face GroupViT."
         ),
     ],
-    dataset: Annotated[Path, typer.Option(help="Folder of the pictures, in the protocol's layout.")],
+    dataset: Annotated[Path, typer.Option(help="Folder of the images, in the protocol's layout.")],
     protocol: Annotated[str, typer.Option(help=f"{', '.join(PROTOCOLS)}.")] = "scenes",
     output: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and previews.")] = None,
     tokenizer: Annotated[
@@ -110,23 +120,23 @@ def evaluate(
         typer.Option(help="Other than where the run found it, or that lies in a Hugging Face folder."),
     ] = None,
     split: Annotated[str, typer.Option(help="val or train.")] = "val",
-    pictures: Annotated[int | None, typer.Option(min=1, help="How many; all by default.")] = None,
-    previews: Annotated[int, typer.Option(min=0, help="Pictures to draw.")] = 8,
+    images: Annotated[int | None, typer.Option("--pictures", min=1, help="How many; all by default.")] = None,
+    previews: Annotated[int, typer.Option(min=0, help="Images to draw.")] = 8,
     thresholds: Annotated[bool, typer.Option("--thresholds", help="Try others of the background.")] = False,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     device: Device = "auto",
 ) -> None:
     """Evaluate a checkpoint: the table of classes, the mIoU last."""
-    chosen = find_protocol(protocol)
-    model, found = _model_of(checkpoint)
+    segmentation_protocol = find_protocol(protocol)
+    model, default_tokenizer = _model_of(checkpoint)
     evaluation = evaluation_of(
         model,
-        tokenizer or found,
-        open_dataset(chosen.layout, dataset, split=split),
-        chosen,
+        tokenizer or default_tokenizer,
+        open_dataset(segmentation_protocol.layout, dataset, split=split),
+        segmentation_protocol,
         device=("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device,
         precision=precision,
-        pictures=pictures,
+        images=images,
         previews=previews if output is not None else 0,
         thresholds=THRESHOLDS if thresholds else (),
     )
@@ -136,25 +146,26 @@ def evaluate(
 
 
 def _model_of(checkpoint: Path) -> tuple[GroupViT, Path]:
-    """A model, and where its tokenizer should be. Raises CheckpointError."""
+    """Load a model and the path of its tokenizer. Raises CheckpointError."""
     if is_hugging_face(checkpoint):
         return read_hugging_face(checkpoint), checkpoint / TOKENIZER
-    model, configuration = load_model(last_checkpoint(checkpoint))
-    return model, Path(configuration.tokenizer)
+    file = last_checkpoint(checkpoint)
+    model, configuration = load_model(file)
+    return model, tokenizer_of(file, configuration.tokenizer)
 
 
-def evaluated(given: str | None, pictures: int | None) -> Evaluated | None:
-    """PROTOCOL=FOLDER. Raises ConfigurationError."""
-    if given is None:
+def parse_evaluation(argument: str | None, images: int | None) -> EvaluationRequest | None:
+    """Parse PROTOCOL=FOLDER. Raises ConfigurationError."""
+    if argument is None:
         return None
-    protocol, equals, folder = given.partition("=")
+    protocol, equals, folder = argument.partition("=")
     if not equals:
-        raise ConfigurationError(f"what to evaluate is given as PROTOCOL=FOLDER, not {given!r}")
-    return Evaluated(protocol=protocol, dataset=Path(folder), pictures=pictures)
+        raise ConfigurationError(f"--evaluate takes PROTOCOL=FOLDER, not {argument!r}")
+    return EvaluationRequest(protocol=protocol, dataset=Path(folder), images=images)
 
 
-def changed(configuration: TrainingConfiguration, changes: list[str]) -> TrainingConfiguration:
-    """A configuration with `name=value` applied. Raises ConfigurationError."""
+def apply_settings(configuration: TrainingConfiguration, changes: list[str]) -> TrainingConfiguration:
+    """Apply settings `name=value` to a configuration. Raises ConfigurationError."""
     values: dict[str, Any] = json.loads(configuration.to_json())
     for change in changes:
         name, equals, value = change.partition("=")
@@ -163,7 +174,7 @@ def changed(configuration: TrainingConfiguration, changes: list[str]) -> Trainin
         try:
             values[name] = json.loads(value)
         except ValueError:
-            # What is no JSON is a string as it stands.
+            # A value that is not JSON is a string.
             values[name] = value
     return TrainingConfiguration.from_mapping(values)
 
@@ -172,9 +183,14 @@ add_commands(app)
 
 
 def main() -> None:
-    """Run the command line; errors of ours are a line, not a traceback."""
+    """Run the command line; print expected errors as one line, without a traceback."""
     try:
-        app()
+        with error_written():
+            app()
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f'error: cocu-train needs {error.name}; in a checkout of the project: pip install ".[training]"'
+        )
     except (TrainingError, ClientError) as error:
         console = Console(stderr=True)
         console.print("error:", style="bold red", end=" ")

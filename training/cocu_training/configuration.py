@@ -1,4 +1,4 @@
-"""What a training run is a function of, as code: presets, JSON, and a hash that tells runs apart."""
+"""The configuration of a training run: presets, JSON, and a hash that identifies runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from cocu.schemas.training import ArmName, ModelName
 from cocu_training.errors import ConfigurationError
-from cocu_training.model.configuration import GroupViTConfiguration
+from cocu_training.model_configuration import GroupViTConfiguration
+from cocu_training.tokenizer_files import SCENES_TOKENIZER
 
-ArmName = Literal["caption", "caption_nouns", "topk", "cluster", "oracle"]
-ModelName = Literal["small", "scenes", "lean", "tiny"]
 Precision = Literal["fp32", "bf16"]
 Strength = Literal["none", "light", "full"]
 
@@ -35,29 +35,29 @@ OPERATIONAL = frozenset(
         "recompute",
     }
 )
-"""Where files are and how the work is done: a run may go on with others of these."""
+"""Paths of files and details of operation: a resumed run may change these."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfiguration:
-    """Everything about a run but which curation, where, and on which devices.
+    """All settings of a run, except the curation, the folder and the devices.
 
-    model: preset of sizes. arm: where the texts beside the caption come from; see `cocu_training.data.arms`.
-    concepts: K texts of each picture, none of which are there in the arm "caption". temperature: of the
-    draws. templates: texts with {} in the place of the concept; none for the platform's 80. tokenizer: path
-    of a tokenizer.json. oracle: path of a table key → concepts, for the arm "oracle".
-    epochs, steps: how long; steps, where given, instead of epochs. warm_up: part of the run.
+    model: preset of sizes. arm: the source of the texts beside the caption; see `cocu_training.data.arms`.
+    concepts: K, the texts of each image; the arm "caption" has none. temperature: of the draws. templates:
+    texts with {} where the concept goes; empty for the platform's 80. tokenizer: path of a tokenizer.json.
+    oracle: path of a table key → concepts, for the arm "oracle".
+    epochs, steps: the length of the run; steps, if given, replaces epochs. warm_up: a share of the run.
     learning_rate, first_learning_rate, last_learning_rate: at the peak, at the start of the warm-up, at the
-    end, all for a global batch of 4,096, and scaled with it.
-    average_decay: of an exponential moving average of the weights that is evaluated in their place.
-    mask_shared: a text is no negative of other pictures of the batch that were drawn the same concept. Off,
-    the loss is as published.
-    augmentation: none, light (crop and mirror) or full (also RandAugment and erasing). smallest_crop: part of
-    the picture's area. image_side: pixels to which the platform shrinks the shorter side; None as stored.
-    workers: processes that decode, for each rank; 0 decodes in the process that trains. compile: by
-    `torch.compile`. recompute: activations in the backward pass, instead of keeping them.
+    end, all for a global batch of 4,096; they are scaled by the batch.
+    average_decay: of an exponential moving average of the weights, which is evaluated in their place.
+    mask_shared: a text is no negative for other images of the batch with the same concept. If off, the loss
+    is as published.
+    augmentation: none, light (crop and mirror) or full (also RandAugment and erasing). smallest_crop: share
+    of the image's area. image_side: pixels to which the platform shrinks the shorter side; None for the
+    stored size. workers: decoding processes per rank; 0 decodes in the training process. compile: use
+    `torch.compile`. recompute: compute activations again in the backward pass instead of storing them.
 
-    Raises ConfigurationError for what does not fit together.
+    Raises ConfigurationError, naming the settings that are wrong.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -95,16 +95,19 @@ class TrainingConfiguration:
     evaluation_interval: int | None = None
 
     def __post_init__(self) -> None:
-        wrong = [words for is_wrong, words in self._rules() if is_wrong]
-        if wrong:
-            raise ConfigurationError("; ".join(wrong))
+        problems = [words for is_wrong, words in self._rules() if is_wrong]
+        if problems:
+            raise ConfigurationError("; ".join(problems))
 
     def _rules(self) -> list[tuple[bool, str]]:
-        least = min(self.log_interval, self.checkpoint_interval, self.kept_checkpoints, self.epochs)
+        smallest = min(self.log_interval, self.checkpoint_interval, self.kept_checkpoints, self.epochs)
         return [
             (not 1 <= self.concepts <= 64, f"concepts must be in 1..64, not {self.concepts}"),
             (self.global_batch < 2, f"global_batch must be at least 2, not {self.global_batch}"),
-            (least < 1, "epochs, log_interval, checkpoint_interval and kept_checkpoints must be at least 1"),
+            (
+                smallest < 1,
+                "epochs, log_interval, checkpoint_interval and kept_checkpoints must be at least 1",
+            ),
             (self.steps is not None and self.steps < 1, f"steps must be at least 1, not {self.steps}"),
             (not 0 <= self.warm_up < 1, f"warm_up is a part of the run in [0, 1), not {self.warm_up}"),
             (
@@ -119,7 +122,7 @@ class TrainingConfiguration:
             (self.workers < 0, f"workers must not be negative, not {self.workers}"),
             (
                 any(template.count("{}") != 1 for template in self.templates),
-                "every template must have {} once, where the concept is to stand",
+                "every template must have {} once, where the concept goes",
             ),
             (
                 self.arm == "oracle" and (self.oracle is None or not self.templates),
@@ -129,43 +132,43 @@ class TrainingConfiguration:
 
     @property
     def scale(self) -> float:
-        """What learning rates are multiplied by."""
+        """The factor of the learning rates."""
         return self.global_batch / REFERENCE_BATCH
 
     def model_configuration(self, *, text_tokens: int) -> GroupViTConfiguration:
-        """The sizes of the model; text_tokens: ids that the tokenizer has."""
+        """Return the sizes of the model; text_tokens: the number of ids of the tokenizer."""
         return MODELS[self.model](text_tokens, self.context_length)
 
     def total_steps(self, batches_per_epoch: int) -> int:
-        """Steps of the whole run."""
+        """Return the number of steps of the whole run."""
         return self.steps if self.steps is not None else self.epochs * batches_per_epoch
 
     def with_(self, **changes: Any) -> TrainingConfiguration:
-        """The same with changes."""
+        """Return a copy with changes."""
         return replace(self, **changes)
 
     @property
     def hash(self) -> str:
-        """SHA-256 of all that the result depends on: equal hashes, the same run."""
+        """The SHA-256 of all settings that the result depends on: equal hashes mean equal runs."""
         values = {name: value for name, value in asdict(self).items() if name not in OPERATIONAL}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """As a JSON object by field."""
+        """Return the configuration as a JSON object by field."""
         return json.dumps(asdict(self), indent=2)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TrainingConfiguration:
-        """From values by field; what is left out has its default. Raises ConfigurationError."""
+        """Build a configuration from values by field, with defaults for others. Raises ConfigurationError."""
         try:
             return _adapter().validate_python(dict(values))
         except ValidationError as error:
-            wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-            raise ConfigurationError(f"no training configuration: {'; '.join(wrong)}") from error
+            wrong = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+            raise ConfigurationError(f"invalid training configuration: {'; '.join(wrong)}") from error
 
     @classmethod
     def from_file(cls, path: str | Path) -> TrainingConfiguration:
-        """From a JSON file; its "preset", if any, names what it starts from. Raises ConfigurationError."""
+        """Read a JSON file; its optional "preset" names the base configuration. Raises ConfigurationError."""
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -186,7 +189,7 @@ class TrainingConfiguration:
         return cls(
             model="scenes",
             context_length=24,
-            tokenizer="examples/encoders/scenes/tokenizer.json",
+            tokenizer=str(SCENES_TOKENIZER),
             templates=("{}", "a photo of a {}", "the {}", "a shot of a {}", "look at this {}"),
             global_batch=128,
             learning_rate=3.2e-2,

@@ -1,9 +1,9 @@
-"""What training may stop with.
+"""The errors that training may stop with.
 
 TrainingError
-├── ConfigurationError     what was asked for does not fit together, or does not fit what there is
-├── DataError              a batch cannot be made into what the model takes
-├── EvaluationError        model, protocol and pictures do not fit together
+├── ConfigurationError     settings contradict each other, or do not fit the curation
+├── DataError              a batch cannot be converted into the model's input
+├── EvaluationError        model, protocol and images do not fit together
 │   └── DatasetError       files of a dataset are absent, damaged or not what its layout says
 ├── CheckpointError        a checkpoint is missing, damaged, or of another run
 └── NotFiniteError         the loss or the gradient is not a number any more
@@ -13,19 +13,19 @@ from __future__ import annotations
 
 
 class TrainingError(Exception):
-    """What a run stops with; the message says what to do."""
+    """Base of the errors that stop a run; the message says what to do."""
 
 
 class ConfigurationError(TrainingError, ValueError):
-    """What was asked for does not fit together, or does not fit the curation."""
+    """Settings contradict each other, or do not fit the curation."""
 
 
 class DataError(TrainingError):
-    """A batch cannot be made into what the model takes."""
+    """A batch cannot be converted into the model's input."""
 
 
 class EvaluationError(TrainingError, ValueError):
-    """Model, protocol and pictures do not fit together."""
+    """Model, protocol and images do not fit together."""
 
 
 class DatasetError(EvaluationError):
@@ -43,5 +43,5 @@ class NotFiniteError(TrainingError):
         self.step, self.epoch, self.batch = step, epoch, batch
         super().__init__(
             f"{what} is not finite at step {step}: batch {batch} of epoch {epoch}. The last checkpoint is "
-            "from before; go on from it with a lower learning rate, or look at that batch"
+            "from before this step; resume from it with a lower learning rate, or examine that batch"
         )

@@ -10,40 +10,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cocu_training.gathering import first_row, gather
+from cocu_training.distributed import all_gather_with_grad, first_row
 
 
 def caption_loss(images_BE: Tensor, captions_BE: Tensor, scale: Tensor) -> Tensor:
-    """Contrastive loss of images and captions, both ways.
+    """Return the contrastive loss of images and captions, in both directions.
 
-    images_BE, captions_BE: float [B, E] of unit norm, this rank's. scale: what cosines are multiplied by.
+    images_BE, captions_BE: float [B, E] of unit norm, this rank's. scale: the factor of cosines.
     """
     targets_B = first_row(len(images_BE), images_BE.device) + torch.arange(
         len(images_BE), device=images_BE.device
     )
-    from_images = functional.cross_entropy(scale * images_BE @ gather(captions_BE).T, targets_B)
-    from_captions = functional.cross_entropy(scale * captions_BE @ gather(images_BE).T, targets_B)
+    from_images = functional.cross_entropy(scale * images_BE @ all_gather_with_grad(captions_BE).T, targets_B)
+    from_captions = functional.cross_entropy(
+        scale * captions_BE @ all_gather_with_grad(images_BE).T, targets_B
+    )
     return (from_images + from_captions) / 2
 
 
 def concept_loss(
     images_BE: Tensor, concepts_BKE: Tensor, scale: Tensor, *, ids_BK: Tensor | None = None
 ) -> Tensor:
-    """Multi-label contrastive loss of images and the K texts drawn for each, both ways.
+    """Return the multi-label contrastive loss of images and the K texts of each, in both directions.
 
-    images_BE, concepts_BKE: float of unit norm, this rank's. ids_BK: int64, what each text says; equal
-    numbers are the same concept, negative ones are unlike any other. With it, a text of another image that
-    says what one of the image's own says is no negative of that image, and an image that has the concept
-    among its own is no negative of another image's text of it. Without it they are, as published.
+    images_BE, concepts_BKE: float of unit norm, this rank's. ids_BK: int64, the concept of each text; equal
+    numbers mean the same concept, negative numbers equal no other. With ids_BK, a text of another image is no
+    negative for an image that has a text of the same concept, and such an image is no negative for that text.
+    Without ids_BK they are negatives, as published.
     """
     count, texts = concepts_BKE.shape[:2]
     first = first_row(count, images_BE.device)
-    images_ME, concepts_MKE = gather(images_BE), gather(concepts_BKE)
+    images_ME, concepts_MKE = all_gather_with_grad(images_BE), all_gather_with_grad(concepts_BKE)
     rows_B = first + torch.arange(count, device=images_BE.device)
     image_logits_BMK = scale * torch.einsum("be,mke->bmk", images_BE, concepts_MKE)
     text_logits_BKM = scale * torch.einsum("bke,me->bkm", concepts_BKE, images_ME)
     if ids_BK is not None:
-        shared_BMK, present_BKM = _same_concepts(ids_BK, gather(ids_BK), rows_B)
+        shared_BMK, present_BKM = _same_concepts(ids_BK, all_gather_with_grad(ids_BK), rows_B)
         image_logits_BMK = image_logits_BMK.masked_fill(shared_BMK, -torch.inf)
         text_logits_BKM = text_logits_BKM.masked_fill(present_BKM, -torch.inf)
     log_BMK = image_logits_BMK.flatten(1).log_softmax(dim=1).unflatten(1, image_logits_BMK.shape[1:])
@@ -55,8 +57,8 @@ def concept_loss(
 
 
 def collision_rate(ids_BK: Tensor) -> Tensor:
-    """The share of pairs (text, other image of the batch) where that image was drawn the same concept."""
-    ids_MK = gather(ids_BK)
+    """Return the share of pairs (text, other image of the batch) in which the image has the same concept."""
+    ids_MK = all_gather_with_grad(ids_BK)
     rows_B = first_row(len(ids_BK), ids_BK.device) + torch.arange(len(ids_BK), device=ids_BK.device)
     _, present_BKM = _same_concepts(ids_BK, ids_MK, rows_B)
     pairs = ids_BK.numel() * (len(ids_MK) - 1)
@@ -64,7 +66,7 @@ def collision_rate(ids_BK: Tensor) -> Tensor:
 
 
 def _same_concepts(ids_BK: Tensor, ids_MK: Tensor, rows_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Texts [B, M, K] of others that say what an image's own say; images [B, K, M] that have a text's."""
+    """Masks of texts of other images with a concept of the image [B, M, K], and of such images [B, K, M]."""
     equal_BKMJ = (ids_BK[:, :, None, None] == ids_MK[None, None]) & (ids_BK >= 0)[:, :, None, None]
     other_BM = torch.arange(len(ids_MK), device=rows_B.device) != rows_B[:, None]
     shared_BMK = equal_BKMJ.any(dim=1) & other_BM[:, :, None]

@@ -1,4 +1,4 @@
-"""Training data on disk: generated pictures at the encoder's size, each with its one incomplete caption."""
+"""Training data on disk: generated images at the encoder's size, each with an incomplete caption."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cocu.datasets import scenes
+import cocu_scenes
 
 IMAGE_SIZE = 96
 # The committed scenes have seed 0; held-out ones for measurement have 1.
@@ -23,31 +23,33 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures uint8 [N, S, S, 3] (memory-mapped) and N captions."""
+    """Images uint8 [N, S, S, 3] (memory-mapped) and N captions."""
 
     images: NDArray[np.uint8]
     captions: list[str]
 
 
-def pixels(picture: Image.Image, *, quality: int | None = None) -> NDArray[np.uint8]:
-    """A square picture as the encoder sees it, uint8 [S, S, 3]; with `quality`, as JPEG leaves it."""
+def pixels(image: Image.Image, *, quality: int | None = None) -> NDArray[np.uint8]:
+    """Resize a square image to the encoder's size, uint8 [S, S, 3]; with `quality`, after JPEG
+    compression."""
     if quality is not None:
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=quality)
-        picture = Image.open(buffer).convert("RGB")
-    return np.asarray(picture.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))
+        image.save(buffer, "JPEG", quality=quality)
+        image = Image.open(buffer).convert("RGB")
+    return np.asarray(image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))
 
 
 def _chunk(seed: int, start: int, count: int) -> tuple[NDArray[np.uint8], list[str]]:
-    images, captions = [], []
-    for scene in scenes.generate(seed, start, count):
-        images.append(pixels(scene.picture, quality=75 + (start + len(images)) % 20))
+    images: list[NDArray[np.uint8]] = []
+    captions: list[str] = []
+    for scene in cocu_scenes.generate(seed, start, count):
+        images.append(pixels(scene.image, quality=75 + (start + len(images)) % 20))
         captions.append(scene.caption)
     return np.stack(images), captions
 
 
 def prepare(folder: Path, *, count: int, seed: int = TRAINING_SEED, processes: int = 2) -> Pairs:
-    """Generate `count` pairs into a folder, or open them if it holds as many already."""
+    """Generate `count` pairs into a folder, or open them if it already holds as many."""
     captions_path, images_path = folder / "captions.json", folder / "images.npy"
     if captions_path.exists() and len(captions := json.loads(captions_path.read_text())) >= count:
         return Pairs(np.load(images_path, mmap_mode="r")[:count], captions[:count])

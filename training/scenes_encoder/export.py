@@ -1,4 +1,4 @@
-"""From a checkpoint to an encoder bundle.
+"""Export of a checkpoint as an encoder bundle.
 
 python -m scenes_encoder.export checkpoint.pt examples/encoders/scenes
 """
@@ -63,7 +63,7 @@ def export_tower(tower: nn.Module, example: torch.Tensor, target: Path, *, name:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Take out what the exporter notes about the machine: stack traces with paths, on every node."""
+    """Remove what the exporter records about the machine: stack traces with paths, on every node."""
     del model.metadata_props[:]
     graph = model.graph
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):

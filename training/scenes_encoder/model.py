@@ -1,4 +1,4 @@
-"""The two towers: a small convolutional detector bank for pictures, a bag of mixed tokens for texts."""
+"""The two towers: a small convolutional detector bank for images, a bag of mixed tokens for texts."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def _convolution(inputs: int, outputs: int, size: int, *, stride: int) -> nn.Seq
 class ImageTower(nn.Module):
     """Pixels uint8 [N, S, S, 3] → unit embeddings float32 [N, DIM].
 
-    A picture holds several things in unrelated places. Each channel of the last map looks for something, soft
-    maximum pooling asks whether it is anywhere, and one linear layer turns the answers into a place in the
-    space of texts: averaging over the picture would make small things vanish among the background.
+    An image holds several things at unrelated positions. Each channel of the last map detects something, a
+    soft maximum over positions says whether it is anywhere, and a linear layer maps the responses to the
+    space of texts. An average over the image would lose small things in the background.
     """
 
     def __init__(self, *, widths: tuple[int, int, int] = (40, 96, 192), detectors: int = 512) -> None:
@@ -61,18 +61,18 @@ class ImageTower(nn.Module):
         self.project = nn.Linear(detectors, DIM)
 
     def forward(self, pixels_NSSC: Tensor) -> Tensor:
-        """Embed pictures."""
+        """Embed images."""
         x_NCHW = (pixels_NSSC.permute(0, 3, 1, 2).float() - 127.5) / 64.0
         maps_NCP = self.detectors(self.features(x_NCHW)).flatten(2).float()
-        found_NC = torch.logsumexp(maps_NCP * self.sharpness, dim=2) / self.sharpness
-        return functional.normalize(self.project(functional.relu(found_NC)).float(), dim=1)
+        responses_NC = torch.logsumexp(maps_NCP * self.sharpness, dim=2) / self.sharpness
+        return functional.normalize(self.project(functional.relu(responses_NC)).float(), dim=1)
 
 
 class TextTower(nn.Module):
     """Tokens int64 [N, CONTEXT_LENGTH], padded with 0 → unit embeddings float32 [N, DIM].
 
-    Neighbouring tokens are mixed, so that “hot dog” is no dog; then each token says what it means and how
-    much it counts.
+    A convolution mixes neighbouring tokens, so that “hot dog” is no dog; the embedding is a weighted mean
+    over tokens, whose values and weights are learnt.
     """
 
     def __init__(self, tokens: int, *, width: int = 256) -> None:
@@ -86,7 +86,7 @@ class TextTower(nn.Module):
     def forward(self, tokens_NT: Tensor) -> Tensor:
         """Embed texts."""
         present_NT1 = (tokens_NT > 0).unsqueeze(2)
-        # Not self.embed(): the exporter would call its result as the output is called, “embedding”.
+        # Not self.embed(): the exporter would name its result “embedding”, which is the output's name.
         x_NTC = self.embed.weight[tokens_NT] * present_NT1
         x_NTC = x_NTC + functional.gelu(self.mix(x_NTC.transpose(1, 2)).transpose(1, 2))
         weight_NT1 = self.weight(x_NTC).masked_fill(~present_NT1, -1e4).softmax(dim=1)

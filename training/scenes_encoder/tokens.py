@@ -1,4 +1,4 @@
-"""The encoder's own tokenizer: lower-case pairs learned from captions, in the format of `tokenizers`."""
+"""The encoder's tokenizer: byte pairs of lower-case text learnt from captions, for `tokenizers`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ PADDING, UNKNOWN = "<pad>", "<unk>"
 
 
 def learn_tokenizer(captions: Iterable[str], *, size: int = 1500) -> Tokenizer:
-    """A tokenizer that pads and cuts to CONTEXT_LENGTH; id 0 is padding. Words of captions stay whole."""
+    """Train a tokenizer that pads and cuts to CONTEXT_LENGTH; id 0 is padding. Words of captions stay
+    whole."""
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
@@ -26,7 +27,7 @@ def learn_tokenizer(captions: Iterable[str], *, size: int = 1500) -> Tokenizer:
         end_of_word_suffix="</w>",
         show_progress=False,
     )
-    # Prompts are read too, though no caption calls itself a photo.
+    # The model also reads prompts, although no caption contains “a photo”.
     tokenizer.train_from_iterator([*captions, *["a photo of a"] * 1000], trainer)
     tokenizer.enable_truncation(CONTEXT_LENGTH)
     tokenizer.enable_padding(length=CONTEXT_LENGTH, pad_id=0, pad_token=PADDING)

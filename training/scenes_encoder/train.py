@@ -1,10 +1,10 @@
-"""Contrastive training of both towers on pictures and their one incomplete caption; two cores suffice.
+"""Contrastive training of both towers on images and their one incomplete caption; two cores suffice.
 
     python -m scenes_encoder.train /tmp/pairs first.pt --steps 500
     python -m scenes_encoder.train /tmp/pairs second.pt --start first.pt --seed 1 --steps 1500
 
-made the encoder that is shipped, but that its first part followed a schedule of 3,000 steps and that some
-captions then still said “a photo of” or “we saw”. A single run of 2,000 steps should do as well.
+trained the shipped encoder, except that its first part followed a schedule of 3,000 steps and that some
+captions then contained “a photo of” or “we saw”. A single run of 2,000 steps should give the same quality.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,18 +22,18 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cocu.datasets import scenes
+import cocu_scenes
 from scenes_encoder.data import Pairs, pixels, prepare
 from scenes_encoder.model import DualEncoder
 from scenes_encoder.tokens import learn_tokenizer
 
 HELD_OUT_SEED = 1
-# Part of the captions that are read as prompts.
+# The share of captions that are turned into prompts.
 PROMPTED = 0.15
 
 
 def contrastive_loss(images_ND: Tensor, texts_ND: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric cross entropy over the batch: each picture finds its caption, each caption its picture."""
+    """Symmetric cross entropy over the batch: each image finds its caption, each caption its image."""
     logits_NN = scale * images_ND @ texts_ND.T
     targets_N = torch.arange(len(logits_NN))
     return (
@@ -48,13 +50,13 @@ def augment(pixels_NSSC: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def measure(model: DualEncoder, tokenize, count: int) -> tuple[float, float]:
-    """Part of held-out pictures whose best object is present, and mean average precision over objects."""
-    held_out = list(scenes.generate(HELD_OUT_SEED, 0, count))
-    names = [thing.name for thing in scenes.objects()]
+def measure(model: DualEncoder, tokenize: Callable[[list[str]], Tensor], count: int) -> tuple[float, float]:
+    """Return the share of held-out images whose best object is present, and the mean average precision."""
+    held_out = list(cocu_scenes.generate(HELD_OUT_SEED, 0, count))
+    names = [thing.name for thing in cocu_scenes.objects()]
     truth_NV = np.array([[name in scene.object_labels for name in names] for scene in held_out])
     model.eval()
-    images = np.stack([pixels(scene.picture) for scene in held_out])
+    images = np.stack([pixels(scene.image) for scene in held_out])
     images_ND = torch.cat([model.image(torch.from_numpy(part)) for part in np.array_split(images, 10)])
     scores_NV = (images_ND @ model.text(tokenize([f"a photo of a {name}" for name in names])).T).numpy()
     model.train()
@@ -76,7 +78,7 @@ def train(
     start: Path | None = None,
     seed: int = 0,
 ) -> None:
-    """Train, print how it goes, and save the state and the tokenizer."""
+    """Train, print the progress, and save the state and the tokenizer."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     saved = torch.load(start, weights_only=True) if start is not None else None
@@ -85,7 +87,9 @@ def train(
     def tokenize(texts: list[str]) -> Tensor:
         return torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(texts)])
 
-    model = DualEncoder(tokenizer.get_vocab_size()).to(memory_format=torch.channels_last)
+    model = DualEncoder(tokenizer.get_vocab_size())
+    # Some versions of torch have no type for this form of the call.
+    cast(Any, model).to(memory_format=torch.channels_last)
     if saved:
         model.load_state_dict(saved["model"])
     print(sum(p.numel() for p in model.image.parameters()), "parameters in the image tower", flush=True)
@@ -106,11 +110,11 @@ def train(
             order = rng.permutation(len(pairs.captions))
         rows, order = np.sort(order[:batch]), order[batch:]
         pixels_NSSC = augment(torch.from_numpy(pairs.images[rows]), rng)
-        # Captions of scenes never say that they are photos, the prompts of vocabularies do.
+        # Captions of scenes never contain “a photo of”, but the prompts of vocabularies do.
         captions = [pairs.captions[row] for row in rows.tolist()]
         prompted = (rng.random(batch) < PROMPTED).tolist()
         texts_NT = tokenize([f"a photo of {c}" if p else c for c, p in zip(captions, prompted, strict=True)])
-        # Padding says nothing and costs as much as words.
+        # Padding carries no information and costs as much as words.
         texts_NT = texts_NT[:, : int((texts_NT > 0).sum(dim=1).max())]
         with torch.autocast("cpu", torch.bfloat16):
             images_ND, texts_ND = model.image(pixels_NSSC), model.text(texts_NT)
@@ -139,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("pairs", type=Path, help="folder of training pairs; generated there if it is empty")
     parser.add_argument("target", type=Path, help="checkpoint to write")
-    parser.add_argument("--start", type=Path, help="checkpoint to go on from, instead of from nothing")
+    parser.add_argument("--start", type=Path, help="checkpoint to start from")
     parser.add_argument("--count", type=int, default=120_000)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=192)

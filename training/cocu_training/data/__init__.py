@@ -1,1 +1,1 @@
-"""What the model is trained on: batches of the platform, texts as tokens, augmented pictures."""
+"""Training data: batches of the platform, tokenised texts, augmented images."""

@@ -1,14 +1,14 @@
-"""The arms of the experiment: where the texts beside the caption come from. One switch, nothing else differs.
+"""The arms of the experiment: the source of the texts beside the caption. Nothing else differs.
 
 | arm             | texts                                                                    |
 |-----------------|--------------------------------------------------------------------------|
-| caption         | none: the caption alone                                                  |
+| caption         | none: only the caption                                                   |
 | caption_nouns   | concepts that the sample's own caption names, as GroupViT draws its words |
 | topk            | the best K concepts of the archive, the same in every epoch              |
 | cluster         | concepts of the archive, drawn by cluster: CoCu                          |
-| oracle          | drawn from all that is true of the picture, by a table                   |
+| oracle          | drawn from all concepts of the image, by a table                         |
 
-Where there are fewer than K concepts, the caption takes the place of the others, with NO_CONCEPT as its id.
+An image with fewer than K concepts gets its caption for the rest, with NO_CONCEPT as the id.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from cocu_training.errors import ConfigurationError
 NO_CONCEPT = -1
 
 SAMPLERS: Mapping[str, str] = {"caption_nouns": "caption", "topk": "topk", "cluster": "cluster"}
-"""The platform's samplers of the arms whose texts it draws."""
+"""The platform's samplers, for the arms whose texts the platform draws."""
 
 
-class Drawn(NamedTuple):
-    """K texts of one sample, and the numbers of the concepts they name, NO_CONCEPT for the caption."""
+class DrawnTexts(NamedTuple):
+    """The K texts of one sample and the numbers of their concepts, NO_CONCEPT for the caption."""
 
     texts: list[str]
     ids: list[int]
@@ -44,7 +44,7 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class ConceptTable:
-    """All that is true of pictures: key → concepts."""
+    """The true concepts of images: key → concepts."""
 
     concepts: Mapping[str, Sequence[str]]
 
@@ -54,17 +54,17 @@ class ConceptTable:
         names = sorted({name for names in self.concepts.values() for name in names})
         return {name: number for number, name in enumerate(names)}
 
-    def draw(self, key: str, *, count: int, templates: Sequence[str], seed: int, epoch: int) -> Drawn:
-        """Up to `count` of a sample's concepts, each in a template: a function of (seed, epoch, key)."""
+    def draw(self, key: str, *, count: int, templates: Sequence[str], seed: int, epoch: int) -> DrawnTexts:
+        """Draw up to `count` concepts of a sample, each in a template: a function of (seed, epoch, key)."""
         rng = random.Random(seed_of("oracle", seed, epoch, key))
         names = sorted(set(self.concepts.get(key, ())))
-        chosen = rng.sample(names, min(count, len(names)))
-        texts = [rng.choice(templates).replace("{}", name) for name in chosen]
-        return Drawn(texts, [self.numbers[name] for name in chosen])
+        names_drawn = rng.sample(names, min(count, len(names)))
+        texts = [rng.choice(templates).replace("{}", name) for name in names_drawn]
+        return DrawnTexts(texts, [self.numbers[name] for name in names_drawn])
 
     @classmethod
     def read(cls, path: str | Path) -> ConceptTable:
-        """From Parquet with columns `key` and `concepts`, or from JSON: key → list, alone or under "samples".
+        """Read Parquet with columns `key` and `concepts`, or JSON: key → list, at the top or under "samples".
 
         Raises ConfigurationError.
         """
@@ -80,20 +80,20 @@ class ConceptTable:
             raise ConfigurationError(f"cannot read a table of concepts from {path}: {error}") from error
         lists = content.values() if isinstance(content, dict) else ()
         if not lists or not all(isinstance(names, list) for names in lists):
-            raise ConfigurationError(f"{path} is no table of key → list of concepts")
+            raise ConfigurationError(f"{path} is not a table of key → list of concepts")
         return cls(content)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What a run asks the platform for, and the texts it makes of what comes."""
+    """The requests of a run to the platform, and the texts made from the responses."""
 
     configuration: TrainingConfiguration
     table: ConceptTable | None = None
 
     @classmethod
     def of(cls, configuration: TrainingConfiguration) -> Arm:
-        """The arm of a configuration, with its table read. Raises ConfigurationError."""
+        """Build the arm of a configuration and read its table. Raises ConfigurationError."""
         if configuration.arm != "oracle":
             return cls(configuration)
         assert configuration.oracle is not None
@@ -101,38 +101,38 @@ class Arm:
 
     @property
     def texts(self) -> int:
-        """Texts of a sample beside its caption."""
+        """The number of texts of a sample beside its caption."""
         return 0 if self.configuration.arm == "caption" else self.configuration.concepts
 
     @property
     def request(self) -> BatchRequest:
-        """The stream of one rank alone, from its beginning."""
-        drawn_there = self.configuration.arm in SAMPLERS
+        """The request for the stream of a single rank, from its beginning."""
+        drawn_by_platform = self.configuration.arm in SAMPLERS
         return BatchRequest(
             seed=self.configuration.seed,
             global_batch=self.configuration.global_batch,
-            # Every epoch has batches of the same size only: the loss depends on it.
+            # All batches must have one size: the loss depends on it.
             drop_last=True,
-            concepts=self.configuration.concepts if drawn_there else 1,
+            concepts=self.configuration.concepts if drawn_by_platform else 1,
             sampler=SAMPLERS.get(self.configuration.arm, "topk"),
             temperature=self.configuration.temperature,
             size=self.configuration.image_side,
             templates=self.configuration.templates,
         )
 
-    def draw(self, batch: Batch, *, epoch: int) -> list[Drawn]:
-        """The K texts of every sample of a batch."""
+    def draw(self, batch: Batch, *, epoch: int) -> list[DrawnTexts]:
+        """Draw the K texts of every sample of a batch."""
         if not self.texts:
-            return [Drawn([], [])] * len(batch)
+            return [DrawnTexts([], [])] * len(batch)
         if self.table is None:
             ids = [[*ids, *[NO_CONCEPT] * (self.texts - len(ids))] for ids in batch.concept_ids]
-            return [Drawn(*each) for each in zip(batch.texts, ids, strict=True)]
+            return [DrawnTexts(*row) for row in zip(batch.texts, ids, strict=True)]
         return [
             self._from_table(self.table, key, caption, epoch)
             for key, caption in zip(batch.keys, batch.captions, strict=True)
         ]
 
-    def _from_table(self, table: ConceptTable, key: str, caption: str, epoch: int) -> Drawn:
+    def _from_table(self, table: ConceptTable, key: str, caption: str, epoch: int) -> DrawnTexts:
         drawn = table.draw(
             key,
             count=self.texts,
@@ -141,4 +141,4 @@ class Arm:
             epoch=epoch,
         )
         missing = self.texts - len(drawn.texts)
-        return Drawn([*drawn.texts, *[caption] * missing], [*drawn.ids, *[NO_CONCEPT] * missing])
+        return DrawnTexts([*drawn.texts, *[caption] * missing], [*drawn.ids, *[NO_CONCEPT] * missing])

@@ -1,4 +1,4 @@
-"""Encoded pictures → pixels of one size, cropped and changed at random: a function of the picture and a seed.
+"""Augmentation: from an encoded image to pixels of one size, as a function of the image and a seed.
 
 Source: GroupViT, section 4.1, which takes the recipe of timm.
 """
@@ -22,7 +22,7 @@ from cocu_training.errors import DataError
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
-"""Of the pixels of ImageNet, by channel."""
+"""Mean and deviation of the pixels of ImageNet, by channel."""
 
 LEAST_RATIO, MOST_RATIO = 3 / 4, 4 / 3
 CROP_ATTEMPTS = 10
@@ -34,7 +34,7 @@ Box = tuple[float, float, float, float]
 
 
 def normalised(pixels_B3HW: Tensor) -> Tensor:
-    """uint8 pixels → float32, with the mean and the deviation of ImageNet's."""
+    """Convert uint8 pixels to float32, normalised by the mean and the deviation of ImageNet."""
     mean_31 = torch.tensor(MEAN, device=pixels_B3HW.device)[:, None, None]
     deviation_31 = torch.tensor(DEVIATION, device=pixels_B3HW.device)[:, None, None]
     return (pixels_B3HW.float() / 255.0 - mean_31) / deviation_31
@@ -42,11 +42,11 @@ def normalised(pixels_B3HW: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How pictures become pixels.
+    """Converts encoded images to pixels.
 
-    size: S, pixels of a side. strength: "none" takes the largest square in the middle; "light" a random part
-    of at least `smallest_crop` of the area, mirrored half of the time; "full" also RandAugment and random
-    erasing.
+    size: S, pixels of a side. strength: "none" crops the largest central square; "light" crops a random box
+    of at least `smallest_crop` of the area and mirrors it half of the time; "full" adds RandAugment and
+    random erasing.
     """
 
     size: int
@@ -54,20 +54,20 @@ class Augmentation:
     smallest_crop: float = 0.08
 
     def __call__(self, image: bytes | memoryview, *, seed: int) -> Pixels:
-        """An encoded picture → uint8 [3, S, S]. Raises DataError for what is no picture."""
+        """Convert an encoded image to uint8 [3, S, S]. Raises DataError when it cannot be decoded."""
         rng = random.Random(seed)
         try:
             with Image.open(io.BytesIO(image)) as opened:
-                picture = self._cropped(opened, rng)
+                cropped = self._cropped(opened, rng)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"a picture cannot be decoded: {error}") from error
+            raise DataError(f"an image cannot be decoded: {error}") from error
         if self.strength == "none":
-            return _channels_first(picture)
+            return _channels_first(cropped)
         if rng.random() < 0.5:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.strength == "light":
-            return _channels_first(picture)
-        pixels_HW3 = np.array(rand_augment(picture, rng))
+            return _channels_first(cropped)
+        pixels_HW3 = np.array(rand_augment(cropped, rng))
         if rng.random() < ERASED:
             erase(pixels_HW3, rng)
         return np.ascontiguousarray(pixels_HW3.transpose(2, 0, 1))
@@ -82,12 +82,12 @@ class Augmentation:
             else random_box(width, height, rng, smallest=self.smallest_crop)
         )
         left, top, right, bottom = box
-        # JPEG decodes to a half, a quarter or an eighth at less cost; never to fewer pixels than are needed.
-        wanted = (
+        # JPEG decodes faster at 1/2, 1/4 or 1/8 of the size; draft never goes below the needed pixels.
+        needed = (
             math.ceil(width * self.size / (right - left)),
             math.ceil(height * self.size / (bottom - top)),
         )
-        opened.draft("RGB", wanted)
+        opened.draft("RGB", needed)
         across, down = opened.width / width, opened.height / height
         return opened.convert("RGB").resize(
             (self.size, self.size),
@@ -97,9 +97,9 @@ class Augmentation:
 
 
 def random_box(width: int, height: int, rng: random.Random, *, smallest: float) -> Box:
-    """A part of a picture: of `smallest` to all of its area, sides in a ratio of 3/4 to 4/3, at any place.
+    """Draw a box in an image: of `smallest` to 1 of its area, with a ratio of sides of 3/4 to 4/3, anywhere.
 
-    After ten that do not fit, the largest in the middle that has such a ratio.
+    After ten draws that do not fit, return the largest central box with such a ratio.
     """
     for _ in range(CROP_ATTEMPTS):
         area = width * height * rng.uniform(smallest, 1.0)
@@ -115,9 +115,10 @@ def random_box(width: int, height: int, rng: random.Random, *, smallest: float) 
 
 
 def erase(pixels_HW3: Pixels, rng: random.Random) -> None:
-    """Put noise in the place of 2 % to 33 % of the pixels, a rectangle (Zhong et al. 2020), in place.
+    """Replace a rectangle of 2 % to 33 % of the pixels by noise, in place (random erasing, Zhong et al.
+    2020).
 
-    The noise is normal with the mean and deviation of ImageNet's pixels, cut off at black and white.
+    The noise is normal with the mean and deviation of ImageNet's pixels, clipped at black and white.
     """
     height, width = pixels_HW3.shape[:2]
     for _ in range(CROP_ATTEMPTS):
@@ -138,5 +139,5 @@ def _square(width: int, height: int) -> Box:
     return left, top, left + side, top + side
 
 
-def _channels_first(picture: Image.Image) -> Pixels:
-    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+def _channels_first(image: Image.Image) -> Pixels:
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))

@@ -1,8 +1,8 @@
 """Batches from the platform over HTTP as tensors on the device that trains.
 
-Worker processes receive, decode, augment and tokenise; what they make is copied to the device while the step
-before is computed. Everything is a function of (curation, seed, epoch, key), so a run that goes on in
-mid-epoch gets the pixels and texts that it would have got.
+Worker processes receive, decode, augment and tokenise; their tensors are copied to the device while the
+previous step is computed. Everything is a function of (curation, seed, epoch, key), so a run resumed in
+mid-epoch gets the same pixels and texts.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from cocu_training.data.arms import Arm
 from cocu_training.data.augmentation import Augmentation
 from cocu_training.data.randomness import seed_of
 from cocu_training.data.texts import Texts
+from cocu_training.distributed import world
 from cocu_training.errors import ConfigurationError, DataError
-from cocu_training.gathering import world
 
 PREFETCHED = 3
-"""Batches that each worker process has ready."""
+"""The number of batches that each worker process prepares in advance."""
 
 
 class Samples(NamedTuple):
@@ -53,27 +53,27 @@ class Samples(NamedTuple):
 
 
 class Source(Protocol):
-    """Where a loop gets its samples from."""
+    """The source of a loop's samples."""
 
     batches_per_epoch: int
 
     def samples(self, epoch: int, *, start: int) -> Iterator[Samples]:
-        """Those of an epoch from global batch `start` on, on the device that trains."""
+        """Yield the samples of an epoch from global batch `start` on, on the training device."""
 
 
 @dataclass(frozen=True)
 class Prepare:
-    """A batch of the platform → `Samples` on the host; runs in worker processes."""
+    """Converts a batch of the platform to `Samples` on the host; runs in worker processes."""
 
     arm: Arm
     texts: Texts
     augmentation: Augmentation
     seed: int
     epoch: Tensor
-    """int64, in memory that processes share: workers live on when the next epoch begins."""
+    """int64 in shared memory, because worker processes live across epochs."""
 
     def __call__(self, batch: Batch) -> Samples:
-        """Raises DataError, naming the sample."""
+        """Convert a batch. Raises DataError, naming the sample."""
         epoch = int(self.epoch)
         drawn = self.arm.draw(batch, epoch=epoch)
         texts = [
@@ -88,13 +88,15 @@ class Prepare:
     def _pixels(self, batch: Batch, epoch: int) -> Tensor:
         side = self.augmentation.size
         pixels_B3SS = np.empty((len(batch), 3, side, side), np.uint8)
-        for place, (key, image) in enumerate(zip(batch.keys, batch.images, strict=True)):
+        for position, (key, image) in enumerate(zip(batch.keys, batch.images, strict=True)):
             if image is None:
                 raise DataError(
-                    f"sample {key!r} came as an embedding, without its picture: take a dataset with pictures"
+                    f"sample {key!r} came as an embedding, without its image: take a dataset with images"
                 )
             try:
-                pixels_B3SS[place] = self.augmentation(image, seed=seed_of("pixels", self.seed, epoch, key))
+                pixels_B3SS[position] = self.augmentation(
+                    image, seed=seed_of("pixels", self.seed, epoch, key)
+                )
             except DataError as error:
                 raise DataError(f"sample {key!r} of batch {batch.number}: {error}") from error
         return torch.from_numpy(pixels_B3SS)
@@ -103,11 +105,11 @@ class Prepare:
 class Stream:
     """A curation on a platform as a `Source`.
 
-    Ranks read disjoint parts of every global batch, as do the workers of a rank. Where there is one rank, the
-    order of its rows is the same for any number of workers. A connection that breaks off is taken up
-    again. Raises ConfigurationError for what does not fit the curation, and the client's errors.
+    Ranks read disjoint parts of every global batch, and so do the workers of a rank. With one rank, the order
+    of the rows is the same for any number of workers. Broken connections are resumed. Raises
+    ConfigurationError when the configuration does not fit the curation, and the client's errors.
 
-    A context manager, as worker processes live until it is closed, or this process ends, however it does.
+    It is a context manager: worker processes live until it is closed or this process ends in any way.
     """
 
     def __init__(
@@ -156,7 +158,7 @@ class Stream:
         self._loader = DataLoader(
             self._dataset, batch_size=None, **_worker_options(configuration.workers, device, self._processes)
         )
-        # Before multiprocessing, at exit, waits for its children: the signal that it sends them they outlive.
+        # At exit this must run before multiprocessing waits for its children, which outlive its signal.
         self._at_exit = partial(_close, weakref.ref(self), self._processes)
         atexit.register(self._at_exit)
 
@@ -167,9 +169,10 @@ class Stream:
         self.close()
 
     def samples(self, epoch: int, *, start: int) -> Iterator[Samples]:
-        """Those of an epoch from global batch `start` on, on the device; ends what was asked for before.
+        """Yield the samples of an epoch from global batch `start` on, on the device; end an earlier
+        iteration.
 
-        Raises ValueError once this is closed.
+        Raises ValueError after `close`.
         """
         if self._closed:
             raise ValueError("the stream is closed: open another")
@@ -179,17 +182,17 @@ class Stream:
         return self._current
 
     def close(self) -> None:
-        """End the worker processes, whatever they are at; when this returns there are none.
+        """Kill the worker processes and wait until they are gone.
 
-        Closing twice is closing once.
+        A second call does nothing.
         """
         self._closed = True
         if self._current is not None:
             self._current.close()
-        # The loader's own way, for as long as its iterator lives, is to wait for it to be collected.
+        # The loader itself shuts its workers down only when its iterator is garbage-collected.
         iterator = self._loader._iterator
         if iterator is not None:
-            iterator._shutdown_workers()
+            iterator._shutdown_workers()  # type: ignore[attr-defined, unused-ignore]
         self._processes.kill()
         atexit.unregister(self._at_exit)
 
@@ -197,14 +200,14 @@ class Stream:
         self._epoch.fill_(epoch)
         self._dataset.set_epoch(epoch, start=start)
         parts = iter(self._loader)
-        copied = _copied(parts, self._device)
-        # Each worker brings its part of a global batch, one after the other.
-        while together := [part for _, part in zip(range(self._workers), copied, strict=False)]:
-            yield _merged(together)
+        copied = _copy_to_device(parts, self._device)
+        # The workers deliver their parts of a global batch in turn.
+        while group := [part for _, part in zip(range(self._workers), copied, strict=False)]:
+            yield _merge(group)
 
 
 def augmentation_of(configuration: TrainingConfiguration, *, text_tokens: int) -> Augmentation:
-    """The augmentation of a run."""
+    """Return the augmentation of a run."""
     return Augmentation(
         size=configuration.model_configuration(text_tokens=text_tokens).image_size,
         strength=configuration.augmentation,
@@ -216,42 +219,42 @@ def _check_shares(configuration: TrainingConfiguration, ranks: int) -> None:
     readers = ranks * max(configuration.workers, 1)
     if configuration.global_batch % readers:
         raise ConfigurationError(
-            f"a global batch of {configuration.global_batch} cannot be dealt out evenly to {readers} readers "
-            f"({ranks} ranks, {configuration.workers} workers each): change global_batch or workers"
+            f"a global batch of {configuration.global_batch} cannot be divided among {readers} "
+            f"readers ({ranks} ranks, {configuration.workers} workers each): change global_batch or workers"
         )
 
 
 class _Processes(SpawnContext):
-    """Where workers are spawned (a fork would copy a process that has threads, and a device, half)."""
+    """A context that spawns workers and can kill them; a fork is unsafe with threads and a device."""
 
     def __init__(self) -> None:
-        self._made: list[SpawnProcess] = []
+        self._processes: list[SpawnProcess] = []
 
-    def Process(self, *arguments: Any, **options: Any) -> SpawnProcess:  # noqa: N802 - a context's name for it
-        """A process that is not started yet, and is remembered."""
+    def Process(self, *arguments: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
+        """Create a process, not started yet, and remember it."""
         process = SpawnProcess(*arguments, **options)
-        self._made.append(process)
+        self._processes.append(process)
         return process
 
     def kill(self) -> None:
-        """End those that were started and live, and wait until they are gone."""
-        while self._made:
-            process = self._made[-1]
+        """Kill the started processes and wait until they are gone."""
+        while self._processes:
+            process = self._processes[-1]
             if process.pid is not None:
                 process.kill()
                 process.join()
-            self._made.pop()
+            self._processes.pop()
 
 
 def _close(stream: weakref.ref[Stream], processes: _Processes) -> None:
-    there = stream()
-    if there is not None:
-        there.close()
+    open_stream = stream()
+    if open_stream is not None:
+        open_stream.close()
     processes.kill()
 
 
 def _worker_options(workers: int, device: torch.device, processes: _Processes) -> dict[str, Any]:
-    # A generator of its own, so that the loader takes nothing from the one of the process.
+    # A separate generator, so that the loader does not advance the process's own.
     options: dict[str, Any] = {"num_workers": workers, "generator": torch.Generator()}
     if workers:
         options |= {
@@ -269,8 +272,8 @@ def _begin_worker(worker: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A process that was killed cannot end its workers, and one that waits for the platform would look for
-    its parent in minutes only."""
+    """End this worker with its parent: a killed parent cannot end it, and a worker that waits for the
+    platform would notice only after minutes."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -278,18 +281,19 @@ def _end_with_parent() -> None:
 
 
 def _outlive_first_signal(worker: int) -> None:
-    """A signal to all processes of a run, as torchrun and terminals send, is for the loop, which finishes its
-    step with what workers bring. The second one ends this process."""
+    """Ignore the first SIGTERM or SIGINT: torchrun and terminals send it to all processes of a run, but it is
+    meant for the loop, which needs the workers to finish its step. A second signal ends this process."""
 
     def wait(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, wait)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, wait)
 
 
-def _copied(parts: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
-    """On the device; on CUDA by a stream of its own, so that copying does not wait for what is computed."""
+def _copy_to_device(parts: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
+    """Copy samples to the device; on CUDA in a separate stream, so that copies do not wait for
+    computation."""
     if device.type != "cuda":
         for part in parts:
             yield Samples(part.number, *(tensor.to(device) for tensor in part[1:]))
@@ -305,8 +309,8 @@ def _copied(parts: Iterator[Samples], device: torch.device) -> Iterator[Samples]
         yield Samples(part.number, *tensors)
 
 
-def _merged(parts: list[Samples]) -> Samples:
-    """The workers' parts of one global batch in the order in which it was dealt out to them."""
+def _merge(parts: list[Samples]) -> Samples:
+    """Merge the workers' parts of one global batch in the order in which its rows were divided."""
     numbers = {part.number for part in parts}
     assert len(numbers) == 1, f"parts of batches {sorted(numbers)} came together"
     if len(parts) == 1:

@@ -1,4 +1,4 @@
-"""Texts as the tokens of a tokenizer in the `tokenizers` format: CLIP's, or the one shipped for scenes."""
+"""Tokenised texts, by a tokenizer in the `tokenizers` format: CLIP's, or the one shipped for scenes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cocu_training.errors import ConfigurationError
 
-# Of CLIP as published, and of open_clip.
+# The names in CLIP as published, and in open_clip.
 STARTS = ("<|startoftext|>", "<start_of_text>")
 ENDS = ("<|endoftext|>", "<end_of_text>")
 PADDING = 0
@@ -23,14 +23,15 @@ class Texts:
 
         texts = Texts("tokenizer.json", context_length=77)
         texts(["a dog", "two cats on a sofa"])   # tensor [2, 77]
-        texts.tokens                             # ids there are: `text_tokens` of the model
+        texts.tokens                             # the number of ids: `text_tokens` of the model
 
-    A text is its tokens, the end-of-text token, and 0 for the rest; a longer one keeps its beginning and has
-    the end in the last place. The text tower finds the end as the highest id, so it is that: the tokenizer's
-    own where it has one (CLIP), else one id more than the tokenizer has. Lower case is the tokenizer's doing.
+    A row holds the tokens of the text, the end-of-text token, and 0 as padding; a text that is too long keeps
+    its beginning and ends in the end-of-text token. The text tower finds the end as the highest id. So the
+    end-of-text token must be the highest id: the tokenizer's own if it has one (CLIP), otherwise one id above
+    those of the tokenizer. The tokenizer itself converts to lower case.
 
-    Raises ConfigurationError for a file that is absent or no tokenizer, or one whose texts end with a token
-    that is not the highest.
+    Raises ConfigurationError when the file is absent or not a tokenizer, or when its texts end in a token
+    that is not the highest id.
     """
 
     def __init__(self, tokenizer: str | Path, context_length: int) -> None:
@@ -57,7 +58,7 @@ class Texts:
 
     @property
     def tokens(self) -> int:
-        """How many ids there are, the end-of-text token included."""
+        """The number of ids, including the end-of-text token."""
         return self.end + 1
 
     def __call__(self, texts: Sequence[str]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Zero-shot segmentation: datasets in their published layouts, protocols, scores, and pictures to look at.
+"""Zero-shot segmentation: datasets in their published layouts, protocols, scores and previews.
 
 from cocu_training import evaluation
 
@@ -10,14 +10,14 @@ evaluation.write_evaluation(result, "results/voc")
 
 from cocu_training.errors import DatasetError, EvaluationError
 from cocu_training.evaluation.class_names import ClassNames, read_class_names
-from cocu_training.evaluation.datasets import LabelledPicture, SegmentationDataset
-from cocu_training.evaluation.evaluating import Evaluation, Preview, evaluate
+from cocu_training.evaluation.datasets import LabelledImage, SegmentationDataset
+from cocu_training.evaluation.evaluate import Evaluation, Preview, evaluate
 from cocu_training.evaluation.identity import weights_hash
 from cocu_training.evaluation.layouts import LAYOUTS, open_dataset
 from cocu_training.evaluation.protocols import PROTOCOLS, Protocol, find_protocol
 from cocu_training.evaluation.report import evaluation_document, print_evaluation, write_evaluation
 from cocu_training.evaluation.scoring import Confusion, Scores
-from cocu_training.evaluation.sweep import Sweep, sweep_thresholds
+from cocu_training.evaluation.threshold_sweep import Sweep, sweep_thresholds
 
 __all__ = [
     "LAYOUTS",
@@ -27,7 +27,7 @@ __all__ = [
     "DatasetError",
     "Evaluation",
     "EvaluationError",
-    "LabelledPicture",
+    "LabelledImage",
     "Preview",
     "Protocol",
     "Scores",

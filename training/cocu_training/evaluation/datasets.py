@@ -1,12 +1,11 @@
-"""Pictures with labelled pixels, in the layouts in which benchmarks are published.
+"""Images with labelled pixels, in the published layouts of benchmarks.
 
     dataset = open_dataset("voc", "VOCdevkit/VOC2012")
     len(dataset)                      # 1,449
-    picture = dataset[0]
-    picture.picture_HW3, picture.labels_HW
+    labelled = dataset[0]
+    labelled.image_HW3, labelled.labels_HW
 
-Every layout is a function from a folder and a split to the files of all pictures; files are read when a
-picture is asked for.
+Every layout is a function from a folder and a split to the files of all images; files are read on access.
 """
 
 from __future__ import annotations
@@ -29,29 +28,32 @@ Read = Callable[[], bytes]
 Decode = Callable[[Image.Image, str], NDArray[np.int64]]
 
 
-class LabelledPicture(NamedTuple):
-    """picture_HW3: uint8, RGB. labels_HW: int64 of the same or another size, IGNORED where none counts."""
+class LabelledImage(NamedTuple):
+    """image_HW3: uint8, RGB. labels_HW: int64 of the same or another size, IGNORED for pixels that do not
+    count."""
 
     key: str
-    picture_HW3: NDArray[np.uint8]
+    image_HW3: NDArray[np.uint8]
     labels_HW: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Where a picture and its labels are read from; names say so in errors."""
+    """How to read an image and its labels; the names appear in errors."""
 
     key: str
-    picture: Read
+    image: Read
     labels: Read
-    picture_name: str
+    image_name: str
     labels_name: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationDataset(Sequence[LabelledPicture]):
-    """layout and split as asked for; decode: labels as published → label values; names: those that come with
-    the files, None where a benchmark's are known.
+class SegmentationDataset(Sequence[LabelledImage]):
+    """An image segmentation dataset.
+
+    decode: converts labels as published to label values. names: the class names that come with the files;
+    None if the protocol knows them.
     """
 
     layout: str
@@ -64,23 +66,23 @@ class SegmentationDataset(Sequence[LabelledPicture]):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, number: int) -> LabelledPicture:  # type: ignore[override]
-        """Read one picture; raises DatasetError for files that are absent or damaged."""
+    def __getitem__(self, number: int) -> LabelledImage:  # type: ignore[override]
+        """Read one image. Raises DatasetError for files that are absent or damaged."""
         entry = self.entries[number]
-        picture = _open(entry.picture, entry.picture_name)
+        image = _open(entry.image, entry.image_name)
         labels = _open(entry.labels, entry.labels_name)
-        return LabelledPicture(
-            entry.key, np.asarray(picture.convert("RGB")).copy(), self.decode(labels, entry.labels_name)
+        return LabelledImage(
+            entry.key, np.asarray(image.convert("RGB")).copy(), self.decode(labels, entry.labels_name)
         )
 
     def subset(self, count: int) -> SegmentationDataset:
-        """`count` pictures spread evenly over all of them, for a quick look; all where there are no more."""
+        """Return `count` images spread evenly over the dataset, or all if it has no more."""
         if count < 1:
-            raise EvaluationError(f"a subset has at least one picture, not {count}")
+            raise EvaluationError(f"a subset has at least one image, not {count}")
         if count >= len(self):
             return self
-        chosen = np.linspace(0, len(self) - 1, count).round().astype(int).tolist()
-        return replace(self, entries=tuple(self.entries[number] for number in chosen))
+        numbers = np.linspace(0, len(self) - 1, count).round().astype(int).tolist()
+        return replace(self, entries=tuple(self.entries[number] for number in numbers))
 
 
 def _open(read: Read, name: str) -> Image.Image:
@@ -92,33 +94,33 @@ def _open(read: Read, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(content))
         image.load()
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{name} is not a picture that can be read: {error}") from error
+        raise DatasetError(f"{name} is not an image that can be read: {error}") from error
     return image
 
 
-def entry_of_files(key: str, picture: Path, labels: Path) -> Entry:
-    """An entry whose picture and labels are a file each."""
+def entry_of_files(key: str, image: Path, labels: Path) -> Entry:
+    """Return an entry whose image and labels are one file each."""
     return Entry(
         key=key,
-        picture=picture.read_bytes,
+        image=image.read_bytes,
         labels=labels.read_bytes,
-        picture_name=str(picture),
+        image_name=str(image),
         labels_name=str(labels),
     )
 
 
 def grey_levels(labels: Image.Image, name: str) -> NDArray[np.int64]:
-    """One value a pixel, of a grey or palette PNG; raises DatasetError for colours."""
+    """Return one value per pixel of a grey or palette PNG. Raises DatasetError for colours."""
     if labels.mode not in {"L", "P", "I", "I;16"}:
         raise DatasetError(
-            f"{name} has {labels.mode} pixels, but labels are one value a pixel, "
+            f"{name} has {labels.mode} pixels, but labels are one value per pixel, "
             "in a grey PNG or one with a palette"
         )
     return np.asarray(labels).astype(np.int64)
 
 
 def ignoring(value: int) -> Decode:
-    """Levels as they are, but for one that does not count."""
+    """Return a decoder that keeps levels, except one that becomes IGNORED."""
 
     def decode(labels: Image.Image, name: str) -> NDArray[np.int64]:
         levels_HW = grey_levels(labels, name)
@@ -128,13 +130,13 @@ def ignoring(value: int) -> Decode:
 
 
 def from_one(labels: Image.Image, name: str) -> NDArray[np.int64]:
-    """Classes from 1 as from 0; 0, which is everything else, does not count."""
+    """Decode classes counted from 1; 0, which is everything else, becomes IGNORED."""
     levels_HW = grey_levels(labels, name)
     return np.where(levels_HW == 0, IGNORED, levels_HW - 1)
 
 
 def looked_up(table_V: NDArray[np.int64]) -> Decode:
-    """Levels 0 … 255 through a table."""
+    """Return a decoder that maps levels 0 … 255 by a table."""
 
     def decode(labels: Image.Image, name: str) -> NDArray[np.int64]:
         levels_HW = grey_levels(labels, name)

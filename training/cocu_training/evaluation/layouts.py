@@ -1,4 +1,4 @@
-"""The layouts in which benchmarks are published, each a function from a folder and a split to a dataset."""
+"""The published layouts of benchmarks: functions from a folder and a split to a dataset."""
 
 from __future__ import annotations
 
@@ -27,18 +27,17 @@ from cocu_training.evaluation.datasets import (
 from cocu_training.evaluation.scoring import IGNORED
 
 SPLITS = ("val", "train")
-# Ids of COCO that name no class: they were left out when its labels were published.
+# Ids of COCO without a class: they were left out when the labels were published.
 COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
 COCO_THINGS = 80
 IMAGENET_S_IGNORED = 1_000
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def open_dataset(layout: str, folder: str | Path, *, split: str = "val") -> SegmentationDataset:
-    """A dataset in one of LAYOUTS; its split of evaluation, or of training, where thresholds are chosen.
+    """Open a dataset in one of LAYOUTS: the split "val", or "train", on which thresholds are chosen.
 
-    Raises EvaluationError for another layout or split, and DatasetError, which is one, for files that are not
-    there.
+    Raises EvaluationError for another layout or split, and DatasetError, a subclass, for missing files.
     """
     if layout not in LAYOUTS:
         raise EvaluationError(f"no layout {layout!r}; there are {', '.join(LAYOUTS)}")
@@ -49,12 +48,12 @@ def open_dataset(layout: str, folder: str | Path, *, split: str = "val") -> Segm
         raise DatasetError(f"there is no folder {folder}")
     dataset = LAYOUTS[layout](folder, split)
     if not dataset.entries:
-        raise DatasetError(f"{folder} holds no pictures of split {split!r} in the layout {layout}")
+        raise DatasetError(f"{folder} holds no images of split {split!r} in the layout {layout}")
     return dataset
 
 
-def _found(folder: Path, *parts: str) -> Path:
-    """The first of the folder itself and what it is usually unpacked into that has all the parts."""
+def _find_root(folder: Path, *parts: str) -> Path:
+    """Return the folder, or the usual subfolder of its archive, that contains the given path."""
     for root in (folder, *(folder / name for name in _UNPACKED)):
         if (root / Path(*parts)).exists():
             return root
@@ -75,7 +74,7 @@ _UNPACKED = (
 def _pascal(
     folder: Path, split: str, *, lists: str, labels: str, decode: Decode, layout: str
 ) -> SegmentationDataset:
-    root = _found(folder, "ImageSets", lists, f"{split}.txt")
+    root = _find_root(folder, "ImageSets", lists, f"{split}.txt")
     keys = (root / "ImageSets" / lists / f"{split}.txt").read_text(encoding="utf-8").split()
     entries = (
         entry_of_files(key, root / "JPEGImages" / f"{key}.jpg", root / labels / f"{key}.png") for key in keys
@@ -84,10 +83,10 @@ def _pascal(
 
 
 def _coco(folder: Path, split: str, *, layout: str, objects: bool) -> SegmentationDataset:
-    """COCO-Stuff's labels: train ids as usually converted, else its pixel maps as published."""
-    root = _found(folder, "annotations", f"{split}2017")
+    """COCO-Stuff's labels: converted train ids if present, otherwise the published pixel maps."""
+    root = _find_root(folder, "annotations", f"{split}2017")
     labels = root / "annotations" / f"{split}2017"
-    pictures = root / "images" / f"{split}2017"
+    images = root / "images" / f"{split}2017"
     forms: list[tuple[str, Decode]] = [
         ("_labelTrainIds", _things_first if objects else ignoring(255)),
         ("", looked_up(_coco_table(objects=objects))),
@@ -101,12 +100,12 @@ def _coco(folder: Path, split: str, *, layout: str, objects: bool) -> Segmentati
         if files:
             keys = [file.stem.removesuffix(suffix) for file in files]
             entries = (
-                entry_of_files(key, pictures / f"{key}.jpg", file)
+                entry_of_files(key, images / f"{key}.jpg", file)
                 for key, file in zip(keys, files, strict=True)
             )
             return _dataset(layout, split, root, entries, decode)
-    wanted = ", ".join(f"*{suffix}.png" for suffix, _ in forms)
-    raise DatasetError(f"{labels} has none of {wanted}")
+    patterns = ", ".join(f"*{suffix}.png" for suffix, _ in forms)
+    raise DatasetError(f"{labels} has none of {patterns}")
 
 
 def _unlabelled_is_background(labels: Image.Image, name: str) -> NDArray[np.int64]:
@@ -120,7 +119,7 @@ def _things_first(labels: Image.Image, name: str) -> NDArray[np.int64]:
 
 
 def _coco_table(*, objects: bool) -> NDArray[np.int64]:
-    """Levels of the published pixel maps, ids less one, → labels."""
+    """Return the table from levels of the published pixel maps (id − 1) to labels."""
     unlabelled = 0 if objects else IGNORED
     table_V = np.full(256, unlabelled, np.int64)
     ids = [number for number in range(1, 183) if number not in COCO_GAPS]
@@ -134,20 +133,20 @@ def _coco_table(*, objects: bool) -> NDArray[np.int64]:
 
 def _ade20k(folder: Path, split: str) -> SegmentationDataset:
     name = {"val": "validation", "train": "training"}[split]
-    root = _found(folder, "annotations", name)
+    root = _find_root(folder, "annotations", name)
     files = sorted((root / "annotations" / name).glob("*.png"))
     entries = (entry_of_files(file.stem, root / "images" / name / f"{file.stem}.jpg", file) for file in files)
     return _dataset("ade20k", split, root, entries, from_one)
 
 
 def _cityscapes(folder: Path, split: str) -> SegmentationDataset:
-    root = _found(folder, "leftImg8bit", split)
-    pictures = sorted((root / "leftImg8bit" / split).glob("*/*_leftImg8bit.png"))
+    root = _find_root(folder, "leftImg8bit", split)
+    images = sorted((root / "leftImg8bit" / split).glob("*/*_leftImg8bit.png"))
     entries = []
-    for picture in pictures:
-        key = picture.stem.removesuffix("_leftImg8bit")
-        labels = root / "gtFine" / split / picture.parent.name / f"{key}_gtFine_labelTrainIds.png"
-        entries.append(entry_of_files(key, picture, labels))
+    for image in images:
+        key = image.stem.removesuffix("_leftImg8bit")
+        labels = root / "gtFine" / split / image.parent.name / f"{key}_gtFine_labelTrainIds.png"
+        entries.append(entry_of_files(key, image, labels))
     if entries and not Path(entries[0].labels_name).exists():
         raise DatasetError(
             f"there is no {entries[0].labels_name}: train ids are made from the published polygons by "
@@ -158,7 +157,7 @@ def _cityscapes(folder: Path, split: str) -> SegmentationDataset:
 
 def _imagenet_s(folder: Path, split: str) -> SegmentationDataset:
     name = {"val": "validation", "train": "train-semi"}[split]
-    root = _found(folder, f"{name}-segmentation")
+    root = _find_root(folder, f"{name}-segmentation")
     files = sorted((root / f"{name}-segmentation").glob("*/*.png"))
     entries = (
         entry_of_files(file.stem, root / name / file.parent.name / f"{file.stem}.JPEG", file)
@@ -182,12 +181,12 @@ def _folder(folder: Path, split: str) -> SegmentationDataset:
     names, version = classes.get("names"), classes.get("version", f"classes.json of {folder.name}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not names:
         raise DatasetError(f'{folder / "classes.json"} needs "names", a list of texts in the order of values')
-    pictures = {file.stem: file for file in (root / "pictures").glob("*") if file.suffix in PICTURE_SUFFIXES}
+    images = {file.stem: file for file in (root / "pictures").glob("*") if file.suffix in IMAGE_SUFFIXES}
     masks = sorted((root / "masks").glob("*.png"))
     for mask in masks:
-        if mask.stem not in pictures:
-            raise DatasetError(f"{mask} has no picture {root / 'pictures' / mask.stem}.*")
-    entries = (entry_of_files(mask.stem, pictures[mask.stem], mask) for mask in masks)
+        if mask.stem not in images:
+            raise DatasetError(f"{mask} has no image {root / 'pictures' / mask.stem}.*")
+    entries = (entry_of_files(mask.stem, images[mask.stem], mask) for mask in masks)
     own = ClassNames(version=str(version), names=tuple(names))
     return _dataset("folder", split, root, entries, ignoring(255), own)
 
@@ -211,19 +210,17 @@ def _shard_entries(shard: Path) -> Iterable[Entry]:
             members = {member.name: (member.offset_data, member.size) for member in tar if member.isfile()}
     except (tarfile.TarError, OSError) as error:
         raise DatasetError(f"{shard} is not a tar that can be read: {error}") from error
-    for name, place in members.items():
+    for name, location in members.items():
         key, dot, extension = name.partition(".")
         if dot and extension == "mask.png":
-            picture = next(
-                (f"{key}{suffix}" for suffix in PICTURE_SUFFIXES if f"{key}{suffix}" in members), None
-            )
-            if picture is None:
-                raise DatasetError(f"{shard} has {name}, but no picture of that key")
+            image = next((f"{key}{suffix}" for suffix in IMAGE_SUFFIXES if f"{key}{suffix}" in members), None)
+            if image is None:
+                raise DatasetError(f"{shard} has {name}, but no image of that key")
             yield Entry(
                 key=key,
-                picture=partial(_part, shard, *members[picture]),
-                labels=partial(_part, shard, *place),
-                picture_name=f"{shard}/{picture}",
+                image=partial(_part, shard, *members[image]),
+                labels=partial(_part, shard, *location),
+                image_name=f"{shard}/{image}",
                 labels_name=f"{shard}/{name}",
             )
 

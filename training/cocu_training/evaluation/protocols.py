@@ -1,10 +1,10 @@
-"""How each benchmark is evaluated: one frozen table, two families that are never mixed.
+"""Protocols: how each benchmark is evaluated, in two families that are never mixed.
 
     protocol = find_protocol("voc")            # as CoCu and GroupViT were evaluated
     find_protocol("tcl-voc")                   # as TCL and most later work was
     protocol.with_threshold(0.7).title         # "voc (threshold 0.7 instead of 0.95)"
 
-A figure means something only beside figures of the same title, and the title is printed with every result.
+Results are comparable only under the same title, so the title is printed with every result.
 """
 
 from __future__ import annotations
@@ -29,15 +29,14 @@ SEVEN_TEMPLATES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Everything that a figure depends on besides model and pictures.
+    """Everything that a result depends on besides model and images.
 
-    layout: of the dataset's files (see `layouts`). class_names: a list of names, "" for those that come with
-    the dataset. short_side, long_side: pixels that a picture is resized to, keeping its ratio, so that
-    neither is exceeded. crop, stride: pixels of the sliding windows. threshold: a pixel whose best score is
-    below it is background; None where there is no background. most_classes: of one window.
-    without_background: pixels of the background do not count. most_pixels: larger pictures are first reduced
-    to a long side of `reduced_side`; 0 for none. pictures: in the published validation set, 0 where there is
-    none.
+    layout: of the dataset's files (see `layouts`). class_names: the name of a list, "" for the names that
+    come with the dataset. short_side, long_side: the limits in pixels to which an image is resized, keeping
+    its ratio. crop, stride: pixels of the sliding windows. threshold: a pixel whose best score is below it is
+    background; None if there is no background. most_classes: the limit per window. without_background: pixels
+    of the background do not count. most_pixels: larger images are first reduced to a long side of
+    `reduced_side`; 0 for no limit. images: the number in the published validation set, 0 if there is none.
     """
 
     name: str
@@ -54,7 +53,7 @@ class Protocol:
     without_background: bool = False
     most_pixels: int = 0
     reduced_side: int = 1_000
-    pictures: int = 0
+    images: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.stride <= self.crop:
@@ -66,7 +65,7 @@ class Protocol:
 
     @property
     def title(self) -> str:
-        """The name, and whatever differs from the protocol of that name: what a figure is printed under."""
+        """The name, and all settings that differ from the protocol of that name, to print with results."""
         published = PROTOCOLS.get(self.name)
         if published is None:
             return self.name
@@ -81,13 +80,13 @@ class Protocol:
         return f"{self.name} ({'; '.join(changed)})" if changed else self.name
 
     def with_threshold(self, threshold: float) -> Protocol:
-        """The same with another background threshold."""
+        """Return the protocol with another background threshold."""
         return replace(self, threshold=threshold)
 
     def names(self, of_dataset: ClassNames | None = None) -> ClassNames:
-        """The classes: of the set this protocol names, or of the dataset; less the background if left out.
+        """Return the classes of the protocol or of the dataset, without the background if it is left out.
 
-        Raises EvaluationError where neither has names, or a background has no threshold.
+        Raises EvaluationError when neither has names, or when a background has no threshold.
         """
         names = read_class_names(self.class_names) if self.class_names else of_dataset
         if names is None:
@@ -99,17 +98,17 @@ class Protocol:
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of that name; raises EvaluationError naming those there are."""
+    """Return the protocol of that name. Raises EvaluationError, listing the known ones."""
     if name not in PROTOCOLS:
         raise EvaluationError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def _cocu() -> Iterable[Protocol]:
-    """CoCu's eight benchmarks; the thresholds were chosen by hand, for other checkpoints than one's own."""
+    """CoCu's eight benchmarks; the thresholds were chosen by hand for the published checkpoints."""
 
-    def cocu(name: str, pictures: int, **settings: object) -> Protocol:
-        values = {"name": name, "family": "cocu", "layout": name, "class_names": name, "pictures": pictures}
+    def cocu(name: str, images: int, **settings: object) -> Protocol:
+        values = {"name": name, "family": "cocu", "layout": name, "class_names": name, "images": images}
         return Protocol(**(values | settings))  # type: ignore[arg-type]
 
     reduced = {"layout": "imagenet_s", "most_pixels": 1_000_000}
@@ -125,16 +124,17 @@ def _cocu() -> Iterable[Protocol]:
 
 
 def _tcl() -> Iterable[Protocol]:
-    """The unified protocol of TCL (Cha et al. 2023) without refinement; one size of windows for all sets."""
+    """The unified protocol of TCL (Cha et al. 2023) without refinement; one window size for all
+    benchmarks."""
 
-    def tcl(layout: str, pictures: int, *, name: str = "", **settings: object) -> Protocol:
+    def tcl(layout: str, images: int, *, name: str = "", **settings: object) -> Protocol:
         values = {
             "name": f"tcl-{name or layout}",
             "family": "tcl",
             "layout": layout,
             "class_names": layout,
             "templates": SEVEN_TEMPLATES,
-            "pictures": pictures,
+            "images": images,
         }
         return Protocol(**(values | settings))  # type: ignore[arg-type]
 
@@ -149,7 +149,7 @@ def _tcl() -> Iterable[Protocol]:
 
 
 def _own() -> Iterable[Protocol]:
-    """Generated scenes, every pixel of which is something; and any folder of pictures and masks."""
+    """Generated scenes, where every pixel has a class, and any folder of images and masks."""
     yield Protocol(
         name="scenes",
         family="own",

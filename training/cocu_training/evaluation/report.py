@@ -1,4 +1,4 @@
-"""An evaluation as a printed table, as JSON and as a folder; never without the protocol's name."""
+"""Reports of an evaluation: a table, JSON and a folder, always with the title of the protocol."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cocu_training.evaluation.evaluating import Evaluation
+from cocu_training.evaluation.evaluate import Evaluation
 from cocu_training.evaluation.protocols import Protocol
 
 DOCUMENT = "evaluation.json"
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
-    """Plain values: shares in 0 … 1, None where a class has neither pixels nor predictions."""
+    """Return the evaluation as JSON values: shares in 0 … 1, None for classes without pixels and
+    predictions."""
     protocol, scores = evaluation.protocol, evaluation.scores
     return {
         "protocol": protocol.title,
         "family": protocol.family,
         "mean_iou": _plain(scores.mean_iou),
         "pixel_accuracy": _plain(scores.pixel_accuracy),
-        "pictures": evaluation.pictures,
+        # The JSON document keeps its field names.
+        "pictures": evaluation.images,
         "pictures_in_split": evaluation.of,
-        "pictures_published": protocol.pictures or None,
+        "pictures_published": protocol.images or None,
         "split": evaluation.split,
         "folder": evaluation.folder,
         "class_names": evaluation.names.version,
@@ -68,7 +70,7 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> Path:
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print what was evaluated and how, the classes seen, the thresholds tried, and the mIoU last."""
+    """Print what was evaluated and how, the classes present, the thresholds tried, and finally the mIoU."""
     console = console or Console()
     title = evaluation.protocol.title
     console.print(f"[bold]{title}[/bold]  {_settings(evaluation.protocol, evaluation)}", highlight=False)
@@ -112,11 +114,11 @@ def _settings(protocol: Protocol, evaluation: Evaluation) -> str:
 
 
 def _counts(evaluation: Evaluation) -> str:
-    part = f" of {evaluation.of:,}" if evaluation.pictures != evaluation.of else ""
-    published = evaluation.protocol.pictures
-    differs = published and evaluation.split == "val" and evaluation.pictures != published
+    part = f" of {evaluation.of:,}" if evaluation.images != evaluation.of else ""
+    published = evaluation.protocol.images
+    differs = published and evaluation.split == "val" and evaluation.images != published
     return (
-        f"{evaluation.pictures:,}{part} pictures of {evaluation.split} in {evaluation.folder}"
+        f"{evaluation.images:,}{part} images of {evaluation.split} in {evaluation.folder}"
         f"{f' (the published set has {published:,})' if differs else ''}"
     )
 

@@ -1,4 +1,4 @@
-"""How well predicted labels agree with true ones, over a whole set of pictures."""
+"""Metrics of predicted labels against true labels, over a whole set of images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ IGNORED = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """All in 0 … 1; nan for a class that neither is nor was predicted anywhere, which no mean counts.
+    """Scores in 0 … 1; nan for a class without true and predicted pixels, which means leave out.
 
-    intersections_C, unions_C: pixels, int64, summed over all pictures. truths_C: pixels of each true class.
+    intersections_C, unions_C: pixels, int64, summed over all images. truths_C: pixels of each true class.
     """
 
     intersections_C: NDArray[np.int64]
@@ -30,17 +30,18 @@ class Scores:
 
     @property
     def mean_iou(self) -> float:
-        """mIoU; nan without any pixel."""
+        """The mIoU; nan without any pixel."""
         return _mean(self.class_iou)
 
     @property
     def class_recall(self) -> NDArray[np.float64]:
-        """[C], of each class's pixels, the share that was found; nan for a class without pixels."""
+        """Recall of each class, [C]: the share of its pixels predicted right; nan for a class without
+        pixels."""
         return _ratio(self.intersections_C, self.truths_C)
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of pixels with the right label; nan without any pixel."""
+        """The share of pixels with the right label; nan without any pixel."""
         pixels = int(self.truths_C.sum())
         return int(self.intersections_C.sum()) / pixels if pixels else float("nan")
 
@@ -58,13 +59,13 @@ class Confusion:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.counts_CC)
 
     def add(self, labels_HW: Tensor, predicted_HW: Tensor) -> None:
-        """Count a picture's pixels, those of label IGNORED left out; both int64 on the same device.
+        """Count the pixels of an image, without those of label IGNORED; both int64 on the same device.
 
-        Raises ValueError for shapes that differ, or classes that there are none of.
+        Raises ValueError when shapes differ or a class is out of range.
         """
         if labels_HW.shape != predicted_HW.shape:
             raise ValueError(
@@ -83,11 +84,11 @@ class Confusion:
         self.counts_CC += counts_P.cpu().numpy().reshape(self.classes, self.classes)
 
     def merge(self, other: Confusion) -> None:
-        """Add what another counted, as of other pictures on another device."""
+        """Add the counts of another confusion matrix."""
         self.counts_CC += other.counts_CC
 
     def scores(self) -> Scores:
-        """What the counts so far amount to."""
+        """Compute the scores of the counts so far."""
         intersections_C = self.counts_CC.diagonal().copy()
         truths_C, predicted_C = self.counts_CC.sum(axis=1), self.counts_CC.sum(axis=0)
         return Scores(

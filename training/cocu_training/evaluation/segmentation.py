@@ -1,4 +1,4 @@
-"""Zero-shot segmentation of windows: which group a pixel is in, and what a group is (GroupViT, 3.4)."""
+"""Zero-shot segmentation of windows: the group of each pixel, and the class of each group (GroupViT, 3.4)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cocu_training.model import GroupViT
 TEXTS_AT_ONCE = 256
 
 
-class Segmented(NamedTuple):
-    """A window's answer before any threshold.
+class SegmentedWindow(NamedTuple):
+    """The segmentation of a window, before any threshold.
 
     scores_GC: float32, of each class for each group. groups_HW: int16, the group of each pixel.
     """
@@ -29,7 +29,8 @@ class Segmented(NamedTuple):
 def embed_classes(
     model: GroupViT, texts: Texts, names: Sequence[str], templates: Sequence[str], *, device: torch.device
 ) -> Tensor:
-    """Names → float32 [C, E] of unit norm: the mean over templates of projected texts, then the norm."""
+    """Embed class names, float32 [C, E] of unit norm: the mean of projected texts over templates,
+    normalised."""
     total_CE: Tensor | None = None
     for template in templates:
         prompts = [template.replace("{}", name) for name in names]
@@ -47,16 +48,17 @@ def embed_classes(
 
 def segment(
     model: GroupViT, windows_B3HW: Tensor, classes_CE: Tensor, *, most_classes: int = 5
-) -> list[Segmented]:
-    """Normalised windows of one size → what each shows. Windows do not see one another.
+) -> list[SegmentedWindow]:
+    """Segment normalised windows of one size, independently of each other.
 
-    Raises EvaluationError for windows smaller than a patch, and for weights that give no finite numbers.
+    Raises EvaluationError for windows smaller than a patch, and for weights that give numbers that are not
+    finite.
     """
     patch = model.configuration.patch_size
     if min(windows_B3HW.shape[2:]) < patch:
         size = " × ".join(map(str, windows_B3HW.shape[2:]))
         raise EvaluationError(
-            f"a picture that is {size} once resized is smaller than a patch of {patch} pixels"
+            f"an image that is {size} once resized is smaller than a patch of {patch} pixels"
         )
     groups = model.groups(windows_B3HW)
     scores_BGC = class_scores(
@@ -71,7 +73,7 @@ def segment(
     groups_BHW = group_maps(
         groups.assignment_BPG, groups.grid, (windows_B3HW.shape[2], windows_B3HW.shape[3])
     )
-    return [Segmented(*each) for each in zip(scores_BGC, groups_BHW, strict=True)]
+    return [SegmentedWindow(*window) for window in zip(scores_BGC, groups_BHW, strict=True)]
 
 
 def class_scores(
@@ -82,10 +84,10 @@ def class_scores(
     scale: Tensor | float,
     most_classes: int = 5,
 ) -> Tensor:
-    """How much each group is each class, [B, G, C] in 0 … 1: the product of two softmaxes over classes.
+    """Score each class for each group, [B, G, C] in 0 … 1: the product of two softmaxes over classes.
 
-    All vectors of unit norm. One softmax is over all classes, the other over the `most_classes` that the
-    whole window is most like; every other class is 0.
+    All vectors have unit norm. One softmax is over all classes, the other over the `most_classes` most
+    similar to the whole window; all other classes score 0.
     """
     logits_BGC = scale * (segments_BGE @ classes_CE.T)
     likely_BT = (pooled_BE @ classes_CE.T).topk(min(most_classes, len(classes_CE)), dim=-1).indices
@@ -96,27 +98,18 @@ def class_scores(
 
 
 def group_maps(assignment_BPG: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Soft maps on the grid of patches → int16 [B, H, W], the group that a pixel belongs to most."""
+    """Resize soft maps on the grid of patches; return the strongest group of each pixel, int16 [B, H, W]."""
     maps_BGHW = assignment_BPG.float().transpose(1, 2).reshape(len(assignment_BPG), -1, *grid)
     resized_BGHW = functional.interpolate(maps_BGHW, size, mode="bilinear", align_corners=False)
     return resized_BGHW.argmax(dim=1).to(torch.int16)
 
 
 def background_groups(scores_GC: Tensor, thresholds_T: Tensor) -> Tensor:
-    """Which groups are background at each threshold, bool [T, G].
+    """Return which groups are background at each threshold, bool [T, G].
 
-    Those whose best score is below the threshold, or below the best of all groups where even that is below
-    the threshold: so at least one group is never background, though it may own no pixel.
+    A group is background if its best score is below the threshold. If all scores are below the threshold, the
+    best score of all groups replaces the threshold, so at least one group is never background, even if it
+    owns no pixel.
     """
     best_G = scores_GC.max(dim=1).values
     return best_G[None, :] < thresholds_T[:, None].clamp(max=best_G.max())
-
-
-def window_logits(segmented: Segmented, threshold: float | None = None) -> Tensor:
-    """Logits [C, H, W] of one window, or [1 + C, H, W] with the background first."""
-    logits_CHW = segmented.scores_GC.T[:, segmented.groups_HW.long()]
-    if threshold is None:
-        return logits_CHW
-    background_1G = background_groups(segmented.scores_GC, segmented.scores_GC.new_tensor([threshold]))
-    background_1HW = background_1G[:, segmented.groups_HW.long()].to(logits_CHW.dtype)
-    return torch.cat([background_1HW, logits_CHW])

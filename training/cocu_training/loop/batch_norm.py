@@ -1,30 +1,30 @@
-"""Batch norms whose statistics are those of the global batch, whatever the device."""
+"""Batch norms over the global batch, on any device."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from cocu_training.gathering import gather, world
+from cocu_training.distributed import all_gather_with_grad, world
 
 
 class GatheredBatchNorm(nn.BatchNorm1d):
-    """A batch norm over the rows of all ranks, for devices that have no `SyncBatchNorm`.
+    """A batch norm over the rows of all ranks, for devices without `SyncBatchNorm`.
 
-    Each rank normalises every row and keeps its own: fine for the few rows of a projector on processors.
+    Each rank normalises all rows and keeps its own: cheap enough for the few rows of a projector on CPUs.
     """
 
     def forward(self, rows_BC: Tensor) -> Tensor:
-        """Of the shape of `rows_BC`, of which all ranks have as many."""
+        """Normalise rows [B, C]; all ranks must have the same number of rows."""
         if not self.training:
             return super().forward(rows_BC)
-        normed_MC = super().forward(gather(rows_BC))
+        normed_MC = super().forward(all_gather_with_grad(rows_BC))
         rank, ranks = world()
         return normed_MC.chunk(ranks)[rank]
 
 
-def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model with batch norms over all ranks; as it is where there is one rank."""
+def sync_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the model with batch norms over all ranks, or unchanged if there is one rank."""
     if world()[1] == 1:
         return model
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running code from them."""
+"""Checkpoints: written atomically, and read without executing code from them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from cocu_training.model import GroupViT
 
 FORMAT = 1
 CHECKPOINTS = "checkpoints"
-"""Where they lie in the folder of a run."""
+"""The folder of checkpoints in the folder of a run."""
 
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run: a file for each, named by the steps done. The last `kept` stay."""
+    """The checkpoints of one run, one file each, named by the steps done. The last `kept` are kept."""
 
     folder: Path
     kept: int = 2
 
     def all(self) -> list[Path]:
-        """Those there are, oldest first."""
+        """Return all checkpoints, oldest first."""
         return sorted(file for file in self.folder.glob("step-*.pt") if _NAME.fullmatch(file.name))
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Write one; when this returns it is on the disk. What a killed process left behind is deleted."""
+        """Write a checkpoint and sync it to disk; delete older ones and what a killed process left behind."""
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"step-{step:09d}.pt"
         partial = target.with_suffix(".partial")
@@ -50,15 +50,15 @@ class Checkpoints:
         return target
 
     def latest(self, *, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-        """The state of the last one, None where there is none. Raises CheckpointError."""
+        """Return the state of the last checkpoint, or None if there is none. Raises CheckpointError."""
         files = self.all()
         return read_checkpoint(files[-1], device=device) if files else None
 
 
 def read_checkpoint(path: str | Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What was saved: step, configuration, model, average, …
+    """Read the saved state: step, configuration, model, average, …
 
-    Raises CheckpointError for what is no checkpoint of ours.
+    Raises CheckpointError when the file is absent, damaged or not a checkpoint of this version.
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
@@ -72,22 +72,22 @@ def read_checkpoint(path: str | Path, *, device: torch.device | str = "cpu") -> 
 
 
 def last_checkpoint(path: str | Path) -> Path:
-    """The checkpoint itself, or the last one of the run whose folder this is. Raises CheckpointError."""
-    given = Path(path)
-    if not given.is_dir():
-        return given
-    for folder in (given / CHECKPOINTS, given):
+    """Return the checkpoint itself, or the last one in the folder of a run. Raises CheckpointError."""
+    target = Path(path)
+    if not target.is_dir():
+        return target
+    for folder in (target / CHECKPOINTS, target):
         if files := Checkpoints(folder).all():
             return files[-1]
-    raise CheckpointError(f"{given} has no checkpoints")
+    raise CheckpointError(f"{target} has no checkpoints")
 
 
 def load_model(
     path: str | Path, *, device: torch.device | str = "cpu"
 ) -> tuple[GroupViT, TrainingConfiguration]:
-    """The model of a checkpoint, in evaluation mode, and the configuration of its run.
+    """Load the model of a checkpoint, in evaluation mode, and the configuration of its run.
 
-    The weights are their average where the run kept one.
+    The weights are the moving average if the run computed one.
 
     Raises CheckpointError.
     """

@@ -1,4 +1,4 @@
-"""Ranks as torchrun starts them: a process for each device."""
+"""Ranks as torchrun starts them: one process per device."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
+from cocu_training.error_file import error_written
+
 LONGEST_WAIT = timedelta(hours=3)
-"""For another rank: the first one evaluates while the others wait."""
+"""The longest wait for another rank: the first rank evaluates while the others wait."""
 
 
 @contextmanager
 def ranks(*, device: str = "auto") -> Iterator[torch.device]:
-    """This process's device (auto, cpu or cuda), joined with the other ranks where torchrun started it."""
+    """Yield the device of this process (auto, cpu or cuda); join the other ranks if torchrun started it."""
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     chosen = (
         torch.device(kind, int(os.environ.get("LOCAL_RANK", "0"))) if kind == "cuda" else torch.device(kind)
@@ -32,6 +34,8 @@ def ranks(*, device: str = "auto") -> Iterator[torch.device]:
         device_id=chosen if kind == "cuda" else None,
     )
     try:
-        yield chosen
+        # Before this rank leaves the group, which makes the others fail.
+        with error_written():
+            yield chosen
     finally:
         distributed.destroy_process_group()

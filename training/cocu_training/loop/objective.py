@@ -1,4 +1,4 @@
-"""The model and its losses as one module, so that ranks can be trained together and the whole be compiled."""
+"""The model and its losses as one module, for distributed training and compilation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from cocu_training.model.blocks import Block
 
 
 class Losses(NamedTuple):
-    """Scalars of this rank's rows. collisions: share of pairs (text, other image) with the same concept."""
+    """Scalar losses of this rank's rows. collisions: the share of pairs (text, other image) with the same
+    concept."""
 
     total: Tensor
     caption: Tensor
@@ -26,24 +27,24 @@ class Losses(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Samples → losses: that of captions, and with K > 0 texts that of concepts, added."""
+    """Computes the losses of samples: the caption loss plus, for K > 0 texts, the concept loss."""
 
     def __init__(self, model: GroupViT, configuration: TrainingConfiguration) -> None:
         super().__init__()
         self.model = model
         self._masks = configuration.mask_shared
         self._mixed = configuration.precision == "bf16"
-        # Without texts beside the caption nothing depends on it.
+        # Without texts beside the caption nothing depends on this parameter.
         model.concept_temperature.requires_grad_(configuration.arm != "caption")
         if configuration.recompute:
             recompute_blocks(model)
 
     def forward(self, pixels_B3HW: Tensor, tokens_BJT: Tensor, ids_BK: Tensor) -> Losses:
-        """pixels_B3HW: uint8. tokens_BJT: int64, the caption first. ids_BK: int64; raises nothing."""
+        """pixels_B3HW: uint8. tokens_BJT: int64, the caption first. ids_BK: int64."""
         samples, texts = tokens_BJT.shape[:2]
         with torch.autocast(pixels_B3HW.device.type, torch.bfloat16, enabled=self._mixed):
             images_BE, texts_ME = self.model(normalised(pixels_B3HW), tokens_BJT.flatten(0, 1))
-        # The model gives float32: products of unit vectors are scaled up to a hundredfold.
+        # The model returns float32, because products of unit vectors are scaled by up to 100.
         texts_BJE = texts_ME.unflatten(0, (samples, texts))
         caption = caption_loss(images_BE, texts_BJE[:, 0], self.model.caption_scale)
         if texts == 1:
@@ -59,7 +60,7 @@ class Objective(nn.Module):
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Let every transformer block keep its input only, and compute what is inside again for the gradient."""
+    """Make every transformer block store only its input, and recompute its activations for the gradient."""
     for block in model.modules():
         if isinstance(block, Block):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]

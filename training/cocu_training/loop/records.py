@@ -1,4 +1,4 @@
-"""What a run says about itself: a line of JSON for every interval, TensorBoard, and a progress bar."""
+"""The records of a run: a line of JSON per interval, TensorBoard, and a progress bar."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Values = Mapping[str, float]
 
 
 class Records:
-    """Writes the records of a run; those from `step` on, which a killed run wrote, are cut off first.
+    """Writes the records of a run; first removes those after `step`, which a killed run wrote.
 
-    records.jsonl has a line for every record: {"kind": "step" | "evaluation" | "event", "step": …}. Lines are
-    whole: the last is cut off where it is not.
+    records.jsonl has a line for every record: {"kind": "step" | "evaluation" | "event", "step": …}. An
+    incomplete last line is removed.
     """
 
     def __init__(self, folder: Path, *, step: int, steps: int, console: Console | None = None) -> None:
@@ -58,11 +58,11 @@ class Records:
         self._board.close()
 
     def advance(self, step: int) -> None:
-        """So many steps are done."""
+        """Show that `step` steps are done."""
         self._progress.update(self._task, completed=step)
 
     def step(self, step: int, values: Values) -> None:
-        """What was measured after so many steps."""
+        """Record the metrics of a step."""
         self._write({"kind": "step", "step": step, **values})
         for name, value in values.items():
             self._board.add_scalar(f"training/{name}", value, step)
@@ -74,7 +74,7 @@ class Records:
             )
 
     def evaluation(self, step: int, values: Values) -> None:
-        """What an evaluation after so many steps gave."""
+        """Record the result of an evaluation after `step` steps."""
         self._write({"kind": "evaluation", "step": step, **values})
         for name, value in values.items():
             self._board.add_scalar(f"evaluation/{name}", value, step)
@@ -83,7 +83,7 @@ class Records:
         )
 
     def event(self, step: int, name: str, **values: Any) -> None:
-        """Something that happened: started, checkpoint, stopped, finished, failed."""
+        """Record an event: started, checkpoint, stopped, finished, failed."""
         self._write({"kind": "event", "step": step, "event": name, **values})
         if name != "checkpoint":
             self._console.print(f"step {step:,} · {name}", highlight=False)
@@ -94,7 +94,7 @@ class Records:
 
 
 class NoRecords:
-    """What all ranks but the first write: nothing."""
+    """The records of all ranks but the first: none."""
 
     def __enter__(self) -> NoRecords:
         return self
@@ -103,20 +103,20 @@ class NoRecords:
         pass
 
     def advance(self, step: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def step(self, step: int, values: Values) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def evaluation(self, step: int, values: Values) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def event(self, step: int, name: str, **values: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The records in a file; none where there is no file. What is after the last whole line is left out."""
+    """Return the records in a file, without an incomplete last line; none if there is no file."""
     if not file.exists():
         return []
     whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")

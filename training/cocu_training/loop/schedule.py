@@ -12,7 +12,7 @@ from cocu_training.configuration import TrainingConfiguration
 class Schedule:
     """A linear warm-up, then a cosine over the steps of the whole run (GroupViT, section 4.1).
 
-    The cosine is not shifted by the warm-up, so the rate falls a little where it takes over.
+    The cosine is not shifted by the warm-up, so the rate drops a little at the end of the warm-up.
     """
 
     steps: int
@@ -23,7 +23,7 @@ class Schedule:
 
     @classmethod
     def of(cls, configuration: TrainingConfiguration, *, steps: int) -> Schedule:
-        """That of a run of so many steps, scaled with its batch."""
+        """Return the schedule of a run of this number of steps, scaled by its global batch."""
         return cls(
             steps=steps,
             warm_up=round(configuration.warm_up * steps),
@@ -33,7 +33,7 @@ class Schedule:
         )
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         if step < self.warm_up:
             return self.first + (self.peak - self.first) * step / self.warm_up
         cosine = math.cos(math.pi * min(step / self.steps, 1.0))

@@ -1,8 +1,8 @@
 """The loop: samples in, steps, checkpoints and records out.
 
-A step is a function of its number: of the weights and moments before it, the samples of that place in the
-epoch, and noise that is seeded with (seed, step, rank). So a run that was killed goes on from its last
-checkpoint as if nothing had happened, to the bit on one device.
+A step is a function of its number: of the weights and moments before it, the samples at that position of the
+epoch, and noise seeded with (seed, step, rank). So a killed run that resumes from its last checkpoint
+computes what it would have computed without the kill, bit by bit on one device.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,25 +21,26 @@ from torch.nn.parallel import DistributedDataParallel
 from cocu_training.configuration import TrainingConfiguration
 from cocu_training.data.randomness import seed_of
 from cocu_training.data.stream import Samples, Source
+from cocu_training.distributed import world
 from cocu_training.errors import CheckpointError, DataError, NotFiniteError
-from cocu_training.gathering import world
-from cocu_training.loop.average import Average
-from cocu_training.loop.batch_norm import synchronised
+from cocu_training.loop.batch_norm import sync_batch_norm
 from cocu_training.loop.checkpoints import CHECKPOINTS, Checkpoints
-from cocu_training.loop.measured import Measured, Values
+from cocu_training.loop.ema import WeightAverage
+from cocu_training.loop.meter import Meter
 from cocu_training.loop.objective import Losses, Objective
 from cocu_training.loop.optimiser import adamw
 from cocu_training.loop.records import NoRecords, Records
 from cocu_training.loop.schedule import Schedule
-from cocu_training.loop.stopping import Stopping
+from cocu_training.loop.signals import StopSignals
+from cocu_training.loop.step_metrics import StepMetrics, Values
 from cocu_training.model import GroupViT
 
 Evaluate = Callable[[GroupViT], Mapping[str, float]]
-"""Figures by name of a model in evaluation mode."""
+"""Returns metrics by name of a model in evaluation mode."""
 
 
 class Outcome(NamedTuple):
-    """How a run ended: after so many steps, all of them or because it was told to stop."""
+    """How a run ended: the steps done, and whether these are all steps; otherwise it was told to stop."""
 
     step: int
     finished: bool
@@ -48,11 +49,11 @@ class Outcome(NamedTuple):
 class Trainer:
     """One run on this rank's device.
 
-    source: of samples. identity: what the samples are made of (content hash of the curation), which a run
-    that goes on must find again. folder: where checkpoints and records lie. evaluate: called every
-    `evaluation_interval` steps and at the end, on the first rank.
+    source: of the samples. identity: the content hash of the curation, which a resumed run must find
+    unchanged. folder: for checkpoints and records. evaluate: called every `evaluation_interval` steps and at
+    the end, on the first rank.
 
-    A seed makes the weights of the model at the start.
+    The seed of the configuration determines the initial weights of the model.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Trainer:
         torch.manual_seed(seed_of("weights", configuration.seed))
         self.model = GroupViT(configuration.model_configuration(text_tokens=text_tokens)).to(device)
         self.optimiser: torch.optim.Optimizer
-        self.average: Average | None = None
+        self.average: WeightAverage | None = None
         self._text_tokens = text_tokens
         self._folder = folder
         self._identity = identity
@@ -83,17 +84,17 @@ class Trainer:
         self._checkpoints = Checkpoints(folder / CHECKPOINTS, configuration.kept_checkpoints)
         self._rank, self._ranks = world()
         self._objective = self._built()
-        self._pending: Measured | None = None
+        self._pending: StepMetrics | None = None
 
     def resume(self) -> bool:
-        """Go on from the last checkpoint; False where there is none. Raises CheckpointError."""
+        """Resume from the last checkpoint; return False if there is none. Raises CheckpointError."""
         state = self._checkpoints.latest(device=self.device)
         if state is None:
             return False
         if state["configuration_hash"] != self.configuration.hash or state["identity"] != self._identity:
             raise CheckpointError(
                 f"{self._folder} has checkpoints of another configuration or curation: take another folder, "
-                "or the configuration that it was begun with"
+                "or the configuration that the run began with"
             )
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -109,18 +110,18 @@ class Trainer:
         """
         first = self._rank == 0
         with (
-            Stopping() as stopping,
+            StopSignals() as stop_signals,
             Records(self._folder, step=self.step, steps=self.steps) if first else NoRecords() as records,
         ):
             records.event(self.step, "started", steps=self.steps, configuration=self.configuration.hash)
             try:
-                return self._run(stopping, records)
+                return self._run(stop_signals, records)
             except NotFiniteError as error:
                 records.event(error.step, "failed", detail=str(error))
                 raise
 
     def train_step(self, samples: Samples) -> tuple[Losses, torch.Tensor]:
-        """One step: the losses before it, and the norm of the gradient before it was clipped."""
+        """Do one step; return the losses before it and the norm of the gradient before clipping."""
         torch.manual_seed(seed_of("noise", self.configuration.seed, self.step, self._rank))
         for group in self.optimiser.param_groups:
             group["lr"] = self._schedule.rate(self.step)
@@ -135,27 +136,35 @@ class Trainer:
         return losses, norm
 
     def _built(self) -> nn.Module:
-        synchronised(self.model, self.device)
+        sync_batch_norm(self.model, self.device)
         objective: nn.Module = Objective(self.model, self.configuration).train()
         self.optimiser = adamw(self.model, self.configuration)
         if self.configuration.average_decay is not None:
-            self.average = Average(self.model, self.configuration.average_decay)
+            self.average = WeightAverage(self.model, self.configuration.average_decay)
         if self.configuration.compile:
             objective.compile()
         if self._ranks > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
-            # Batch norms are synchronised, so there is no buffer that differs.
+            # Batch norms are synchronised, so no buffer differs between ranks.
             objective = DistributedDataParallel(objective, device_ids=devices, broadcast_buffers=False)
         return objective
 
-    def _run(self, stopping: Stopping, records: Records | NoRecords) -> Outcome:
+    def _run(self, stop_signals: StopSignals, records: Records | NoRecords) -> Outcome:
         meter = Meter(self.configuration.global_batch)
         saved = self.step
         for samples, waited in self._timed():
             losses, norm = self.train_step(samples)
             before = self._pending
-            self._pending = Measured(self.step, losses, norm, self.model, waited=waited, stops=stopping.asked)
-            told_to_stop = before is not None and self._took(before, meter, records)
+            self._pending = StepMetrics(
+                self.step,
+                losses,
+                norm,
+                self.model,
+                waited=waited,
+                stops=stop_signals.requested,
+                started=meter.now(),
+            )
+            told_to_stop = before is not None and self._record(before, meter, records)
             is_saved = self.step % self.configuration.checkpoint_interval == 0
             if is_saved:
                 self._take_pending(meter, records)
@@ -176,35 +185,35 @@ class Trainer:
         return Outcome(self.step, finished)
 
     def _timed(self) -> Iterator[tuple[Samples, float]]:
-        """Samples from the place of the run on, with the seconds that each took to come."""
+        """Yield the samples from the current step on, each with the seconds that it was waited for."""
         while self.step < self.steps:
             epoch, start = divmod(self.step, self.source.batches_per_epoch)
             samples = self.source.samples(epoch, start=start)
             before = self.step
             while True:
-                asked = time.perf_counter()
+                requested = time.perf_counter()
                 next_samples = next(samples, None)
                 if next_samples is None and self.step == before:
                     raise DataError(f"epoch {epoch} has nothing from batch {start} on")
                 if next_samples is None:
                     break
-                yield next_samples, time.perf_counter() - asked
+                yield next_samples, time.perf_counter() - requested
                 if self.step >= self.steps:
                     return
 
     def _take_pending(self, meter: Meter, records: Records | NoRecords) -> None:
         pending, self._pending = self._pending, None
         if pending is not None:
-            self._took(pending, meter, records)
+            self._record(pending, meter, records)
 
-    def _took(self, measured: Measured, meter: Meter, records: Records | NoRecords) -> bool:
-        """Check and record what a step gave; whether some rank was told to stop."""
-        values = measured.read()
-        self._check(measured.step, values)
-        meter.add(values)
-        records.advance(measured.step)
-        if measured.step % self.configuration.log_interval == 0 or measured.step == self.steps:
-            records.step(measured.step, self._recorded(measured.step, values, meter))
+    def _record(self, metrics: StepMetrics, meter: Meter, records: Records | NoRecords) -> bool:
+        """Check and record the metrics of a step; return whether a rank was told to stop."""
+        values = metrics.read()
+        self._check(metrics.step, values)
+        meter.add(values.waited, started=metrics.started)
+        records.advance(metrics.step)
+        if metrics.step % self.configuration.log_interval == 0 or metrics.step == self.steps:
+            records.step(metrics.step, self._recorded(metrics.step, values, meter))
         return values.stops > 0
 
     def _check(self, step: int, values: Values) -> None:
@@ -214,13 +223,13 @@ class Trainer:
                 raise NotFiniteError(step=step, epoch=epoch, batch=batch, what=what)
 
     def _recorded(self, step: int, values: Values, meter: Meter) -> dict[str, float]:
-        measured = values._asdict()
-        del measured["waited"], measured["stops"]
+        recorded = values._asdict()
+        del recorded["waited"], recorded["stops"]
         return {
-            **measured,
+            **recorded,
             "epoch": step / self.source.batches_per_epoch,
             "learning_rate": self._schedule.rate(step - 1),
-            **meter.taken(),
+            **meter.read(),
         }
 
     def _save(self, records: Records | NoRecords) -> int:
@@ -252,34 +261,3 @@ class Trainer:
         with averaged, torch.no_grad():
             records.evaluation(self.step, self._evaluate(self.model))
         self.model.train()
-
-
-class Meter:
-    """Speed and waiting since the last record."""
-
-    def __init__(self, global_batch: int) -> None:
-        self._batch = global_batch
-        self._steps, self._waited = 0, 0.0
-        self._since = time.perf_counter()
-
-    @contextmanager
-    def leaving_out(self) -> Iterator[None]:
-        """What is done while the context lasts is no training."""
-        began = time.perf_counter()
-        yield
-        self._since += time.perf_counter() - began
-
-    def add(self, values: Values) -> None:
-        """Count a step."""
-        self._steps += 1
-        self._waited += values.waited
-
-    def taken(self) -> dict[str, float]:
-        """Seconds waited per batch and images per second, and count anew."""
-        now = time.perf_counter()
-        taken = {
-            "wait_seconds": self._waited / max(self._steps, 1),
-            "images_per_second": self._steps * self._batch / max(now - self._since, 1e-9),
-        }
-        self._steps, self._waited, self._since = 0, 0.0, now
-        return taken

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 
 class Attention(nn.Module):
-    """Multi-head attention with biases; queries [B, Q, C] look at keys [B, N, C], also the values."""
+    """Multi-head attention with biases; queries [B, Q, C] attend to keys [B, N, C], which are also the
+    values."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -19,7 +20,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, queries_BQC: Tensor, keys_BNC: Tensor, *, causal: bool = False) -> Tensor:
-        """[B, Q, C]; causal: position q sees keys 0..q alone."""
+        """Return [B, Q, C]. causal: position q attends only to keys 0..q."""
         mixed_BHQd = functional.scaled_dot_product_attention(
             self._split(self.query(queries_BQC)),
             self._split(self.key(keys_BNC)),
@@ -57,7 +58,8 @@ class Perceptron(nn.Module):
 
 
 class DropPath(nn.Module):
-    """In training, leaves out a residual branch of a sample with probability `rate`; scales up the rest."""
+    """In training, drops the residual branch of a sample with probability `rate`, and scales up the
+    others."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from cocu_training.model.blocks import Attention, Perceptron
 
 NORMALISER = 1.0
-"""Added to the number of members. With a tiny one training explodes: forward is one-hot, but gradients flow
-through soft values, which it would multiply (GroupViT, issue 17 of its repository)."""
+"""Added to the number of members. With a tiny value training diverges: the forward pass is one-hot, but
+gradients flow through soft values, which a tiny value would multiply (issue 17 of GroupViT's repository)."""
 
 
 class Grouped(NamedTuple):
-    """groups_BGC: the new segments. assignment_BGN: the noise-free soft map, of which columns sum to 1."""
+    """groups_BGC: the new segments. assignment_BGN: the soft map without noise; its columns sum to 1."""
 
     groups_BGC: Tensor
     assignment_BGN: Tensor
@@ -28,7 +28,7 @@ class GroupingBlock(nn.Module):
         super().__init__()
         self.groups_norm = nn.LayerNorm(width)
         self.segments_norm = nn.LayerNorm(width)
-        # Over the token axis: it mixes groups, not channels.
+        # Over the token axis: this layer mixes groups, not channels.
         self.mixing = Perceptron(groups, width // 2)
         self.mixed_norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
@@ -53,7 +53,7 @@ class GroupingBlock(nn.Module):
 
 
 class Assignment(nn.Module):
-    """Which group each segment joins, and what its members bring to a group."""
+    """Assigns each segment to a group, and sums the values of the members."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Assignment(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, groups_BGC: Tensor, segments_BNC: Tensor) -> Grouped:
-        """The members' values by group [B, G, C], and the soft map [B, G, N]."""
+        """Return the members' values by group [B, G, C], and the soft map [B, G, N]."""
         scale = groups_BGC.shape[-1] ** -0.5
         logits_BGN = self.query(groups_BGC) @ self.key(segments_BNC).transpose(1, 2) * scale
         hard_BGN, soft_BGN = assign(logits_BGN, noise=self.training)
@@ -72,10 +72,10 @@ class Assignment(nn.Module):
 
 
 def assign(logits_BGN: Tensor, *, noise: bool) -> tuple[Tensor, Tensor]:
-    """Hard and soft assignments [B, G, N], float32, of segments (columns) to groups.
+    """Return hard and soft assignments [B, G, N], float32, of segments (columns) to groups.
 
-    Hard: one-hot over the groups in the forward pass, with the gradient of the softmax that chose (Jang et
-    al. 2017). Soft: the softmax over groups without noise. noise: add Gumbel noise before choosing.
+    Hard: one-hot over the groups in the forward pass, with the gradient of the softmax behind it (Jang et al.
+    2017). Soft: the softmax over groups without noise. noise: add Gumbel noise before the choice.
     """
     # Gumbel noise of float16 reaches from -2.3 to 6.9 only, so all of this is float32.
     logits_BGN = logits_BGN.float()
@@ -91,5 +91,5 @@ def assign(logits_BGN: Tensor, *, noise: bool) -> tuple[Tensor, Tensor]:
 
 
 def gather_members(assignment_BGN: Tensor, values_BNC: Tensor) -> Tensor:
-    """The sum of the members' values over one more than their number, [B, G, C]."""
+    """Return the sum of the members' values divided by their number + 1, [B, G, C]."""
     return (assignment_BGN / (assignment_BGN.sum(dim=2, keepdim=True) + NORMALISER)) @ values_BNC

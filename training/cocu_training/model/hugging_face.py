@@ -1,4 +1,4 @@
-"""Weights in the layout of Hugging Face's GroupViT, so that published checkpoints can be evaluated."""
+"""Weights in the layout of Hugging Face's GroupViT, to evaluate published checkpoints."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from cocu_training.model.configuration import GroupViTConfiguration
 from cocu_training.model.groupvit import GroupViT
+from cocu_training.model_configuration import GroupViTConfiguration
 
 _ATTENTION = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
 _PERCEPTRON = {"hidden": "fc1", "output": "fc2"}
 
 
 def load_hugging_face(model: GroupViT, weights: Mapping[str, Tensor]) -> None:
-    """Put the weights of a Hugging Face GroupViT (its state dict) into a model of the same sizes.
+    """Load the weights of a Hugging Face GroupViT (its state dict) into a model of the same sizes.
 
-    Both temperatures become theirs, which has one. Raises KeyError naming what is missing, RuntimeError for
-    sizes that differ.
+    Both temperatures get the single one of the checkpoint. Raises KeyError naming what is missing,
+    RuntimeError for sizes that differ.
     """
     names = hugging_face_names(model.configuration)
     missing = sorted(theirs for theirs in names.values() if theirs not in weights)
     if missing:
         raise KeyError(f"the checkpoint has no {missing[0]} ({len(missing)} of {len(names)} are missing)")
     state = {ours: weights[theirs] for ours, theirs in names.items()}
-    # Position embeddings of one tower carry a batch axis here, or there, and not in the other.
+    # Position embeddings have a batch axis in some models and not in others.
     own = model.state_dict()
     state = {name: value.reshape(own[name].shape) for name, value in state.items()}
     for name, value in own.items():
@@ -35,7 +35,7 @@ def load_hugging_face(model: GroupViT, weights: Mapping[str, Tensor]) -> None:
 
 
 def hugging_face_names(configuration: GroupViTConfiguration) -> dict[str, str]:
-    """Our names of all weights → theirs."""
+    """Return the mapping from our names of all weights to those of Hugging Face."""
     names = {
         "caption_temperature": "logit_scale",
         "concept_temperature": "logit_scale",

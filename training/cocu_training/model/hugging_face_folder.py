@@ -1,6 +1,6 @@
-"""A folder that Hugging Face's GroupViT was saved to, as a model of ours: published weights, to be evaluated.
+"""Loading of a folder with a saved Hugging Face GroupViT, to evaluate published weights.
 
-Weights are read from model.safetensors, else pytorch_model.bin, without running code from either.
+Weights are read from model.safetensors or pytorch_model.bin, without executing code from either.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cocu_training.errors import CheckpointError
-from cocu_training.model.configuration import GroupViTConfiguration, ImageStage
 from cocu_training.model.groupvit import GroupViT
 from cocu_training.model.hugging_face import load_hugging_face
+from cocu_training.model_configuration import GroupViTConfiguration, ImageStage
 
 CONFIGURATION = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -27,15 +27,15 @@ SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
 
 
 def is_hugging_face(path: str | Path) -> bool:
-    """Whether it is a folder with a configuration of Hugging Face's in it."""
+    """Return whether this is a folder with a Hugging Face configuration."""
     return (Path(path) / CONFIGURATION).is_file()
 
 
 def read_hugging_face(folder: str | Path) -> GroupViT:
-    """The model, in evaluation mode, in float32 whatever it was saved in.
+    """Load the model, in evaluation mode, converted to float32.
 
-    Raises CheckpointError for another model than a GroupViT, sizes that ours does not have, and files that
-    are absent or damaged.
+    Raises CheckpointError for models other than GroupViT, unsupported sizes, and files that are absent or
+    damaged.
     """
     folder = Path(folder)
     model = GroupViT(_configuration(folder))
@@ -79,29 +79,30 @@ def _configuration(folder: Path) -> GroupViTConfiguration:
 
 
 class _Sizes:
-    """Numbers of one part of a configuration; what is left out has the published model's value."""
+    """Numbers of one part of a configuration, with the published model's values as defaults."""
 
     def __init__(self, file: Path, document: Mapping[str, Any], part: str) -> None:
-        given = document.get(part) or {}
-        if not isinstance(given, dict):
+        values = document.get(part) or {}
+        if not isinstance(values, dict):
             raise CheckpointError(f"{file}: {part} is no object")
-        self._given: dict[str, Any] = given
+        self._values: dict[str, Any] = values
         self._where = f"{file}{f', {part}' if part else ''}"
 
     def expect(self, **fixed: object) -> None:
-        """Raises CheckpointError where something that is fixed in our model is another there."""
+        """Raise CheckpointError where the configuration differs from values that are fixed in this model."""
         for name, value in fixed.items():
-            if self._given.get(name, value) != value:
+            if self._values.get(name, value) != value:
                 raise CheckpointError(f"{self._where}: {name} is not {value}, as it is in this model")
 
     def number(self, name: str, published: int) -> int:
-        value = self._given.get(name, published)
+        value = self._values.get(name, published)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise CheckpointError(f"{self._where}: {name} is not a whole number above 0")
         return value
 
     def width(self, name: str, published: int) -> int:
-        """A width whose hidden layers are four times as wide, as they are here."""
+        """Return a width; raise CheckpointError unless hidden layers are four times as wide, as in this
+        model."""
         width = self.number(name, published)
         if self.number("intermediate_size", 4 * published) != 4 * width:
             raise CheckpointError(f"{self._where}: intermediate_size is not four times {name}")
@@ -120,8 +121,10 @@ class _Sizes:
         )
 
     def _numbers(self, name: str, published: list[int]) -> list[int]:
-        value = self._given.get(name, published)
-        if not isinstance(value, list) or not all(isinstance(each, int) and each >= 0 for each in value):
+        value = self._values.get(name, published)
+        if not isinstance(value, list) or not all(
+            isinstance(number, int) and number >= 0 for number in value
+        ):
             raise CheckpointError(f"{self._where}: {name} is not a list of whole numbers")
         return value
 
@@ -139,6 +142,6 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         weights = torch.load(pickled, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{pickled} is no file of weights, or damaged: {error}") from error
-    if not isinstance(weights, dict) or not all(isinstance(each, Tensor) for each in weights.values()):
+    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise CheckpointError(f"{pickled} is no file of weights")
     return weights

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cocu_training.model.blocks import Block, Perceptron
-from cocu_training.model.configuration import GroupViTConfiguration
 from cocu_training.model.grouping import Grouped, GroupingBlock
+from cocu_training.model_configuration import GroupViTConfiguration
 
 
 class Encoded(NamedTuple):
@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
 
 
 class ImageEncoder(nn.Module):
-    """Pictures → a few segments (GroupViT, section 3.1)."""
+    """Maps images to a few segments (GroupViT, section 3.1)."""
 
     def __init__(self, configuration: GroupViTConfiguration) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class ImageEncoder(nn.Module):
         self.apply(_initialise)
 
     def forward(self, pixels_B3HW: Tensor) -> Encoded:
-        """Normalised pictures of any size; pixels that do not fill a patch are left out."""
+        """Encode normalised images of any size; pixels that do not fill a patch are ignored."""
         patches_BCHW = self.patches(pixels_B3HW)
         rows, columns = patches_BCHW.shape[2:]
         tokens_BNC = self.patches_norm(patches_BCHW.flatten(2).transpose(1, 2)) + self._positions(
@@ -73,7 +73,7 @@ class ImageEncoder(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks over segments and group tokens, then the grouping of the ones by the others."""
+    """Blocks over segments and group tokens, then the grouping of the segments by the tokens."""
 
     def __init__(
         self, configuration: GroupViTConfiguration, *, rates: list[float], groups: int, before: int
@@ -87,7 +87,7 @@ class Stage(nn.Module):
         self.tokens = nn.Parameter(torch.zeros(1, groups, width))
         self.projection: TokenProjection | None = None
         if before:
-            # Tokens start at zero here: at first they are what the groups before become.
+            # Tokens start at zero: at first they equal the projected groups of the stage before.
             self.projection = TokenProjection(width, before, groups)
         else:
             nn.init.trunc_normal_(self.tokens, std=0.02)
@@ -96,7 +96,7 @@ class Stage(nn.Module):
     def forward(
         self, segments_BNC: Tensor, before_BGC: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The segments, or what they were grouped into; the group tokens; the soft assignment."""
+        """Return the segments or their groups, the group tokens, and the soft assignment."""
         if not self.groups:
             for block in self.blocks:
                 segments_BNC = block(segments_BNC)
@@ -114,7 +114,7 @@ class Stage(nn.Module):
 
 
 class TokenProjection(nn.Module):
-    """The group tokens of one stage → those of the next, over the token axis."""
+    """Maps the group tokens of one stage to those of the next, over the token axis."""
 
     def __init__(self, width: int, before: int, groups: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The text tower: a causal transformer as CLIP's, whose last token stands for the text."""
+"""The text tower: a causal transformer as in CLIP, whose end-of-text state represents the text."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from cocu_training.model.blocks import Block, QuickGELU
-from cocu_training.model.configuration import GroupViTConfiguration
+from cocu_training.model_configuration import GroupViTConfiguration
 
 
 class TextEncoder(nn.Module):
-    """Tokens → one vector (Radford et al. 2021, section 2.4)."""
+    """Maps tokens to one vector (Radford et al. 2021, section 2.4)."""
 
     def __init__(self, configuration: GroupViTConfiguration) -> None:
         super().__init__()
@@ -25,9 +25,10 @@ class TextEncoder(nn.Module):
         self._initialise(width, configuration.text_blocks)
 
     def forward(self, tokens_MT: Tensor) -> Tensor:
-        """Token ids int64 [M, T] → [M, C]: the state at the highest id, which is that of the text's end.
+        """Encode token ids int64 [M, T] as [M, C]: the state at the highest id, which marks the end of the
+        text.
 
-        T may be less than the context length: what follows the end of a text plays no part in it.
+        T may be less than the context length: tokens after the end do not change the result.
         """
         states_MTC = self.tokens(tokens_MT) + self.position[: tokens_MT.shape[1]]
         for block in self.blocks:
@@ -39,6 +40,7 @@ class TextEncoder(nn.Module):
         nn.init.normal_(self.tokens.weight, std=0.02)
         nn.init.normal_(self.position, std=0.01)
         for block in self.blocks:
+            assert isinstance(block, Block)
             for linear in (block.attention.query, block.attention.key, block.attention.value):
                 nn.init.normal_(linear.weight, std=width**-0.5)
             for linear in (block.attention.output, block.perceptron.output):

@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import cocu
 from cocu.client import ClientError
-from cocu.client.models.base import Health, Problem
+from cocu.http.hosts import HostCheck, Hosts
+from cocu.schemas.base import Health, Problem
 from cocu_training.service.dependencies import Service, ServiceOf
 from cocu_training.service.keys import Keys
 from cocu_training.service.problems import add_problem_handlers, problem_response
@@ -33,13 +34,13 @@ Errors are problems (RFC 9457). Lists come in pages: `next` of one page is the `
 
 
 def create_app(*, settings: ServiceSettings, runs: Runs, runner: Runner, keys: Keys) -> FastAPI:
-    """The application; whoever opened its parts closes them."""
+    """Make the application; the caller closes its parts."""
     app = FastAPI(
         title="cocu training",
         summary="Training on curated batches.",
         description=DESCRIPTION,
         version=cocu.__version__,
-        middleware=[Middleware(BodyLimit)],
+        middleware=[Middleware(HostCheck, hosts=Hosts(settings.hosts)), Middleware(BodyLimit)],
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,
         docs_url=None,
@@ -56,7 +57,7 @@ def create_app(*, settings: ServiceSettings, runs: Runs, runner: Runner, keys: K
 
 def _add_health(app: FastAPI) -> None:
     @app.get("/healthz", tags=["health"])
-    def get_health() -> Health:
+    async def get_health() -> Health:
         """Answer as long as the process does."""
         return Health(status="ok", version=cocu.__version__)
 
@@ -64,7 +65,7 @@ def _add_health(app: FastAPI) -> None:
     def get_readiness(service: ServiceOf, response: Response) -> Health:
         """Answer 200 when runs can be submitted and are run, else 503.
 
-        A platform that is away is told, but makes no difference: runs wait for it.
+        A platform that does not answer is reported, but counts as ready: runs wait for it.
         """
         service.runs.active()
         ready = service.runner.alive
@@ -83,34 +84,34 @@ def _platform(service: Service) -> str:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """The name of the route's function: stable when paths or tags change, and so generated clients."""
+    """The name of the route's function: it, and so generated clients, stay when paths or tags change."""
     return route.name
 
 
 def _complete_document(app: FastAPI, keys: Keys) -> None:
-    """Put into the OpenAPI document what no function returns: problems, and whether a key is needed here."""
+    """Add to the OpenAPI document what FastAPI does not know: problems, and whether a key is needed."""
     generate = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             _describe_problems(generate())
-        made = generate()
-        for operation in (each for path in made["paths"].values() for each in path.values()):
+        schema = generate()
+        for operation in (operation for path in schema["paths"].values() for operation in path.values()):
             if "security" in operation:
-                operation["security"] = [{"HTTPBearer": []}, *([] if keys.asked else [{}])]
-        return made
+                operation["security"] = [{"HTTPBearer": []}, *([] if keys.required else [{}])]
+        return schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _describe_problems(made: dict[str, Any]) -> None:
-    schemas = made["components"]["schemas"]
+def _describe_problems(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
-    for path in made["paths"].values():
+    for path in document["paths"].values():
         for operation in path.values():
             if "422" in operation["responses"]:
                 operation["responses"] |= problem_answers(422, key=str)

@@ -72,11 +72,14 @@ def serve(
     evaluate: Annotated[
         str | None, typer.Option(metavar="PROTOCOL=FOLDER", help="What every run is evaluated on.")
     ] = None,
+    hosts: Annotated[
+        str, typer.Option(envvar="COCU_HOSTS", help="Names the service answers to, beside localhost and IPs.")
+    ] = "",
     leave_running: Annotated[
         bool, typer.Option("--leave-running", help="Let the run go on when the service ends.")
     ] = False,
 ) -> None:
-    """Run the training service; where there are API keys, whoever asks needs one."""
+    """Run the training service; once API keys exist, every request needs one."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = ServiceSettings(
@@ -89,6 +92,7 @@ def serve(
         command=None if command is None else tuple(shlex.split(command)),
         stop_seconds=stop_seconds,
         leave_running=leave_running,
+        hosts=tuple(hosts.replace(",", " ").split()),
         evaluate=evaluate,
     )
     # Torch, fastapi and uvicorn are imported only where a service is started.
@@ -103,10 +107,10 @@ def serve(
         console.print(f"runs in {settings.data}; Ctrl-C stops it", soft_wrap=True)
         if not read_keys(settings.keys_file) and host not in {"127.0.0.1", "::1", "localhost"}:
             console.print(
-                "there are no API keys: whoever reaches this address may start runs", style="yellow"
+                "there are no API keys: everybody who reaches this address may start runs", style="yellow"
             )
         wait()
-        console.print("stopping; a run that is not done goes on with the next start")
+        console.print("stopping; an unfinished run goes on with the next start")
 
 
 @key_app.command("create")
@@ -115,7 +119,7 @@ def create(
     data: Data = DATA,
     keys: KeysFile = None,
 ) -> None:
-    """Make an API key and print it, once."""
+    """Create an API key and print it, this one time."""
     file = ServiceSettings(data=data, keys=keys).keys_file
     with _explained():
         print(create_key(file, tenant=tenant))
@@ -123,11 +127,11 @@ def create(
 
 @key_app.command("list")
 def list_(data: Data = DATA, keys: KeysFile = None) -> None:
-    """List the keys there are, without what makes them keys."""
+    """List the keys by id; their secret parts are not stored."""
     with _explained():
         for key in read_keys(ServiceSettings(data=data, keys=keys).keys_file):
-            made = datetime.fromtimestamp(key.created_at, UTC).isoformat(timespec="seconds")
-            console.print(f"{key.id}  {key.tenant}  {made}", highlight=False)
+            created = datetime.fromtimestamp(key.created_at, UTC).isoformat(timespec="seconds")
+            console.print(f"{key.id}  {key.tenant}  {created}", highlight=False)
 
 
 @key_app.command("revoke")
@@ -136,19 +140,19 @@ def revoke(
     data: Data = DATA,
     keys: KeysFile = None,
 ) -> None:
-    """Make a key worthless at once."""
+    """Revoke a key; it is refused at once."""
     with _explained():
         revoke_key(ServiceSettings(data=data, keys=keys).keys_file, key)
 
 
 def _platform_keys(text: str | None, default: str | None) -> dict[str, str]:
     try:
-        given = json.loads(text) if text else {}
+        keys = json.loads(text) if text else {}
     except ValueError as error:
-        raise ConfigurationError("COCU_TRAINING_PLATFORM_KEYS is no JSON") from error
-    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given.values()):
+        raise ConfigurationError("COCU_TRAINING_PLATFORM_KEYS is not JSON") from error
+    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
         raise ConfigurationError("COCU_TRAINING_PLATFORM_KEYS must be a JSON object: tenant → key")
-    return {**({DEFAULT_TENANT: default} if default else {}), **given}
+    return {**({DEFAULT_TENANT: default} if default else {}), **keys}
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -169,18 +173,18 @@ def _explained() -> Iterator[None]:
 
 @contextmanager
 def _until_signalled() -> Iterator[Callable[[], None]]:
-    """A function that returns at the first SIGINT or SIGTERM since the block was entered."""
+    """Yield a function that returns after the first SIGINT or SIGTERM since the block began."""
     stop = threading.Event()
     kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in kinds}
+    old_handlers = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in kinds}
 
     def wait() -> None:
-        # A wait with a timeout, because one without cannot be interrupted on every system.
+        # With a timeout: on some systems a wait without one cannot be interrupted by signals.
         while not stop.wait(timeout=1.0):
             pass
 
     try:
         yield wait
     finally:
-        for kind, handler in before.items():
+        for kind, handler in old_handlers.items():
             signal.signal(kind, handler)

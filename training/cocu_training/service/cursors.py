@@ -1,4 +1,4 @@
-"""Opaque cursors of the list of runs; one of another list, or one that was changed, is refused."""
+"""Opaque cursors of the list of runs. A cursor of another list, or a changed one, is refused."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _NUMBER_BYTES = 8
 
 
 def encode(listing: str, number: int) -> str:
-    """A cursor for what follows this number in the list of that name, which includes its filters."""
+    """Make a cursor for the items after this number. listing: name of the list, with its filters."""
     payload = number.to_bytes(_NUMBER_BYTES, "big")
     return base64.urlsafe_b64encode(_checksum(listing, payload) + payload).decode().rstrip("=")
 
 
 def decode(listing: str, cursor: str) -> int:
-    """The number that a cursor of this list stands for. Raises InvalidError."""
+    """Return the number in a cursor of this list. Raises InvalidError."""
     try:
         raw = base64.b64decode((cursor + "=" * (-len(cursor) % 4)).encode("ascii"), b"-_", validate=True)
     except (binascii.Error, UnicodeError):
         raw = b""
     payload = raw[_DIGEST_BYTES:]
-    right = hmac.compare_digest(raw[:_DIGEST_BYTES], _checksum(listing, payload))
-    if not right or len(payload) != _NUMBER_BYTES:
+    is_valid = hmac.compare_digest(raw[:_DIGEST_BYTES], _checksum(listing, payload))
+    if not is_valid or len(payload) != _NUMBER_BYTES:
         raise InvalidError(
             "The cursor is not one of this list.",
             {"query.cursor": "take it unchanged from `next` of the page before, with the same filters"},

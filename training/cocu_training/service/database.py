@@ -1,17 +1,17 @@
-"""The service's own SQLite file: runs, what happened to them, and keys of requests that were carried out."""
+"""The service's own SQLite file: runs, their events, and keys of requests that were carried out."""
 
 from __future__ import annotations
 
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
 
-VERSION = 1
-SCHEMA = """
+VERSION = 2
+FIRST_VERSION = """
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -57,22 +57,49 @@ CREATE TABLE deleted (
     run TEXT PRIMARY KEY
 ) WITHOUT ROWID;
 """
+SECOND_VERSION = """
+CREATE TABLE summaries (
+    run TEXT PRIMARY KEY REFERENCES runs (id),
+    width INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    latest TEXT,
+    evaluation TEXT
+) WITHOUT ROWID;
+CREATE TABLE figures (
+    run TEXT NOT NULL REFERENCES runs (id),
+    name TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    first_step INTEGER NOT NULL,
+    first_value REAL NOT NULL,
+    low_step INTEGER NOT NULL,
+    low_value REAL NOT NULL,
+    high_step INTEGER NOT NULL,
+    high_value REAL NOT NULL,
+    last_step INTEGER NOT NULL,
+    last_value REAL NOT NULL,
+    PRIMARY KEY (run, name, start)
+) WITHOUT ROWID;
+CREATE INDEX evaluations ON events (run, id) WHERE kind = 'evaluation';
+CREATE INDEX runs_of_curation ON runs (tenant, curation, number);
+"""
 
 
 class InUseError(RuntimeError):
-    """Another service has the data folder."""
+    """Another service uses the data folder."""
 
 
 class Database:
-    """One connection, used by one thread at a time; what was committed is on the disk.
+    """One connection, used by one thread at a time. After a commit the data is on disk.
 
-    A lock on the folder keeps a second service away, which would start runs a second time. It ends with the
-    process, however that ends. Raises InUseError.
+    The folder is locked: a second service would start runs twice. The system releases the lock when the
+    process ends. fill: called in the transaction that brings a file of version 1 to the present one. Raises
+    InUseError.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fill: Callable[[sqlite3.Connection], None]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._held = _locked(folder / "lock")
+        self._folder_lock = _locked(folder / "lock")
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(
             folder / "runs.sqlite", check_same_thread=False, isolation_level=None, timeout=30.0
@@ -81,7 +108,7 @@ class Database:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         with self.transaction() as connection:
-            self._prepare(connection)
+            _prepare(connection, fill)
 
     def __enter__(self) -> Self:
         return self
@@ -90,14 +117,14 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file and of the folder."""
+        """Close the file and release the folder."""
         with self._lock:
             self._connection.close()
-        self._held.close()
+        self._folder_lock.close()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Everything in the block, or nothing of it."""
+        """A transaction: commit after the block, roll back after an exception."""
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -108,28 +135,31 @@ class Database:
             self._connection.execute("COMMIT")
 
     def rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
-        """What a query finds."""
+        """Run a query; return its rows."""
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found not in {0, VERSION}:
-            raise RuntimeError(f"runs.sqlite is of version {found}; this service reads version {VERSION}")
-        if found == 0:
-            # Not executescript, which would commit on its own.
-            for statement in SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+
+def _prepare(connection: sqlite3.Connection, fill: Callable[[sqlite3.Connection], None]) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise RuntimeError(f"runs.sqlite is of version {version}; this service reads up to {VERSION}")
+    if version == VERSION:
+        return
+    # Not executescript, which would commit on its own.
+    for statement in (FIRST_VERSION if version == 0 else "").split(";") + SECOND_VERSION.split(";"):
+        connection.execute(statement)
+    fill(connection)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _locked(file: Path) -> IO[bytes]:
-    held = file.open("ab")
+    lock = file.open("ab")
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        held.close()
+        lock.close()
         raise InUseError(
-            f"another training service has {file.parent}: stop it, or take another folder"
+            f"another training service uses {file.parent}: stop it, or choose another folder"
         ) from error
-    return held
+    return lock

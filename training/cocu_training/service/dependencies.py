@@ -1,4 +1,4 @@
-"""What routes ask for: the service, the tenant, a run's id, an Idempotency-Key."""
+"""The dependencies of routes: the service, the tenant, a run's id, an Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from starlette.exceptions import HTTPException
 
 from cocu.client import ClientError, CocuClient, NotFoundError, ProblemError
 from cocu_training.service import runs as stored
-from cocu_training.service.errors import AwayError, InvalidError, MissingError, StateError, UnauthorizedError
-from cocu_training.service.folder import RunFolder
+from cocu_training.service.errors import (
+    InvalidError,
+    MissingError,
+    StateError,
+    UnauthorizedError,
+    UnavailableError,
+)
 from cocu_training.service.keys import Keys
+from cocu_training.service.run_dir import RunFolder
 from cocu_training.service.runner import Runner
 from cocu_training.service.runs import Runs
 from cocu_training.service.settings import ServiceSettings
@@ -29,7 +35,7 @@ _RUN = re.compile(r"run_[0-9a-f]{20}")
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes work on."""
+    """The parts of the service that routes use."""
 
     settings: ServiceSettings
     runs: Runs
@@ -42,7 +48,7 @@ class Service:
         return RunFolder(self.settings.run_folder(run))
 
     def platform(self, tenant: str) -> CocuClient:
-        """The platform, as this tenant."""
+        """A client of the platform for this tenant."""
         return CocuClient(
             self.settings.platform,
             self.settings.platform_keys.get(tenant),
@@ -51,22 +57,22 @@ class Service:
         )
 
     def check_curation(self, curation: str, *, tenant: str) -> None:
-        """Raises InvalidError, StateError or AwayError where no run can be trained on it."""
+        """Check that runs can train on a curation. Raises InvalidError, StateError, UnavailableError."""
         try:
             with self.platform(tenant) as client:
-                found = client.curations.get(curation)
+                state = client.curations.get(curation)
         except NotFoundError as error:
             raise InvalidError(
                 "There is no such curation.", {"body.curation": "give the id of one on the platform"}
             ) from error
         except ProblemError as error:
-            raise AwayError(
-                f"the platform does not tell about the curation: {error.problem.title}"
+            raise UnavailableError(
+                f"the platform cannot answer about the curation: {error.problem.title}"
             ) from error
         except ClientError as error:
-            raise AwayError("the platform of this service does not answer; try again later") from error
-        if not found.completed:
-            raise StateError(f"the curation is {found.state}; only a completed one can be trained on")
+            raise UnavailableError("the platform of this service does not answer; try again later") from error
+        if not state.completed:
+            raise StateError(f"the curation is {state.state}; only a completed one can be trained on")
 
 
 def _service(request: Request) -> Service:
@@ -90,7 +96,7 @@ Tenant = Annotated[str, Depends(_tenant)]
 
 
 def _possible_id(run: Annotated[str, Path(description="Id of a run.")], _: Tenant) -> str:
-    # Who is not known is told that first.
+    # Depends on the tenant, so that a caller without a valid key gets 401 and not 404.
     if _RUN.fullmatch(run) is None:
         raise MissingError("there is no such run; ids begin with run_")
     return run
@@ -105,7 +111,7 @@ async def _once(
     idempotency_key: Annotated[
         str | None,
         Header(
-            description="The same key with the same request gets the run that the first one made.",
+            description="The same key with the same request returns the run of the first request.",
             json_schema_extra={"pattern": PATTERN},
         ),
     ] = None,
@@ -115,7 +121,7 @@ async def _once(
     match = _KEY.fullmatch(idempotency_key.strip())
     if match is None:
         raise InvalidError(
-            "The Idempotency-Key is none.",
+            "The Idempotency-Key is invalid.",
             {"Idempotency-Key": "give 1 to 200 printable characters"},
         )
     digest = hashlib.sha256(await request.body()).hexdigest()
@@ -135,7 +141,7 @@ def _event_number(
         return 0
     if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= 18):
         raise HTTPException(
-            422, "Last-Event-ID must be the id of an event of this stream; without it all come"
+            422, "Last-Event-ID must be the id of an event of this stream; leave it out to get all events"
         )
     return int(last_event_id)
 

@@ -1,13 +1,13 @@
-"""What a request may be refused for; `problems` makes them problem documents.
+"""Why a request may be refused; `problems` turns these errors into problem documents.
 
 RefusedError
-├── UnauthorizedError    401  no API key, or none that is known
-├── MissingError         404  no such thing, or another tenant's
+├── UnauthorizedError    401  no API key, or an unknown one
+├── MissingError         404  it does not exist, or belongs to another tenant
 ├── StateError           409  the state of the run does not allow it
 ├── InvalidError         422  an input is wrong
 ├── RangeError           416  the file has no such part
 ├── TooManyError         429  the queue is full
-└── AwayError            503  the platform does not answer
+└── UnavailableError     503  the platform does not answer
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class RefusedError(Exception):
 
 
 class UnauthorizedError(RefusedError):
-    """No API key, or none that is known."""
+    """No API key, or an unknown one."""
 
     status = 401
     always: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class MissingError(RefusedError):
-    """No such thing, or another tenant's."""
+    """It does not exist, or belongs to another tenant."""
 
     status = 404
 
@@ -73,7 +73,7 @@ class TooManyError(RefusedError):
     always: ClassVar[Mapping[str, str]] = {"Retry-After": "60"}
 
 
-class AwayError(RefusedError):
+class UnavailableError(RefusedError):
     """The platform does not answer."""
 
     status = 503

@@ -1,6 +1,6 @@
-"""Every error as an RFC 9457 problem, of the types that the platform has.
+"""Turns every error into an RFC 9457 problem, with the platform's types.
 
-Problems repeat nothing that was sent, and carry no text of a database, file system or trace.
+Problems contain nothing that was sent, and no text of a database, file system or traceback.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 
-from cocu.client.models.base import FieldProblem, Problem
+from cocu.schemas.base import FieldProblem, Problem
 from cocu_training.service.errors import MissingError, RefusedError
 
 MEDIA_TYPE: Final = "application/problem+json"
-LONGEST_TEXT: Final = 500
-MOST_FIELDS: Final = 50
+MAX_TEXT: Final = 500
+MAX_FIELDS: Final = 50
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def problem_response(
         instance=shortened(instance) if instance else None,
         errors=[
             FieldProblem(field=shortened(name), problem=shortened(text))
-            for name, text in list((fields or {}).items())[:MOST_FIELDS]
+            for name, text in list((fields or {}).items())[:MAX_FIELDS]
         ],
     )
     return Response(
@@ -71,9 +71,9 @@ def problem_response(
 
 
 def shortened(text: str) -> str:
-    """The text without what JSON cannot carry, cut where it is longer than a person would read."""
+    """The text in valid UTF-8, cut at MAX_TEXT characters."""
     safe = text.encode("utf-8", "replace").decode()
-    return safe if len(safe) <= LONGEST_TEXT else safe[: LONGEST_TEXT - 1] + "…"
+    return safe if len(safe) <= MAX_TEXT else safe[: MAX_TEXT - 1] + "…"
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -104,15 +104,15 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(FileNotFoundError)
     async def gone(request: Request, error: FileNotFoundError) -> Response:
-        # A trainer deletes old checkpoints while they are asked for.
+        # The trainer may delete an old checkpoint between listing and opening it.
         return await refused(request, MissingError("the file is not there any more"))
 
     @app.exception_handler(ClientDisconnect)
-    async def broken_off(request: Request, error: ClientDisconnect) -> Response:
+    async def disconnected(request: Request, error: ClientDisconnect) -> Response:
         return problem_response(400, "The connection broke off before the body had arrived.")
 
     @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> Response:
+    async def unexpected(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return problem_response(
             500, "The service could not answer this; its log says why.", instance=request.url.path
@@ -120,7 +120,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 def _allowed(request: Request) -> list[str]:
-    """Every method of this path; the router itself names those of the first route alone."""
+    """Every method of this path; the router itself reports only those of the first route."""
     routes: Sequence[BaseRoute] = request.app.routes
     return [
         method
@@ -132,7 +132,7 @@ def _allowed(request: Request) -> list[str]:
 def _sentence(request: Request, error: HTTPException) -> str:
     match error.status_code:
         case HTTPStatus.NOT_FOUND if error.detail == "Not Found":
-            return "There is nothing here; /openapi.json lists what there is."
+            return "There is nothing at this path; /openapi.json lists all paths."
         case HTTPStatus.METHOD_NOT_ALLOWED:
             return f"{request.method} is not possible here."
         case HTTPStatus.BAD_REQUEST:
@@ -140,13 +140,13 @@ def _sentence(request: Request, error: HTTPException) -> str:
     return str(error.detail)
 
 
-def _of_invalid_request(request: Request, found: Sequence[Any]) -> Response:
-    fields = {_path(each): _what_to_do(each) for each in found}
-    if any(each.get("type") == "json_invalid" for each in found):
+def _of_invalid_request(request: Request, errors: Sequence[Any]) -> Response:
+    fields = {_path(error): _what_to_do(error) for error in errors}
+    if any(error.get("type") == "json_invalid" for error in errors):
         return problem_response(400, "The body is not JSON.", instance=request.url.path, fields=fields)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    whole = any(tuple(each.get("loc", ())) == ("body",) for each in found)
-    if whole and not kind.endswith("json") and request.headers.get("content-length", "0") != "0":
+    is_body = any(tuple(error.get("loc", ())) == ("body",) for error in errors)
+    if is_body and not kind.endswith("json") and request.headers.get("content-length", "0") != "0":
         return problem_response(
             415, "Send the body as JSON, with Content-Type: application/json.", instance=request.url.path
         )
@@ -154,15 +154,15 @@ def _of_invalid_request(request: Request, found: Sequence[Any]) -> Response:
     return problem_response(422, detail, instance=request.url.path, fields=fields)
 
 
-def _path(found: Any) -> str:
-    return ".".join(str(part) for part in found.get("loc", ())) or "request"
+def _path(error: Any) -> str:
+    return ".".join(str(part) for part in error.get("loc", ())) or "request"
 
 
-def _what_to_do(found: Any) -> str:
-    match found.get("type"):
+def _what_to_do(error: Any) -> str:
+    match error.get("type"):
         case "missing":
             return "is required; give it"
         case "extra_forbidden":
             return "is not known here; remove it or check its spelling"
-    text = str(found.get("msg", "is wrong")).removeprefix("Value error, ")
+    text = str(error.get("msg", "is wrong")).removeprefix("Value error, ")
     return text[:1].lower() + text[1:]

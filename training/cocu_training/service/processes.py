@@ -1,4 +1,4 @@
-"""Processes as Linux knows them: told apart by when they began, found by a mark in their environment."""
+"""Processes in Linux: identified by their start time, found by a mark in their environment."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 MARK = "COCU_TRAINING_START"
-"""Environment variable that all processes of one start of a run have."""
+"""Environment variable of all processes of one start of a run."""
 
 _PROCESSES = Path("/proc")
 
 
-def began(pid: int) -> str | None:
-    """When a process began, in a form that no process before or after a restart of the machine shares.
+def start_time(pid: int) -> str | None:
+    """When a process started, together with the boot of the machine, so that no other process has the same.
 
-    None where there is no such process, or it only waits to be reaped.
+    None where there is no such process, or it has ended and only waits to be reaped.
     """
     fields = _fields(pid)
     if fields is None or fields[0] in {"Z", "X"}:
@@ -27,38 +27,38 @@ def began(pid: int) -> str | None:
 
 
 def is_alive(pid: int, process_started: str) -> bool:
-    """Whether it is still that process, and not another with its number."""
-    return began(pid) == process_started
+    """Whether this is still the same process, and not another one with the same number."""
+    return start_time(pid) == process_started
 
 
 def terminate(pid: int) -> None:
-    """Ask one process to end."""
+    """Send SIGTERM to one process."""
     _signal([pid], signal.SIGTERM)
 
 
-def marked(mark: str) -> list[int]:
-    """The processes that carry a mark, with all that they started."""
-    wanted = f"{MARK}={mark}".encode()
-    return [pid for pid in _all() if wanted in _environment(pid) and began(pid) is not None]
+def find_marked(mark: str) -> list[int]:
+    """The processes that have a mark, with those that they started."""
+    variable = f"{MARK}={mark}".encode()
+    return [pid for pid in _all() if variable in _environment(pid) and start_time(pid) is not None]
 
 
-def first_of(mark: str) -> list[int]:
-    """Those that carry a mark and were not started by another that does."""
-    pids = marked(mark)
+def find_roots(mark: str) -> list[int]:
+    """The processes that have a mark and whose parent does not."""
+    pids = find_marked(mark)
     return [pid for pid in pids if _parent(pid) not in pids]
 
 
 def kill_marked(mark: str, *, seconds: float, wait: Callable[[float], object] = time.sleep) -> bool:
-    """End what carries a mark: SIGTERM, and SIGKILL after some seconds; whether nothing is left.
+    """End the processes that have a mark: SIGTERM, after some seconds SIGKILL; return whether all ended.
 
-    SIGTERM goes to those that others of them did not start: a torchrun passes it on, and twice is too often.
+    Only the roots get SIGTERM: torchrun passes it on, and a second one ends ranks before their checkpoint.
     """
-    _signal(first_of(mark), signal.SIGTERM)
+    _signal(find_roots(mark), signal.SIGTERM)
     end = time.monotonic() + seconds
-    while marked(mark) and time.monotonic() < end:
+    while find_marked(mark) and time.monotonic() < end:
         wait(0.1)
     end = time.monotonic() + 10.0
-    while (left := marked(mark)) and time.monotonic() < end:
+    while (left := find_marked(mark)) and time.monotonic() < end:
         _signal(left, signal.SIGKILL)
         wait(0.1)
     return not left
@@ -78,17 +78,17 @@ def _parent(pid: int) -> int | None:
 
 
 def _fields(pid: int) -> list[str] | None:
-    """What stat says after the name: state, parent, …, and as the 20th when it began."""
+    """The fields of /proc/PID/stat after the name: state, parent, …; the 20th is the start time."""
     try:
         status = (_PROCESSES / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name, in brackets, may hold anything; what follows it is numbers.
+    # The name is in brackets and may contain any character, also brackets; numbers follow it.
     return status.rpartition(")")[2].split()
 
 
 def _all() -> list[int]:
-    return [int(each.name) for each in _PROCESSES.iterdir() if each.name.isdigit()]
+    return [int(entry.name) for entry in _PROCESSES.iterdir() if entry.name.isdigit()]
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Folders of deleted runs are removed: at once, else when the service starts again."""
+"""Removes the folders of deleted runs: at once, or when the service starts again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def remove_deleted(runs: Runs, settings: ServiceSettings) -> None:
-    """Remove what runs that were deleted left; what cannot be removed now is tried again later."""
+    """Remove the folders of deleted runs; one that cannot be removed now is tried again later."""
     for run in runs.deleted():
         folder = settings.run_folder(run)
         try:

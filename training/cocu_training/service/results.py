@@ -1,4 +1,4 @@
-"""The files of a run: which there are, what they are, and a part of one."""
+"""The files of a run: list them, find one, and the parts that a Range header asks for."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from cocu.schemas.training import RunFile, RunFileKind
 from cocu_training.service.errors import MissingError, RangeError
-from cocu_training.service.folder import RunFolder
-from cocu_training.service.models import FileKind, RunFile
+from cocu_training.service.run_dir import RunFolder
 
 LOG = "log.txt"
-MOST_FILES = 10_000
-OTHER = "application/octet-stream"
+MAX_FILES = 10_000
+DEFAULT_MEDIA_TYPE = "application/octet-stream"
 _MEDIA_TYPES = {".png": "image/png", ".json": "application/json", ".txt": "text/plain; charset=utf-8"}
-MEDIA_TYPES = (OTHER, *(kind.partition(";")[0] for kind in _MEDIA_TYPES.values()))
+MEDIA_TYPES = (DEFAULT_MEDIA_TYPE, *(kind.partition(";")[0] for kind in _MEDIA_TYPES.values()))
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def files_of(run: str, folder: RunFolder) -> list[RunFile]:
-    """What can be fetched, by name."""
-    found = []
+    """The files that can be fetched, by name."""
+    files = []
     for name, path in _paths(folder):
         try:
             status = path.stat()
         except FileNotFoundError:
             continue
-        found.append(
+        files.append(
             RunFile(
                 name=name,
                 kind=_kind(name),
@@ -37,24 +37,24 @@ def files_of(run: str, folder: RunFolder) -> list[RunFile]:
                 url=f"/v1/runs/{run}/files/{quote(name)}",
             )
         )
-        if len(found) == MOST_FILES:
+        if len(files) == MAX_FILES:
             break
-    return sorted(found, key=lambda file: file.name)
+    return sorted(files, key=lambda file: file.name)
 
 
 def file_of(folder: RunFolder, name: str) -> Path:
-    """The file of that name, which is one of those that `files_of` lists. Raises MissingError."""
-    # Compared with what there is, never joined to a path: so no name leads out of the folder.
-    path = next((path for each, path in _paths(folder) if each == name), None)
+    """Find a file that `files_of` lists by its name. Raises MissingError."""
+    # The name is compared with existing names, never joined to a path: it cannot lead out of the folder.
+    path = next((path for other, path in _paths(folder) if other == name), None)
     if path is None:
         raise MissingError("the run has no such file; its results list those it has")
     return path
 
 
 def part_of(header: str | None, size: int) -> range | None:
-    """The bytes that a Range header asks for, where it asks for one part; others may be ignored, and are.
+    """The bytes that a Range header asks for; None if it names several parts, which HTTP allows to ignore.
 
-    Raises RangeError where there is no such part.
+    Raises RangeError where the file has no such part.
     """
     match = _RANGE.fullmatch((header or "").replace(" ", "").lower())
     if match is None or match[0] == "bytes=-":
@@ -70,8 +70,8 @@ def part_of(header: str | None, size: int) -> range | None:
 
 
 def media_type(name: str) -> str:
-    """What a browser may make of a file; nothing of a run is a page."""
-    return _MEDIA_TYPES.get(Path(name).suffix, OTHER)
+    """The media type of a file; never one that a browser shows as a page."""
+    return _MEDIA_TYPES.get(Path(name).suffix, DEFAULT_MEDIA_TYPE)
 
 
 def _paths(folder: RunFolder) -> Iterator[tuple[str, Path]]:
@@ -79,17 +79,21 @@ def _paths(folder: RunFolder) -> Iterator[tuple[str, Path]]:
         yield LOG, folder.log
     for path in folder.output.rglob("*"):
         name = path.relative_to(folder.output).as_posix()
-        is_whole = path.suffix != ".partial"
-        if is_whole and name != LOG and path.is_file() and not path.is_symlink() and name.isprintable():
+        is_complete = path.suffix != ".partial"
+        if is_complete and name != LOG and path.is_file() and not path.is_symlink() and name.isprintable():
             yield name, path
 
 
-def _kind(name: str) -> FileKind:
+def _kind(name: str) -> RunFileKind:
     path = Path(name)
     top = path.parts[0]
     if top == "checkpoints" and path.suffix == ".pt":
         return "checkpoint"
     if "previews" in path.parts[:-1] and path.suffix == ".png":
         return "preview"
-    by_name: dict[str, FileKind] = {"evaluation.json": "evaluation", "records.jsonl": "records", LOG: "log"}
+    by_name: dict[str, RunFileKind] = {
+        "evaluation.json": "evaluation",
+        "records.jsonl": "records",
+        LOG: "log",
+    }
     return "tensorboard" if top == "tensorboard" else by_name.get(path.name, "other")

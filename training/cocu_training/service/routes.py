@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,7 +12,18 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from cocu.client.models import Page
+from cocu.schemas import Page
+from cocu.schemas.training import (
+    ID,
+    Run,
+    RunEvent,
+    RunFile,
+    RunOrder,
+    RunResults,
+    RunSeries,
+    RunState,
+    Series,
+)
 from cocu_training.configuration import TrainingConfiguration
 from cocu_training.service import cursors, results
 from cocu_training.service.configurations import configuration_of
@@ -26,21 +37,22 @@ from cocu_training.service.dependencies import (
     ServiceOf,
     Tenant,
 )
-from cocu_training.service.downloads import file_answer
 from cocu_training.service.errors import MissingError
-from cocu_training.service.models import Run, RunCreate, RunEvent, RunFile, RunResults
+from cocu_training.service.figures import Latest, Point
+from cocu_training.service.files import file_answer
+from cocu_training.service.models import RunCreate
 from cocu_training.service.problems import KINDS, MEDIA_TYPE
 from cocu_training.service.removal import remove_deleted
-from cocu_training.service.runs import EventRecord, RunRecord, State
+from cocu_training.service.runs import EventRecord, RunRecord
 
 POLL_SECONDS = 0.3
 RETRY_AFTER = "5"
-LATEST_EVALUATIONS = 1000
+POINTS, MAX_POINTS = 500, 5000
 FILE: dict[str, Any] = {kind: {} for kind in results.MEDIA_TYPES}
 
 
 def problem_answers(*statuses: int, key: type = int) -> dict[int | str, dict[str, Any]]:
-    """These problems as the OpenAPI document has them, by status."""
+    """The responses of the OpenAPI document for these problems, by status."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {key(status): {"description": f"{KINDS[status][1]}.", "content": content} for status in statuses}
 
@@ -51,27 +63,27 @@ router = APIRouter(tags=["runs"], prefix="/v1/runs", responses=problem_answers(4
 @router.post("", status_code=201, responses=problem_answers(400, 409, 413, 415, 422, 429, 503))
 def create_run(*, body: RunCreate, service: ServiceOf, tenant: Tenant, once: Once, response: Response) -> Run:
     """Queue a run on a completed curation of the platform; one run is trained at a time."""
-    made = None if once is None else service.runs.made_by(tenant=tenant, request=once)
-    if made is None:
+    record = None if once is None else service.runs.find_by_request(tenant=tenant, request=once)
+    if record is None:
         configuration = configuration_of(
             body.preset,
             body.configuration,
             arm=body.arm,
             files=service.settings.files,
-            most_workers=service.settings.most_workers,
+            max_workers=service.settings.max_workers,
         )
         service.check_curation(body.curation, tenant=tenant)
-        made = service.runs.create(
+        record = service.runs.create(
             tenant=tenant,
             curation=body.curation,
             configuration=configuration,
             name=body.name,
-            most_queued=service.settings.most_queued,
+            max_queued=service.settings.max_queued,
             request=once,
         )
-        service.runner.look()
-    response.headers["Location"] = f"/v1/runs/{made.id}"
-    return _view(service, made)
+        service.runner.wake()
+    response.headers["Location"] = f"/v1/runs/{record.id}"
+    return _view(service, record)
 
 
 @router.get("", responses=problem_answers(422))
@@ -81,14 +93,23 @@ def list_runs(
     tenant: Tenant,
     limit: Limit = 100,
     cursor: Cursor = None,
-    state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    state: Annotated[RunState | None, Query(description="Only those in this state.")] = None,
+    curation: Annotated[str | None, Query(pattern=ID, description="Only those on this curation.")] = None,
+    order: Annotated[RunOrder, Query(description="`-created_at`: the newest first.")] = "created_at",
 ) -> Page[Run]:
     """List runs, oldest first."""
-    listing = f"runs {state or ''}"
-    after = 0 if cursor is None else cursors.decode(listing, cursor)
-    found, following = service.runs.listed(tenant=tenant, after=after, limit=limit, state=state)
+    listing = " ".join(("runs", state or "", curation or "", order))
+    records, following = service.runs.list_page(
+        tenant=tenant,
+        after=None if cursor is None else cursors.decode(listing, cursor),
+        limit=limit,
+        state=state,
+        curation=curation,
+        descending=order == "-created_at",
+    )
+    latest = service.runs.figures.latest([record.id for record in records])
     return Page[Run](
-        items=[_view(service, record) for record in found],
+        items=[_view(service, record, latest.get(record.id, Latest())) for record in records],
         next=None if following is None else cursors.encode(listing, following),
     )
 
@@ -113,16 +134,16 @@ def delete_run(run: RunId, service: ServiceOf, tenant: Tenant) -> None:
 @router.post("/{run}/stop", status_code=202, responses=problem_answers(404, 409))
 def stop_run(run: RunId, service: ServiceOf, tenant: Tenant) -> Run:
     """Stop a run: one that trains writes a checkpoint first, one that is queued leaves the queue."""
-    record = service.runs.ask_to_stop(run, tenant=tenant)
-    service.runner.look()
+    record = service.runs.request_stop(run, tenant=tenant)
+    service.runner.wake()
     return _view(service, record)
 
 
 @router.post("/{run}/resume", status_code=202, responses=problem_answers(404, 409, 429))
 def resume_run(run: RunId, service: ServiceOf, tenant: Tenant) -> Run:
     """Queue a run that stopped or failed again; it goes on from its last checkpoint."""
-    record = service.runs.resume(run, tenant=tenant, most_queued=service.settings.most_queued)
-    service.runner.look()
+    record = service.runs.resume(run, tenant=tenant, max_queued=service.settings.max_queued)
+    service.runner.wake()
     return _view(service, record)
 
 
@@ -139,13 +160,13 @@ class _Followed:
         try:
             ended = self.service.runs.get(self.run).ended
         except MissingError:
-            # Deleted meanwhile; the stream has begun, so that it can only end.
+            # Deleted meanwhile. The stream has begun, so it cannot answer 404 any more.
             return [], True
         return self.service.runs.events(self.run, after=last), ended
 
 
 def _followed(run: RunId, service: ServiceOf, tenant: Tenant, last: LastEvent) -> _Followed:
-    """What a stream starts from; checked before it begins, while an error can still be a problem."""
+    """Check the run before the stream begins: only then can an error be a problem document."""
     service.runs.get(run, tenant=tenant)
     return _Followed(service, run, last)
 
@@ -157,37 +178,59 @@ async def stream_run_events(
     """Follow a run by server-sent events until it ends; `data` is a RunEvent."""
     last = followed.last
     while not followed.service.stopping.is_set():
-        found, ended = await run_in_threadpool(followed.after, last)
-        for event in found:
+        events, ended = await run_in_threadpool(followed.after, last)
+        for event in events:
             data = RunEvent(
                 id=event.id,
                 run=followed.run,
                 at=_time(event.at),
-                kind=event.kind,  # type: ignore[arg-type] # as they were written
+                kind=event.kind,  # type: ignore[arg-type] # only these kinds are written
                 values=dict(event.data),
             )
             yield ServerSentEvent(id=str(event.id), event=event.kind, raw_data=data.model_dump_json())
             last = event.id
-        if ended and not found:
+        if ended and not events:
             return
-        if not found:
+        if not events:
             await asyncio.sleep(POLL_SECONDS)
 
 
 @router.get("/{run}/results", responses=problem_answers(404))
 def get_run_results(run: RunId, service: ServiceOf, tenant: Tenant, response: Response) -> RunResults:
-    """What a run has come to so far: figures, and the files that can be fetched."""
+    """The results of a run so far: figures, and the files that can be fetched."""
     record = service.runs.get(run, tenant=tenant)
     response.headers["Cache-Control"] = "no-cache"
-    latest = service.runs.recorded(run, "step", last=1)
+    latest = _latest(service, record)
     return RunResults(
         run=run,
         state=record.state,
-        latest=dict(latest[0].data) if latest else None,
-        evaluations=[
-            dict(event.data) for event in service.runs.recorded(run, "evaluation", last=LATEST_EVALUATIONS)
-        ],
+        latest=None if latest.step is None else dict(latest.step),
+        evaluations=[dict(values) for values in service.runs.figures.evaluations(run)],
         files=results.files_of(run, service.folder(run)),
+    )
+
+
+@router.get("/{run}/series", responses=problem_answers(404, 422))
+def get_run_series(
+    *,
+    run: RunId,
+    service: ServiceOf,
+    tenant: Tenant,
+    response: Response,
+    points: Annotated[
+        int, Query(ge=4, le=MAX_POINTS, description="The most points of each figure of the steps.")
+    ] = POINTS,
+) -> RunSeries:
+    """The figures of a run over its steps; its cost does not grow with the steps."""
+    record = service.runs.get(run, tenant=tenant)
+    response.headers["Cache-Control"] = "no-cache"
+    curves = service.runs.figures.curves(run, points=points)
+    return RunSeries(
+        run=run,
+        state=record.state,
+        steps=_series(curves.steps),
+        evaluations=_series(curves.evaluations),
+        thinned=curves.thinned,
     )
 
 
@@ -228,8 +271,20 @@ def get_run_file(
     return file_answer(path, part=part, held=held, part_of=part_of)
 
 
-def _view(service: Service, record: RunRecord) -> Run:
+def _series(curves: Mapping[str, Sequence[Point]]) -> dict[str, Series]:
+    return {
+        name: Series(step=[point.step for point in points], value=[point.value for point in points])
+        for name, points in curves.items()
+    }
+
+
+def _latest(service: Service, record: RunRecord) -> Latest:
+    return service.runs.figures.latest([record.id]).get(record.id, Latest())
+
+
+def _view(service: Service, record: RunRecord, latest: Latest | None = None) -> Run:
     configuration = dict(record.configuration)
+    figures = latest or _latest(service, record)
     return Run(
         id=record.id,
         state=record.state,
@@ -246,6 +301,8 @@ def _view(service: Service, record: RunRecord) -> Run:
         starts=record.starts,
         ahead=service.runs.ahead_of(record) if record.state == "queued" else None,
         detail=record.detail,
+        latest=None if figures.step is None else dict(figures.step),
+        evaluation=None if figures.evaluation is None else dict(figures.evaluation),
     )
 
 

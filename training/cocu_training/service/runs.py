@@ -1,12 +1,12 @@
-"""Runs and what happened to them, as the database has them.
+"""Runs and their events in the database.
 
     queued ─▶ running ─▶ completed | failed
       │          └─▶ stopping ─▶ stopped
       └─▶ stopped            stopped | failed ─▶ queued, by resuming
 
-A run that has no processes may be deleted; its folder is removed after its record, and noted until then.
-A run whose processes vanished, or that the service itself stopped, is queued again and goes on from its last
-checkpoint.
+A run without processes may be deleted: first its rows, then its folder. The table `deleted` has its id until
+the folder is removed, so a crash in between leaves no folder behind. A run whose processes vanished, or that
+the service itself stopped, is queued again and goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -15,28 +15,27 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
+from cocu.schemas.training import ENDED, RunState
 from cocu_training.service.database import Database
 from cocu_training.service.errors import InvalidError, MissingError, StateError, TooManyError
+from cocu_training.service.figures import Figures, add_records, remove, step_of
 
-State = Literal["queued", "running", "stopping", "stopped", "completed", "failed"]
-ENDED: frozenset[State] = frozenset({"stopped", "completed", "failed"})
-ACTIVE: frozenset[State] = frozenset({"running", "stopping"})
-RESUMABLE: frozenset[State] = frozenset({"stopped", "failed"})
-STATES: tuple[State, ...] = get_args(State)
+ACTIVE: frozenset[RunState] = frozenset({"running", "stopping"})
+RESUMABLE: frozenset[RunState] = frozenset({"stopped", "failed"})
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """A row of runs.
 
-    number: in the order of submission. configuration: every field, as it was asked for. step: the last that
-    was recorded. starts: of its processes. interruptions: times that its processes vanished since the last
-    recorded step. last_event: of the trainer, since the last start. pid, process_started: the attendant of
-    the last start. lines: of records that are events here already. file_before: inode of the file of
+    number: in the order of submission. configuration: every field, as requested. step: the last recorded one.
+    starts: how often its processes were started. interruptions: how often they vanished since the last
+    recorded step. last_event: of the trainer, since the last start. pid, process_started: the supervisor of
+    the last start. lines: number of records that are events here already. file_before: inode of the file of
     records before the last start.
     """
 
@@ -46,7 +45,7 @@ class RunRecord:
     name: str | None
     curation: str
     configuration: Mapping[str, Any]
-    state: State
+    state: RunState
     detail: str | None
     created_at: float
     queued_at: float
@@ -64,7 +63,7 @@ class RunRecord:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing happens to it any more unless it is resumed."""
+        """Whether it has ended; it may still be resumed."""
         return self.state in ENDED
 
 
@@ -92,6 +91,7 @@ class Runs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.figures = Figures(database)
 
     def create(
         self,
@@ -100,20 +100,20 @@ class Runs:
         curation: str,
         configuration: Mapping[str, Any],
         name: str | None,
-        most_queued: int,
+        max_queued: int,
         request: Request | None = None,
     ) -> RunRecord:
-        """Queue a run; the same request is carried out once.
+        """Queue a run; a repeated request gets the run of the first one.
 
-        Raises InvalidError where its key was used for another request, StateError where the run that it made
-        was deleted, TooManyError where the queue is full.
+        Raises InvalidError where its key was used for another request, StateError where its run was deleted,
+        TooManyError where the queue is full.
         """
         run, now = f"run_{secrets.token_hex(10)}", time.time()
         with self._database.transaction() as connection:
-            made = _made_before(connection, tenant, request, now)
-            if made is not None:
-                return _get(connection, made)
-            _check_room(connection, tenant, most_queued)
+            existing = _find_by_request(connection, tenant, request, now)
+            if existing is not None:
+                return _get(connection, existing)
+            _check_room(connection, tenant, max_queued)
             connection.execute(
                 "INSERT INTO runs (id, tenant, name, curation, configuration, state, created_at, queued_at) "
                 "VALUES (?, ?, ?, ?, ?, 'queued', ?, ?)",
@@ -127,14 +127,14 @@ class Runs:
                 )
             return _get(connection, run)
 
-    def made_by(self, *, tenant: str, request: Request) -> RunRecord | None:
-        """The run that this request made before.
+    def find_by_request(self, *, tenant: str, request: Request) -> RunRecord | None:
+        """The run that this request has created before; None if it has not.
 
-        Raises InvalidError where its key made another, StateError where that run was deleted.
+        Raises InvalidError where its key was used for another request, StateError where its run was deleted.
         """
         with self._database.transaction() as connection:
-            made = _made_before(connection, tenant, request, time.time())
-            return None if made is None else _get(connection, made)
+            existing = _find_by_request(connection, tenant, request, time.time())
+            return None if existing is None else _get(connection, existing)
 
     def get(self, run: str, *, tenant: str | None = None) -> RunRecord:
         """One run; raises MissingError also where it is another tenant's."""
@@ -143,31 +143,45 @@ class Runs:
             raise MissingError(f"there is no run {run}")
         return _record(rows[0])
 
-    def listed(
-        self, *, tenant: str, after: int, limit: int, state: State | None = None
+    def list_page(
+        self,
+        *,
+        tenant: str,
+        after: int | None,
+        limit: int,
+        state: RunState | None = None,
+        curation: str | None = None,
+        descending: bool = False,
     ) -> tuple[list[RunRecord], int | None]:
-        """Runs in the order of submission from the one after this number on, and where the rest goes on."""
-        where, values = "tenant = ? AND number > ?", [tenant, after]
-        if state is not None:
-            where, values = f"{where} AND state = ?", [*values, state]
-        query = f"SELECT * FROM runs WHERE {where} ORDER BY number LIMIT ?"  # noqa: S608 - no input in it
-        found = [_record(row) for row in self._database.rows(query, (*values, limit + 1))]
-        return found[:limit], found[limit - 1].number if len(found) > limit else None
+        """Runs after this number, in the order of submission; and the number to go on after, if any.
+
+        after: None for the first page. descending: the last submitted first.
+        """
+        filters = {"state": state, "curation": curation, "tenant": tenant}
+        wanted = {name: value for name, value in filters.items() if value is not None}
+        where = " AND ".join(f"{name} = ?" for name in wanted)
+        values: list[object] = [*wanted.values()]
+        if after is not None:
+            where, values = f"{where} AND number {'<' if descending else '>'} ?", [*values, after]
+        order = "number DESC" if descending else "number"
+        query = f"SELECT * FROM runs WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608 - no input in it
+        records = [_record(row) for row in self._database.rows(query, (*values, limit + 1))]
+        return records[:limit], records[limit - 1].number if len(records) > limit else None
 
     def active(self) -> RunRecord | None:
-        """The run that has processes, or should have."""
+        """The run that has processes, or for which they are being started."""
         rows = self._database.rows("SELECT * FROM runs WHERE state IN ('running', 'stopping') LIMIT 1")
         return _record(rows[0]) if rows else None
 
     def next_queued(self) -> RunRecord | None:
-        """The run that waits for longest."""
+        """The run that has waited longest."""
         rows = self._database.rows(
             "SELECT * FROM runs WHERE state = 'queued' ORDER BY queued_at, number LIMIT 1"
         )
         return _record(rows[0]) if rows else None
 
     def ahead_of(self, record: RunRecord) -> int:
-        """How many runs are before a queued one, whoever's they are."""
+        """How many runs of all tenants are before a queued one."""
         return int(
             self._database.rows(
                 "SELECT count(*) FROM runs WHERE state IN ('running', 'stopping') "
@@ -184,17 +198,8 @@ class Runs:
         )
         return [EventRecord(row["id"], row["at"], row["kind"], json.loads(row["data"])) for row in rows]
 
-    def recorded(self, run: str, kind: str, *, last: int) -> list[EventRecord]:
-        """The last events of a kind, oldest first."""
-        rows = self._database.rows(
-            "SELECT id, at, kind, data FROM events WHERE run = ? AND kind = ? ORDER BY id DESC LIMIT ?",
-            (run, kind, last),
-        )
-        found = [EventRecord(row["id"], row["at"], row["kind"], json.loads(row["data"])) for row in rows]
-        return found[::-1]
-
-    def ask_to_stop(self, run: str, *, tenant: str) -> RunRecord:
-        """A queued run is stopped, a running one is stopping. Raises MissingError, StateError."""
+    def request_stop(self, run: str, *, tenant: str) -> RunRecord:
+        """Stop a queued run; mark a running one as stopping. Raises MissingError, StateError."""
         with self._database.transaction() as connection:
             record = _get(connection, run, tenant=tenant)
             if record.state in {"completed", "failed"}:
@@ -205,13 +210,13 @@ class Runs:
                 _set(connection, run, state="stopping")
             return _get(connection, run)
 
-    def resume(self, run: str, *, tenant: str, most_queued: int) -> RunRecord:
-        """A run that stopped or failed is queued again. Raises MissingError, StateError, TooManyError."""
+    def resume(self, run: str, *, tenant: str, max_queued: int) -> RunRecord:
+        """Queue a run that stopped or failed again. Raises MissingError, StateError, TooManyError."""
         with self._database.transaction() as connection:
             record = _get(connection, run, tenant=tenant)
             if record.state not in RESUMABLE:
                 raise StateError(f"the run is {record.state}; only one that stopped or failed is resumed")
-            _check_room(connection, record.tenant, most_queued)
+            _check_room(connection, record.tenant, max_queued)
             _set(
                 connection,
                 run,
@@ -224,29 +229,30 @@ class Runs:
             return _get(connection, run)
 
     def delete(self, run: str, *, tenant: str) -> None:
-        """Nothing is known of the run any more but that its folder is to be removed.
+        """Delete a run; only its id stays, until its folder is removed.
 
-        Raises MissingError, and StateError where it has processes.
+        Raises MissingError, and StateError where the run has processes.
         """
         with self._database.transaction() as connection:
             record = _get(connection, run, tenant=tenant)
             if record.state in ACTIVE:
                 raise StateError(f"the run is {record.state}; stop it, and delete it once it has stopped")
             connection.execute("DELETE FROM events WHERE run = ?", (run,))
+            remove(connection, run)
             connection.execute("DELETE FROM runs WHERE id = ?", (run,))
             connection.execute("INSERT INTO deleted VALUES (?)", (run,))
 
     def deleted(self) -> list[str]:
-        """Deleted runs whose folder may be there yet."""
+        """Deleted runs whose folders may still exist."""
         return [row["run"] for row in self._database.rows("SELECT run FROM deleted")]
 
     def removed(self, run: str) -> None:
-        """The folder of a deleted run is gone."""
+        """Store that the folder of a deleted run is removed."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM deleted WHERE run = ?", (run,))
 
-    def begin(self, run: str, *, lines: int, file_before: int | None) -> RunRecord | None:
-        """A queued run is running, its processes to be started; None where it is not queued any more."""
+    def start(self, run: str, *, lines: int, file_before: int | None) -> RunRecord | None:
+        """Mark a queued run as running, before its processes start; None where it is not queued any more."""
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT * FROM runs WHERE id = ? AND state = 'queued'", (run,)
@@ -269,13 +275,13 @@ class Runs:
             )
             return _get(connection, run)
 
-    def attended(self, run: str, *, pid: int, process_started: str) -> None:
-        """Its processes were started, under this one."""
+    def started(self, run: str, *, pid: int, process_started: str) -> None:
+        """Store the supervisor of a run's processes, once these are started."""
         with self._database.transaction() as connection:
             _set(connection, run, pid=pid, process_started=process_started)
 
-    def end(self, run: str, *, state: State, detail: str | None = None, interrupted: bool = False) -> None:
-        """Its processes are gone."""
+    def end(self, run: str, *, state: RunState, detail: str | None = None, interrupted: bool = False) -> None:
+        """Store the state of a run after its processes have ended."""
         with self._database.transaction() as connection:
             record = _get(connection, run)
             _set(
@@ -289,51 +295,56 @@ class Runs:
                 finished_at=time.time() if state in ENDED else None,
             )
 
-    def append(self, run: str, lines: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Records of the trainer, each with its kind, become events; a line is taken once."""
+    def append(self, run: str, lines: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Store records of the trainer, (kind, values), as events, and sum up their figures.
+
+        The number of lines is stored in the same transaction, so each line becomes an event exactly once."""
         with self._database.transaction() as connection:
             record = _get(connection, run)
             changes: dict[str, Any] = {"lines": record.lines, "step": record.step}
+            before = connection.execute("SELECT coalesce(max(id), 0) FROM events WHERE run = ?", (run,))
+            (last,) = before.fetchone()
             for kind, values in lines:
                 _add_event(connection, run, kind, values)
                 changes["lines"] += 1
-                if isinstance(values.get("step"), int):
-                    changes["step"] = values["step"]
+                if (step := step_of(values)) >= 0:
+                    changes["step"] = step
                 if kind == "step":
                     changes["interruptions"] = 0
                 if kind == "event":
                     changes["last_event"] = str(values.get("event"))
                     changes |= {"steps": values["steps"]} if isinstance(values.get("steps"), int) else {}
+            add_records(connection, run, lines, after=last)
             _set(connection, run, **changes)
 
 
-def _check_room(connection: sqlite3.Connection, tenant: str, most_queued: int) -> None:
+def _check_room(connection: sqlite3.Connection, tenant: str, max_queued: int) -> None:
     waiting = connection.execute(
         "SELECT count(*) FROM runs WHERE tenant = ? AND state = 'queued'", (tenant,)
     ).fetchone()[0]
-    if waiting >= most_queued:
+    if waiting >= max_queued:
         raise TooManyError(f"{waiting} runs are queued, which is the limit; stop some, or wait")
 
 
-def _made_before(
+def _find_by_request(
     connection: sqlite3.Connection, tenant: str, request: Request | None, now: float
 ) -> str | None:
     if request is None:
         return None
     connection.execute("DELETE FROM requests WHERE expires_at < ?", (now,))
-    found = connection.execute(
+    row = connection.execute(
         "SELECT fingerprint, answer FROM requests WHERE tenant = ? AND key = ?", (tenant, request.key)
     ).fetchone()
-    if found is None:
+    if row is None:
         return None
-    if found["fingerprint"] != request.fingerprint:
+    if row["fingerprint"] != request.fingerprint:
         raise InvalidError(
             "The Idempotency-Key was used for another request.",
             {"Idempotency-Key": "use a new key, or repeat the request exactly as it was"},
         )
-    if connection.execute("SELECT 1 FROM runs WHERE id = ?", (found["answer"],)).fetchone() is None:
-        raise StateError("the run that this Idempotency-Key made was deleted; use a new key for another")
-    return str(found["answer"])
+    if connection.execute("SELECT 1 FROM runs WHERE id = ?", (row["answer"],)).fetchone() is None:
+        raise StateError("the run of this Idempotency-Key was deleted; use a new key for another")
+    return str(row["answer"])
 
 
 def _get(connection: sqlite3.Connection, run: str, *, tenant: str | None = None) -> RunRecord:

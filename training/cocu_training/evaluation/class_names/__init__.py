@@ -1,4 +1,4 @@
-"""Names of classes as texts that a model is asked for; each list is a versioned file beside this one.
+"""Class names, the texts that a model is prompted with; each list is a versioned file in this folder.
 
 names = read_class_names("voc")
 names.version       # "voc-1"; printed with every result
@@ -18,7 +18,7 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True, kw_only=True)
 class ClassNames:
-    """names: in the order of label values. version: changes with every name, as names are worth points."""
+    """names: in the order of label values. version: changes with every name, because names change scores."""
 
     version: str
     names: tuple[str, ...]
@@ -31,23 +31,23 @@ class ClassNames:
 
     @property
     def has_background(self) -> bool:
-        """The first class is what no other is: no text, but a threshold decides it."""
+        """Whether the first class is the background, which a threshold decides instead of a text."""
         return bool(self.names) and self.names[0] == BACKGROUND
 
     @property
     def prompted(self) -> tuple[str, ...]:
-        """Names that are texts: all but the background."""
+        """The names that are prompted: all but the background."""
         return self.names[1:] if self.has_background else self.names
 
     def without_background(self) -> ClassNames:
-        """The classes of the variant that leaves the background out."""
+        """Return the classes without the background."""
         if not self.has_background:
             return self
         return ClassNames(version=f"{self.version}, no background", names=self.prompted)
 
 
 def read_class_names(name: str) -> ClassNames:
-    """The names of one of the sets here; raises EvaluationError for another."""
+    """Return the names of one of the lists here. Raises EvaluationError for another."""
     file = resources.files(__name__) / f"{name}.json"
     if not file.is_file():
         raise EvaluationError(f"no class names {name!r}; there are {', '.join(class_name_sets())}")
@@ -56,6 +56,6 @@ def read_class_names(name: str) -> ClassNames:
 
 
 def class_name_sets() -> tuple[str, ...]:
-    """The sets there are names for, sorted."""
+    """Return the names of the lists, sorted."""
     files = (entry.name for entry in resources.files(__name__).iterdir())
     return tuple(sorted(name.removesuffix(".json") for name in files if name.endswith(".json")))

@@ -1,4 +1,4 @@
-"""Rows of all ranks, with gradients: each rank's rows are the negatives of every other's."""
+"""Gathering of rows over all ranks with gradients: each rank's rows are negatives for the others."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor, distributed
 
 
 def world() -> tuple[int, int]:
-    """The rank of this process and the number of processes; (0, 1) without torch.distributed."""
+    """Return the rank of this process and the number of processes; (0, 1) without torch.distributed."""
     if not distributed.is_available() or not distributed.is_initialized():
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
 
 
-def gather(rows: Tensor) -> Tensor:
-    """The rows [B, …] of every rank in rank order, [B · world size, …]; all ranks have as many.
+def all_gather_with_grad(rows: Tensor) -> Tensor:
+    """Return the rows [B, …] of every rank in rank order, [B · world size, …]; B is equal on all ranks.
 
-    A rank's rows get the sum of the gradients that all ranks have for them.
+    In the backward pass a rank's rows get the sum of the gradients of all ranks.
     """
     if world()[1] == 1:
         return rows
@@ -27,7 +27,7 @@ def gather(rows: Tensor) -> Tensor:
 
 
 def first_row(count: int, device: torch.device) -> Tensor:
-    """Where this rank's `count` rows begin among all ranks'."""
+    """Return the index of this rank's first row among the rows of all ranks."""
     return torch.tensor(world()[0] * count, device=device)
 
 

@@ -1,6 +1,7 @@
-"""A file of a run as an answer: whole, a part, or 304 for a caller that holds it.
+"""Answers with a file of a run: all of it, a part, or 304 for a caller that has it.
 
-Files grow and vanish while they are sent, as the run goes on: what was opened is sent, at the length it had.
+While a file is sent, the run may append to it or delete it. The file stays open, and is sent with the length
+that it had at the beginning.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ HEADERS = {
 
 
 class _FileAnswer(StreamingResponse):
-    """Closes the file, however the answer ends."""
+    """Closes the file when the answer has ended, also after an error."""
 
     def __init__(self, file: BinaryIO, part: range, *, status: int, headers: dict[str, str]) -> None:
         super().__init__(_pieces(file, part), status_code=status, headers=headers)
@@ -41,7 +42,7 @@ class _FileAnswer(StreamingResponse):
 def file_answer(
     path: Path, *, part: str | None = None, held: str | None = None, part_of: str | None = None
 ) -> Response:
-    """Headers as they came: part, Range; held, If-None-Match; part_of, If-Range.
+    """Make the answer. part, held, part_of: the headers Range, If-None-Match and If-Range, or None.
 
     Raises FileNotFoundError, and RangeError where the file has no such part.
     """
@@ -53,7 +54,7 @@ def file_answer(
         if held is not None and _names(held, tag):
             file.close()
             return Response(status_code=304, headers={"ETag": tag, "Cache-Control": "no-cache"})
-        # A part of another version than the caller has the rest of is of no use to it.
+        # The caller has the rest of another version, so it gets the complete file.
         chosen = results.part_of(part, status.st_size) if part_of in {None, tag} else None
     except BaseException:
         file.close()
@@ -83,5 +84,5 @@ def _tag(status: os.stat_result) -> str:
 
 
 def _names(held: str, tag: str) -> bool:
-    tags = {each.strip().removeprefix("W/") for each in held.split(",")}
+    tags = {entry.strip().removeprefix("W/") for entry in held.split(",")}
     return tag in tags or "*" in tags

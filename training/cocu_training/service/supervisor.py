@@ -1,10 +1,10 @@
-"""The parent of a run's processes, which outlives the service: it writes down how they ended.
+"""The parent of a run's processes. It outlives the service and writes their exit status to a file.
 
-python -m cocu_training.service.attendant STATUS_FILE LOCK_FILE COMMAND…
+python -m cocu_training.service.supervisor STATUS_FILE LOCK_FILE COMMAND…
 
-SIGTERM is passed on, once, to the command alone: torchrun passes it on to the ranks itself, and a second
-would end them before their checkpoint. The lock keeps a second attendant of the same run away. Imports
-nothing heavy, because it stays for as long as the run.
+SIGTERM is passed on once, and only to the command: torchrun passes it on to the ranks itself, and a second
+one would end them before their checkpoint. The lock prevents a second supervisor of the same run. This module
+imports nothing large, because its process lives as long as the run.
 """
 
 from __future__ import annotations
@@ -19,38 +19,39 @@ from pathlib import Path
 from types import FrameType
 
 HELD = 73
-"""The exit status where the run has an attendant already."""
+"""Exit status if the run has a supervisor already."""
 
 
 NOT_STARTED = 127
 
 
-class Attendant:
+class Supervisor:
     """Runs one command and passes SIGTERM on to it."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._stop_requested = False
         self._passed_on = False
         self._process: subprocess.Popen[bytes] | None = None
-        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGTERM, self._request_stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def run(self, command: list[str]) -> int:
-        """The exit status of the command; negative, of the signal that ended it."""
+        """Run the command; return its exit status, or the negative number of the signal that ended it."""
         try:
             self._process = subprocess.Popen(command)  # noqa: S603 - the service's own command
         except OSError as error:
             print(f"cannot start {command[0]}: {error}", file=sys.stderr)
             return NOT_STARTED
+        # SIGTERM may have arrived before the command was started.
         self._pass_on()
         return self._process.wait()
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stop_requested = True
         self._pass_on()
 
     def _pass_on(self) -> None:
-        if self._asked and not self._passed_on and self._process is not None:
+        if self._stop_requested and not self._passed_on and self._process is not None:
             self._passed_on = True
             self._process.send_signal(signal.SIGTERM)
 
@@ -63,11 +64,11 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             sys.exit(HELD)
-        write_status(Path(status_file), Attendant().run(command))
+        write_status(Path(status_file), Supervisor().run(command))
 
 
 def write_status(file: Path, status: int) -> None:
-    """Write it so that it is there whole or not at all."""
+    """Write the exit status atomically."""
     partial = file.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as out:
         json.dump({"status": status}, out)

@@ -1,4 +1,4 @@
-"""Sizes of a GroupViT, as code: presets of the paper, of the scenes, and of tests."""
+"""The sizes of a GroupViT: presets of the paper, of the scenes, and of tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStage:
-    """Blocks over the segments of one stage; `groups` tokens into which they are grouped, 0 for none."""
+    """The blocks of one stage, and the number of groups into which it groups its segments, 0 for none."""
 
     blocks: int
     groups: int
@@ -15,12 +15,13 @@ class ImageStage:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupViTConfiguration:
-    """What a GroupViT is made of.
+    """The sizes of a GroupViT.
 
-    image_size, patch_size: pixels of a training picture and of a patch. image_width, text_width: C of the
-    towers, of so many heads. stages: at least two group, each into fewer, and the last does not. drop_path:
-    of the last block; rates grow linearly from 0. text_tokens: ids of the tokeniser; context_length: tokens
-    of a text. projector_width: of the hidden layer of both projectors. dim: E of the joint space.
+    image_size, patch_size: pixels of a training image and of a patch. image_width, text_width: C of the
+    towers; image_heads, text_heads: their numbers of heads. stages: every stage but the last groups its
+    segments. drop_path: the rate of the last block; rates grow linearly from 0. text_tokens: the number of
+    ids of the tokenizer. context_length: the tokens of a text. projector_width: of the hidden layer of both
+    projectors. dim: E of the joint space.
 
     Raises ValueError for sizes that do not fit together.
     """
@@ -45,7 +46,7 @@ class GroupViTConfiguration:
 
     def __post_init__(self) -> None:
         if self.image_size % self.patch_size:
-            raise ValueError(f"patches of {self.patch_size} pixels do not tile pictures of {self.image_size}")
+            raise ValueError(f"patches of {self.patch_size} pixels do not tile images of {self.image_size}")
         if self.image_width % self.image_heads or self.text_width % self.text_heads:
             raise ValueError("widths must be multiples of the numbers of heads")
         groups = [stage.groups for stage in self.stages]
@@ -54,7 +55,7 @@ class GroupViTConfiguration:
 
     @property
     def grid(self) -> int:
-        """Patches along each side of a training picture."""
+        """Patches along each side of a training image."""
         return self.image_size // self.patch_size
 
     @classmethod
@@ -64,7 +65,7 @@ class GroupViTConfiguration:
 
     @classmethod
     def scenes(cls, *, text_tokens: int, context_length: int) -> GroupViTConfiguration:
-        """Small enough to train on generated scenes on a CPU in minutes."""
+        """A model small enough to train on generated scenes on a CPU in minutes."""
         return cls(
             image_size=96,
             patch_size=8,
@@ -87,7 +88,8 @@ class GroupViTConfiguration:
 
     @classmethod
     def lean(cls, *, text_tokens: int, context_length: int) -> GroupViTConfiguration:
-        """For many runs on scenes: on one core four times as fast as `scenes`, at two thirds of its sides."""
+        """A model for many runs on scenes: four times as fast as `scenes` on one core, at 2/3 of its image
+        size."""
         return cls(
             image_size=64,
             patch_size=8,
@@ -110,7 +112,7 @@ class GroupViTConfiguration:
 
     @classmethod
     def tiny(cls, *, text_tokens: int = 64, context_length: int = 8) -> GroupViTConfiguration:
-        """For tests: every part is there, and a step takes milliseconds."""
+        """A model for tests: it has every part, and a step takes milliseconds."""
         return cls(
             image_size=32,
             patch_size=8,

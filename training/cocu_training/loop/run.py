@@ -1,4 +1,4 @@
-"""One run from the platform to its folder."""
+"""A training run: from a curation on a platform to a folder of results."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ import torch
 from cocu_training.configuration import TrainingConfiguration
 from cocu_training.data.stream import Stream
 from cocu_training.data.texts import Texts
+from cocu_training.distributed import world
 from cocu_training.errors import CheckpointError, ConfigurationError
-from cocu_training.gathering import world
 from cocu_training.loop.checkpoints import CHECKPOINTS, Checkpoints
 from cocu_training.loop.distributed import ranks
-from cocu_training.loop.evaluating import Evaluating
+from cocu_training.loop.periodic_evaluation import PeriodicEvaluation
 from cocu_training.loop.trainer import Outcome, Trainer
+from cocu_training.tokenizer_files import keep_tokenizer
 
 RUN = "run.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """What a run is evaluated on: a protocol, a folder in its layout, and how many pictures of it."""
+class EvaluationRequest:
+    """What to evaluate a run on: a protocol, a folder in its layout, and the number of its images."""
 
     protocol: str
     dataset: Path
-    pictures: int | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Which curation of which platform is trained on how, and where the results go.
+    """Which curation of which platform to train on, how, and where to store the results.
 
-    folder: gets run.json, records.jsonl, tensorboard/ and checkpoints/. resume: go on from the last
-    checkpoint there, if any; without it a folder that has some is refused. device: auto, cpu or cuda.
-    evaluated: every `evaluation_interval` steps and at the end.
+    folder: gets run.json, tokenizer.json, records.jsonl, tensorboard/, checkpoints/. resume: continue from
+    the last checkpoint there, if any; without it a folder with checkpoints is refused. device: auto, cpu or
+    cuda. evaluated: what to evaluate every `evaluation_interval` steps and at the end.
     """
 
     configuration: TrainingConfiguration
@@ -46,11 +47,11 @@ class Run:
     api_key: str | None = field(default=None, repr=False)
     resume: bool = False
     device: str = "auto"
-    evaluated: Evaluated | None = None
+    evaluated: EvaluationRequest | None = None
 
 
 def train(run: Run) -> Outcome:
-    """Train; as a rank of several where torchrun started this process.
+    """Train, as one of several ranks if torchrun started this process.
 
     Raises TrainingError and the client's errors.
     """
@@ -66,10 +67,10 @@ def train(run: Run) -> Outcome:
             texts=texts,
             device=device,
         ) as stream:
-            return _trained(run, stream, texts, device)
+            return _train(run, stream, texts, device)
 
 
-def _trained(run: Run, stream: Stream, texts: Texts, device: torch.device) -> Outcome:
+def _train(run: Run, stream: Stream, texts: Texts, device: torch.device) -> Outcome:
     if not run.resume and Checkpoints(run.folder / CHECKPOINTS).all():
         raise CheckpointError(f"{run.folder} has checkpoints already: resume, or take another folder")
     trainer = Trainer(
@@ -79,7 +80,7 @@ def _trained(run: Run, stream: Stream, texts: Texts, device: torch.device) -> Ou
         folder=run.folder,
         device=device,
         identity=stream.content_hash,
-        evaluate=_evaluating(run, texts),
+        evaluate=_periodic_evaluation(run, texts),
     )
     if run.resume:
         trainer.resume()
@@ -88,13 +89,13 @@ def _trained(run: Run, stream: Stream, texts: Texts, device: torch.device) -> Ou
     return trainer.run()
 
 
-def _evaluating(run: Run, texts: Texts) -> Evaluating | None:
+def _periodic_evaluation(run: Run, texts: Texts) -> PeriodicEvaluation | None:
     if run.evaluated is None or world()[0] != 0:
         return None
-    return Evaluating(
+    return PeriodicEvaluation(
         protocol=run.evaluated.protocol,
         dataset=run.evaluated.dataset,
-        pictures=run.evaluated.pictures,
+        images=run.evaluated.images,
         texts=texts,
         folder=run.folder,
         precision="bfloat16" if run.configuration.precision == "bf16" else "float32",
@@ -109,7 +110,7 @@ def _texts(configuration: TrainingConfiguration) -> Texts:
 
 
 def _describe(run: Run, stream: Stream, *, steps: int) -> None:
-    """Say in the folder what it has."""
+    """Write the description of the run into its folder, and keep there what an evaluation needs."""
     run.folder.mkdir(parents=True, exist_ok=True)
     described = {
         "server": run.server,
@@ -119,4 +120,5 @@ def _describe(run: Run, stream: Stream, *, steps: int) -> None:
         "steps": steps,
         "configuration": json.loads(run.configuration.to_json()),
     }
+    keep_tokenizer(Path(run.configuration.tokenizer), run.folder)
     (run.folder / RUN).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

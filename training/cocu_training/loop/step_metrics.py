@@ -1,4 +1,4 @@
-"""What a step gave, read one step later, so that the device has the next step to do meanwhile."""
+"""The metrics of a step, read one step later so that the device computes the next step in the meantime."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributed
 
-from cocu_training.gathering import world
+from cocu_training.distributed import world
 from cocu_training.loop.objective import Losses
 from cocu_training.model import GroupViT
 
@@ -15,7 +15,7 @@ from cocu_training.model import GroupViT
 class Values(NamedTuple):
     """Means over the ranks of one step.
 
-    waited: seconds for samples. stops: above 0 where a rank was told to stop.
+    waited: seconds waited for samples. stops: above 0 if a rank was told to stop.
     """
 
     loss: float
@@ -29,8 +29,11 @@ class Values(NamedTuple):
     stops: float
 
 
-class Measured:
-    """The values of one step, on their way from the device."""
+class StepMetrics:
+    """The values of one step, being copied from the device.
+
+    started: when the step was handed to the device, in seconds on the clock of the meter.
+    """
 
     def __init__(
         self,
@@ -41,8 +44,10 @@ class Measured:
         *,
         waited: float,
         stops: bool,
+        started: float = 0.0,
     ) -> None:
         self.step = step
+        self.started = started
         device = gradient_norm.device
         on_host = torch.tensor([waited, float(stops)], device=device)
         on_device = [*losses, gradient_norm, model.caption_scale, model.concept_scale]
@@ -59,7 +64,7 @@ class Measured:
             self._copied.record()
 
     def read(self) -> Values:
-        """The values; waits until the step is computed."""
+        """Return the values; waits until the step is computed."""
         if self._copied is not None:
             self._copied.synchronize()
         return Values(*self._values_V.tolist())

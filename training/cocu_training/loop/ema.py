@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
+class WeightAverage:
     """The average of a model's weights over steps; buffers are those of the last step.
 
-    decay: what is left of the average at every step. It rises to that from 0.1, as (1 + n) / (10 + n) after n
-    steps, so that the first weights, which are random, are soon forgotten.
+    decay: the share of the average that remains at every step. It rises from 0.1 to `decay` as
+    (1 + n) / (10 + n) after n steps, so that the random initial weights are soon forgotten.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -23,7 +23,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the weights after a step."""
+        """Update the average with the weights after a step."""
         self._steps += 1
         weight = 1.0 - min(self._decay, (1 + self._steps) / (10 + self._steps))
         trained = {name for name, _ in model.named_parameters()}
@@ -34,11 +34,11 @@ class Average:
                 self._weights[name].copy_(tensor)
 
     def state(self) -> dict[str, object]:
-        """What a checkpoint keeps."""
+        """Return the state that a checkpoint stores."""
         return {"steps": self._steps, "weights": self._weights}
 
     def load(self, state: Mapping[str, object]) -> None:
-        """Go on from what a checkpoint kept."""
+        """Restore the state that a checkpoint stored."""
         steps, weights = state["steps"], state["weights"]
         assert isinstance(steps, int)
         assert isinstance(weights, dict)
@@ -48,12 +48,12 @@ class Average:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """By name, as of the model's state."""
+        """The averaged weights by name, as in the model's state."""
         return self._weights
 
     @contextmanager
     def in_place(self, model: nn.Module) -> Iterator[None]:
-        """The model has the average while the context lasts."""
+        """Give the model the averaged weights while the context lasts."""
         trained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         model.load_state_dict(self._weights)
         try:

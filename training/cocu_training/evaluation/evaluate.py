@@ -1,4 +1,4 @@
-"""A model, a dataset and a protocol → an evaluation.
+"""Evaluation of a model on a dataset under a protocol.
 
 evaluation = evaluate(model, "tokenizer.json", open_dataset("voc", folder), find_protocol("voc"))
 evaluation.mean_iou               # 0.5231
@@ -23,13 +23,13 @@ from torch import Tensor
 from cocu_training.data.texts import Texts
 from cocu_training.errors import DatasetError, EvaluationError
 from cocu_training.evaluation.class_names import ClassNames
-from cocu_training.evaluation.datasets import LabelledPicture, SegmentationDataset
+from cocu_training.evaluation.datasets import LabelledImage, SegmentationDataset
 from cocu_training.evaluation.identity import weights_hash
-from cocu_training.evaluation.pictures import draw_preview
+from cocu_training.evaluation.images import draw_preview
 from cocu_training.evaluation.protocols import Protocol
 from cocu_training.evaluation.scoring import Confusion, Scores
 from cocu_training.evaluation.segmentation import embed_classes
-from cocu_training.evaluation.windows import SegmentedPicture, predict, segment_pictures
+from cocu_training.evaluation.sliding_window import SegmentedImage, predict, segment_images
 from cocu_training.model import GroupViT
 
 Progress = Callable[[int, int], None]
@@ -39,7 +39,7 @@ READERS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """A picture beside its true labels, the predicted ones and the groups."""
+    """An image beside its true labels, its predicted labels and its groups."""
 
     key: str
     image: Image.Image
@@ -47,18 +47,19 @@ class Preview:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What one model scores under one protocol.
+    """The result of one model under one protocol.
 
-    names: the classes, background first where there is one. split, folder, pictures: what was evaluated, of
-    how many (`of`). scores: at the protocol's threshold. curve: (threshold, mIoU) for every background
-    threshold that was tried, none where there is no background. checkpoint: hash of the weights.
+    names: the classes, background first if there is one. split, folder: of the dataset. images: the number of
+    evaluated images; of: the number in the split. scores: at the protocol's threshold. curve: (threshold,
+    mIoU) for every background threshold tried, empty if there is no background. checkpoint: hash of the
+    weights.
     """
 
     protocol: Protocol
     names: ClassNames
     split: str
     folder: str
-    pictures: int
+    images: int
     of: int
     scores: Scores
     curve: tuple[tuple[float, float], ...]
@@ -68,7 +69,7 @@ class Evaluation:
 
     @property
     def mean_iou(self) -> float:
-        """mIoU in 0 … 1."""
+        """The mIoU, in 0 … 1."""
         return self.scores.mean_iou
 
 
@@ -81,20 +82,20 @@ def evaluate(
     *,
     device: str | torch.device = "cpu",
     precision: str = "float32",
-    pictures: int | None = None,
+    images: int | None = None,
     previews: int = 0,
     thresholds: Sequence[float] = (),
     windows_at_once: int = 16,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate; the model comes back in the mode it was in, on the device asked for.
+    """Evaluate a model; afterwards it is in its former mode, on the given device.
 
-    tokenizer: its file, or the texts made from it. pictures: how many, spread over the dataset; all by
-    default. thresholds: of the background, tried besides the protocol's own without asking the network again.
-    progress is called with the pictures done and their number.
+    tokenizer: its file, or the texts made from it. images: the number of images, spread over the dataset; all
+    by default. thresholds: background thresholds to try beside the protocol's own, without running the
+    network again. progress is called with the number of images done and the number of all.
 
-    Raises EvaluationError for a dataset in another layout than the protocol's, labels that it has no classes
-    for, another tokenizer than the model's; DatasetError for files that cannot be read.
+    Raises EvaluationError when the dataset has another layout than the protocol, when labels have no class,
+    or when the tokenizer is not the model's; DatasetError for files that cannot be read.
     """
     device = torch.device(device)
     texts = (
@@ -103,13 +104,13 @@ def evaluate(
     _check(dataset, protocol, precision)
     _check_tokens(texts, model)
     names = protocol.names(dataset.names)
-    chosen = dataset if pictures is None else dataset.subset(pictures)
-    counting = _Counting(names, protocol, thresholds, previews=previews)
-    with _evaluating(model, device), _autocast(device, precision):
+    chosen = dataset if images is None else dataset.subset(images)
+    counter = _Counter(names, protocol, thresholds, previews=previews)
+    with _evaluation_mode(model, device), _autocast(device, precision):
         classes_CE = embed_classes(model, texts, names.prompted, protocol.templates, device=device)
         segmented = _segmented(model, _read_ahead(chosen, protocol), classes_CE, protocol, windows_at_once)
-        for done, (labelled, picture) in enumerate(segmented, start=1):
-            counting.add(labelled, picture)
+        for done, (labelled, image) in enumerate(segmented, start=1):
+            counter.add(labelled, image)
             if progress is not None:
                 progress(done, len(chosen))
     return Evaluation(
@@ -117,18 +118,18 @@ def evaluate(
         names=names,
         split=dataset.split,
         folder=str(dataset.folder),
-        pictures=len(chosen),
+        images=len(chosen),
         of=len(dataset),
-        scores=counting.confusions[counting.own].scores(),
-        curve=counting.curve(),
+        scores=counter.confusions[counter.own].scores(),
+        curve=counter.curve(),
         checkpoint=weights_hash(model),
         precision=precision,
-        previews=tuple(counting.previews),
+        previews=tuple(counter.previews),
     )
 
 
-class _Counting:
-    """Labels against predictions, at every threshold at once."""
+class _Counter:
+    """Counts labels against predictions, at every threshold at once."""
 
     def __init__(
         self, names: ClassNames, protocol: Protocol, thresholds: Sequence[float], *, previews: int
@@ -137,22 +138,22 @@ class _Counting:
         self._protocol = protocol
         self._wanted = previews
         self._tried = _tried(names, protocol, thresholds)
-        # Which of them is the protocol's own.
+        # The index of the protocol's own threshold.
         self.own = self._tried.index(protocol.threshold) if protocol.threshold in self._tried else 0
         self.confusions = [Confusion(len(names.names)) for _ in self._tried or (None,)]
         self.previews: list[Preview] = []
 
-    def add(self, labelled: LabelledPicture, picture: SegmentedPicture) -> None:
-        predicted_THW = predict(picture, self._tried or None)
+    def add(self, labelled: LabelledImage, segmented: SegmentedImage) -> None:
+        predicted_THW = predict(segmented, self._tried or None)
         labels_HW = torch.from_numpy(labelled.labels_HW).to(predicted_THW.device)
         if len(self.previews) < self._wanted:
             predicted_HW = predicted_THW[self.own].cpu().numpy()
-            image = draw_preview(
-                labelled.picture_HW3, labelled.labels_HW, predicted_HW, picture, self._names.names
+            preview = draw_preview(
+                labelled.image_HW3, labelled.labels_HW, predicted_HW, segmented, self._names.names
             )
-            self.previews.append(Preview(key=labelled.key, image=image))
+            self.previews.append(Preview(key=labelled.key, image=preview))
         if predicted_THW.shape[1:] != labels_HW.shape:
-            predicted_THW = nearest(predicted_THW, (labels_HW.shape[0], labels_HW.shape[1]))
+            predicted_THW = resize_nearest(predicted_THW, (labels_HW.shape[0], labels_HW.shape[1]))
         for confusion, predicted_HW in zip(self.confusions, predicted_THW, strict=True):
             try:
                 confusion.add(labels_HW, predicted_HW)
@@ -169,7 +170,7 @@ class _Counting:
 
 
 def _check(dataset: SegmentationDataset, protocol: Protocol, precision: str) -> None:
-    # Own folders may hold scenes, and scenes may have been exported to a folder.
+    # A folder may hold exported scenes, so the own protocols accept both layouts.
     if dataset.layout != protocol.layout and protocol.family != "own":
         raise EvaluationError(
             f"the protocol {protocol.name} is for the layout {protocol.layout}, not {dataset.layout}"
@@ -179,11 +180,11 @@ def _check(dataset: SegmentationDataset, protocol: Protocol, precision: str) -> 
 
 
 def _check_tokens(texts: Texts, model: GroupViT) -> None:
-    known, longest = model.configuration.text_tokens, model.configuration.context_length
-    if texts.tokens > known or texts.context_length > longest:
+    text_tokens, longest = model.configuration.text_tokens, model.configuration.context_length
+    if texts.tokens > text_tokens or texts.context_length > longest:
         raise EvaluationError(
             f"the tokenizer has {texts.tokens} ids and makes texts of {texts.context_length}, but the "
-            f"model knows {known} and takes {longest}: this is not the tokenizer it was trained with"
+            f"model has {text_tokens} ids and takes texts of {longest}: it was trained with another tokenizer"
         )
 
 
@@ -197,7 +198,7 @@ def _tried(names: ClassNames, protocol: Protocol, thresholds: Sequence[float]) -
 
 
 @contextmanager
-def _evaluating(model: GroupViT, device: torch.device) -> Iterator[None]:
+def _evaluation_mode(model: GroupViT, device: torch.device) -> Iterator[None]:
     training = model.training
     model.to(device).eval()
     try:
@@ -211,10 +212,10 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def _read_ahead(dataset: SegmentationDataset, protocol: Protocol) -> Iterator[LabelledPicture]:
-    """The dataset's pictures in order, decoded while the network is busy with those before."""
+def _read_ahead(dataset: SegmentationDataset, protocol: Protocol) -> Iterator[LabelledImage]:
+    """Yield the images of a dataset in order; decode ahead while the network computes."""
 
-    def read(number: int) -> LabelledPicture:
+    def read(number: int) -> LabelledImage:
         return as_protocol(dataset[number], protocol)
 
     with ThreadPoolExecutor(READERS) as pool:
@@ -227,42 +228,42 @@ def _read_ahead(dataset: SegmentationDataset, protocol: Protocol) -> Iterator[La
                 following += 1
 
 
-def as_protocol(labelled: LabelledPicture, protocol: Protocol) -> LabelledPicture:
-    """Labels without the background where the protocol leaves it out, and large pictures reduced."""
-    key, picture_HW3, labels_HW = labelled
+def as_protocol(labelled: LabelledImage, protocol: Protocol) -> LabelledImage:
+    """Remove the background from the labels if the protocol does, and reduce large images."""
+    key, image_HW3, labels_HW = labelled
     if protocol.without_background:
         labels_HW = np.where(labels_HW > 0, labels_HW - 1, -1)
-    if not protocol.most_pixels and picture_HW3.shape[:2] != labels_HW.shape:
+    if not protocol.most_pixels and image_HW3.shape[:2] != labels_HW.shape:
         raise DatasetError(
-            f"the picture {key} has {picture_HW3.shape[:2]} pixels, but labels for {labels_HW.shape}"
+            f"the image {key} has {image_HW3.shape[:2]} pixels, but labels for {labels_HW.shape}"
         )
-    if protocol.most_pixels and picture_HW3.shape[0] * picture_HW3.shape[1] > protocol.most_pixels:
-        picture_HW3 = _reduced(picture_HW3, protocol.reduced_side)
-    return LabelledPicture(key, picture_HW3, labels_HW)
+    if protocol.most_pixels and image_HW3.shape[0] * image_HW3.shape[1] > protocol.most_pixels:
+        image_HW3 = _reduced(image_HW3, protocol.reduced_side)
+    return LabelledImage(key, image_HW3, labels_HW)
 
 
-def _reduced(picture_HW3: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
-    height, width = picture_HW3.shape[:2]
+def _reduced(image_HW3: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
+    height, width = image_HW3.shape[:2]
     factor = long_side / max(height, width)
     size = max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
-    return np.asarray(Image.fromarray(picture_HW3).resize(size, Image.Resampling.BILINEAR)).copy()
+    return np.asarray(Image.fromarray(image_HW3).resize(size, Image.Resampling.BILINEAR)).copy()
 
 
 def _segmented(
     model: GroupViT,
-    pictures: Iterator[LabelledPicture],
+    images: Iterator[LabelledImage],
     classes_CE: Tensor,
     protocol: Protocol,
     windows_at_once: int,
-) -> Iterator[tuple[LabelledPicture, SegmentedPicture]]:
-    """Several small pictures at a time; one where a picture is many windows."""
-    # So many windows has a picture whose sides are as 4 : 3, roughly.
+) -> Iterator[tuple[LabelledImage, SegmentedImage]]:
+    """Segment several small images at a time, or one image if it has many windows."""
+    # The approximate number of windows of an image with sides 4 : 3.
     steps = -(-max(protocol.short_side - protocol.crop, 0) // protocol.stride) + 1
     at_once = max(1, windows_at_once // (steps * (steps + 1)))
-    while group := list(islice(pictures, at_once)):
-        segmented = segment_pictures(
+    while group := list(islice(images, at_once)):
+        segmented = segment_images(
             model,
-            [labelled.picture_HW3 for labelled in group],
+            [labelled.image_HW3 for labelled in group],
             classes_CE,
             short_side=protocol.short_side,
             long_side=protocol.long_side,
@@ -274,10 +275,10 @@ def _segmented(
         yield from zip(group, segmented, strict=True)
 
 
-def nearest(labels_THW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps of labels at another size, each pixel that of the nearest one."""
+def resize_nearest(labels_THW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps of labels; each pixel gets the label of the nearest one."""
     rows, columns = (
-        (torch.arange(wanted, device=labels_THW.device) * had // wanted)
-        for wanted, had in zip(size, labels_THW.shape[1:], strict=True)
+        (torch.arange(target, device=labels_THW.device) * source // target)
+        for target, source in zip(size, labels_THW.shape[1:], strict=True)
     )
     return labels_THW[:, rows][:, :, columns]

@@ -10,23 +10,23 @@ from typing import Any
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopping:
-    """Whether the process was told to stop while the context lasts; a second signal acts as it always did."""
+class StopSignals:
+    """Catches the first signal to stop while the context lasts; a second one has its former effect."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Stopping:
-        # Only the main thread may say what signals do; elsewhere they do what they did.
+    def __enter__(self) -> StopSignals:
+        # Only the main thread may set signal handlers; in other threads signals keep their effect.
         if threading.current_thread() is threading.main_thread():
-            self._before = {each: signal.signal(each, self._ask) for each in SIGNALS}
+            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
         return self
 
     def __exit__(self, *raised: object) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
         signal.signal(number, self._before[signal.Signals(number)])

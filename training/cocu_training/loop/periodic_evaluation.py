@@ -1,4 +1,4 @@
-"""Evaluations of a model while it is trained."""
+"""Periodic evaluation of a model during training."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ EVALUATIONS = "evaluations"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluating:
-    """What is evaluated every so many steps: a dataset in its layout, by a protocol.
+class PeriodicEvaluation:
+    """Evaluates a model on a dataset in its layout, by a protocol.
 
-    pictures: how many, spread over the dataset; None for all. previews: pictures that are drawn. folder: of
-    the run; the last evaluation lies under evaluations/. precision: float32 or bfloat16.
+    images: the number of images, spread over the dataset; None for all. previews: the number of images to
+    draw. folder: of the run; the last evaluation is stored under evaluations/. precision: float32 or
+    bfloat16.
     """
 
     protocol: str
     dataset: Path
     texts: Texts
     folder: Path
-    pictures: int | None = None
+    images: int | None = None
     previews: int = 4
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        # What is not there is said before training begins, not after a thousand steps.
+        # Report a missing dataset before training begins, not after a thousand steps.
         open_dataset(find_protocol(self.protocol).layout, self.dataset)
 
     def __call__(self, model: GroupViT) -> Mapping[str, float]:
-        """mIoU and pixel accuracy, from 0 to 1. Raises EvaluationError."""
+        """Return mIoU and pixel accuracy, in 0..1. Raises EvaluationError."""
         protocol = find_protocol(self.protocol)
         evaluation = evaluate(
             model,
@@ -45,7 +46,7 @@ class Evaluating:
             protocol,
             device=_device_of(model),
             precision=self.precision,
-            pictures=self.pictures,
+            images=self.images,
             previews=self.previews,
         )
         write_evaluation(evaluation, self.folder / EVALUATIONS / self.protocol)

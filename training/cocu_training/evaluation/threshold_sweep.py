@@ -1,10 +1,10 @@
-"""Which background threshold suits a model: the network is asked once, whatever their number.
+"""A sweep over background thresholds: the network runs once for any number of thresholds.
 
     sweep = sweep_thresholds(model, "tokenizer.json", open_dataset("voc", folder, split="train"), protocol)
     sweep.best, sweep.evaluation.curve
-    evaluate(model, …, protocol.with_threshold(sweep.best))     # on the pictures of evaluation
+    evaluate(model, …, protocol.with_threshold(sweep.best))     # on the images of evaluation
 
-A threshold chosen on the very pictures that it is reported on flatters a model: choose on training ones.
+Choose thresholds on training images: a threshold chosen on the evaluated images flatters a model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from cocu_training.data.texts import Texts
 from cocu_training.errors import EvaluationError
 from cocu_training.evaluation.datasets import SegmentationDataset
-from cocu_training.evaluation.evaluating import Evaluation, evaluate
+from cocu_training.evaluation.evaluate import Evaluation, evaluate
 from cocu_training.evaluation.protocols import Protocol
 from cocu_training.model import GroupViT
 
@@ -26,18 +26,18 @@ THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """evaluation: at the protocol's own threshold, with the curve over all that were tried."""
+    """evaluation: at the protocol's own threshold, with the curve over all thresholds tried."""
 
     evaluation: Evaluation
 
     @property
     def best(self) -> float:
-        """The threshold with the highest mIoU, the lowest of equals."""
+        """The threshold with the highest mIoU, the lowest of equally good ones."""
         return max(self.evaluation.curve, key=lambda point: (point[1], -point[0]))[0]
 
     @property
     def best_mean_iou(self) -> float:
-        """mIoU at the best threshold, on the pictures that it was chosen on."""
+        """The mIoU at the best threshold, on the images that it was chosen on."""
         return max(value for _, value in self.evaluation.curve)
 
 
@@ -50,9 +50,9 @@ def sweep_thresholds(
     thresholds: Sequence[float] = THRESHOLDS,
     **settings: Any,
 ) -> Sweep:
-    """Try thresholds; settings as of `evaluate`.
+    """Evaluate at several thresholds; settings are those of `evaluate`.
 
-    Raises EvaluationError where there is no background, and all that `evaluate` raises.
+    Raises EvaluationError when there is no background, and what `evaluate` raises.
     """
     if not protocol.names(dataset.names).has_background:
         raise EvaluationError(f"{protocol.name} has no background, so there is no threshold to try")
