@@ -1,4 +1,4 @@
-"""Reading figures as Prometheus does."""
+"""Reading metrics as Prometheus does."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import httpx
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
-class Figures:
+class MetricValues:
     """What one scrape gave."""
 
     def __init__(self, text: str) -> None:
@@ -32,17 +32,17 @@ class Figures:
         return {sample.labels[label] for sample in self._samples if label in sample.labels}
 
 
-def scraped(url: str) -> Figures:
-    """The figures at an address, in the form that Prometheus asks for first."""
+def scraped(url: str) -> MetricValues:
+    """The metrics at an address, in the form that Prometheus asks for first."""
     answer = httpx.get(url, headers={"Accept": OPENMETRICS}, timeout=30)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    return Figures(answer.text)
+    return MetricValues(answer.text)
 
 
-def scraped_until(url: str, condition: Callable[[Figures], bool]) -> Figures:
-    """The figures as soon as they are so; the last ones where they never are."""
-    end = time.monotonic() + PATIENCE
-    while not condition(figures := scraped(url)) and time.monotonic() < end:
+def scraped_until(url: str, condition: Callable[[MetricValues], bool]) -> MetricValues:
+    """The metrics as soon as the condition holds; the last ones where they never are."""
+    end = time.monotonic() + TIMEOUT
+    while not condition(values := scraped(url)) and time.monotonic() < end:
         time.sleep(0.1)
-    return figures
+    return values

@@ -37,7 +37,7 @@ def test_files__are_named_for_what_they_hold(repository: Path) -> None:
     assert [path for path in python_files(repository) if path.stem in VAGUE_NAMES] == []
 
 
-@pytest.mark.parametrize("module", ["cocu.api", "cocu.workers", "cocu.cli"])
+@pytest.mark.parametrize("module", ["cocu.api", "cocu.pipeline", "cocu.cli"])
 def test_import__loads_no_torch(module: str) -> None:
     program = f"import {module}, sys; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

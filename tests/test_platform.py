@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.workers.driving import settings
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.pipeline.pipeline_driver import settings
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.curation.vocabulary import Vocabulary
 from cocu.errors import ConflictError, IntegrityError, InvalidBundleError, InvalidInputError, NotFoundError

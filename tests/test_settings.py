@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cocu.settings import Settings
+from cocu.errors import InvalidInputError
+from cocu.settings import RENAMED, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +77,68 @@ def test_encoders_may_be_on_an_inference_server(url: str) -> None:
 def test_a_wrong_value_is_named_with_what_to_do(name: str, value: object, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Settings.model_validate({name: value})
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_a_renamed_setting__is_refused_with_its_new_name(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = f"COCU_{old.upper()} is now called COCU_{RENAMED[old].upper()}; set that instead"
+    with pytest.raises(InvalidInputError) as given:
+        Settings.read(**{old: 60})
+    monkeypatch.setenv(f"COCU_{old.upper()}", "60")
+    with pytest.raises(InvalidInputError) as of_environment:
+        Settings.read()
+
+    assert str(given.value) == str(of_environment.value) == expected
+    assert RENAMED[old] in Settings.model_fields
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("import_buckets", "s3://b/x", ("s3://b/x",)),
+        ("import_buckets", "s3://b/x, s3://c", ("s3://b/x", "s3://c")),
+        ("import_buckets", '["s3://b/x"]', ("s3://b/x",)),
+        ("fetch_ports", "8399", {8399}),
+        ("fetch_ports", "80,443,8399", {80, 443, 8399}),
+        ("fetch_ports", "[80, 8399]", {80, 8399}),
+        ("fetch_networks", "10.1.0.0/16,fd00::/8", ("10.1.0.0/16", "fd00::/8")),
+        ("fetch_networks", "", ()),
+    ],
+)
+def test_lists__are_written_with_commas_or_as_json(
+    name: str, value: str, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"COCU_{name.upper()}", value)
+    assert getattr(Settings.read(), name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("fetch_ports", "http", "it should be a valid integer"),
+        ("fetch_ports", "70000", "less than or equal to 65535"),
+        ("fetch_ports", "[80", "is no list in JSON; with commas will do"),
+        ("fetch_networks", "10.0.0.1/8", "has host bits set"),
+        ("import_buckets", "bucket/prefix", "must begin with one of s3://"),
+        ("catalog_url", "mysql://db", "must begin with one of sqlite://"),
+        ("vectors_grpc", "perhaps", "it should be a valid boolean"),
+        ("lease_seconds", "soon", "it should be a valid number"),
+    ],
+)
+def test_a_wrong_variable__is_one_line_that_begins_with_its_name(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"COCU_{name.upper()}", value)
+    with pytest.raises(InvalidInputError) as error:
+        Settings.read()
+    assert str(error.value).startswith(f"COCU_{name.upper()} is '{value}'")
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_several_wrong_variables__are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COCU_MAX_PAGE", "0")
+    monkeypatch.setenv("COCU_FETCH_PORTS", "x,y")
+    with pytest.raises(InvalidInputError, match=r"COCU_MAX_PAGE") as error:
+        Settings.read()
+    assert "COCU_FETCH_PORTS" in str(error.value)

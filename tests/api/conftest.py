@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from tests.running import running, tar_of_samples
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import running, tar_of_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
-from cocu.client.models import Curation, Dataset
+from cocu.schemas import Curation, Dataset
 
 CAPTIONS = {
     "plain": "a dog on a bench",
@@ -51,7 +51,7 @@ def client(server: LocalServer) -> Iterator[CocuClient]:
 
 @pytest.fixture
 def http(server: LocalServer) -> Iterator[httpx.Client]:
-    """For what the typed client would never send."""
+    """A plain HTTP client, for requests that the typed client would never send."""
     with httpx.Client(base_url=server.url, timeout=30) as opened:
         yield opened
 

@@ -32,28 +32,30 @@ def test_archive__says_where_each_concept_came_from(client: CocuClient, curated:
 
 
 def test_list__goes_through_every_sample_in_pages(client: CocuClient, curated: Curated) -> None:
-    keys = [archive.key for archive in client.archives.list(curated.curation.id, limit=3)]
+    keys = [archive.key for archive in client.archives.list(curated.curation.id, page_size=3)]
     assert sorted(keys) == sorted(CAPTIONS)
 
 
 def test_list__filters_by_concept_in_any_form(client: CocuClient, curated: Curated) -> None:
     for form in ("boat", "boats"):
-        found = list(client.archives.list(curated.curation.id, concept=form))
-        assert found
-        assert all("boat" in [concept.concept for concept in archive.concepts] for archive in found)
+        archives = list(client.archives.list(curated.curation.id, concept=form))
+        assert archives
+        assert all("boat" in [concept.concept for concept in archive.concepts] for archive in archives)
 
 
 def test_list__one_concept_must_satisfy_all_filters(client: CocuClient, curated: Curated) -> None:
-    own = {each.key for each in client.archives.list(curated.curation.id, concept="dog", added=False)}
-    added = {each.key for each in client.archives.list(curated.curation.id, concept="dog", added=True)}
+    own = {archive.key for archive in client.archives.list(curated.curation.id, concept="dog", added=False)}
+    added = {archive.key for archive in client.archives.list(curated.curation.id, concept="dog", added=True)}
     assert own == {"plain", "été-日本", "folder/image"}
     assert not own & added
     every = list(client.archives.list(curated.curation.id))
     scores = sorted({concept.score for archive in every for concept in archive.concepts})
     for bound in (scores[0], scores[len(scores) // 2], scores[-1], scores[-1] + 1):
-        found = {each.key for each in client.archives.list(curated.curation.id, min_score=bound)}
-        wanted = {each.key for each in every if any(concept.score >= bound for concept in each.concepts)}
-        assert found == wanted
+        archives = {archive.key for archive in client.archives.list(curated.curation.id, min_score=bound)}
+        expected = {
+            archive.key for archive in every if any(concept.score >= bound for concept in archive.concepts)
+        }
+        assert archives == expected
 
 
 def test_list__an_unknown_concept_is_an_invalid_input(client: CocuClient, curated: Curated) -> None:
@@ -98,18 +100,18 @@ def test_archives__of_a_curation_that_does_not_complete(client: CocuClient, cura
 def test_archives__without_own_captions_still_tell_added_from_named(
     client: CocuClient, curated: Curated
 ) -> None:
-    from cocu.client.models import Parameters
+    from cocu.schemas import Parameters
 
-    made = client.curations.create(
+    curation = client.curations.create(
         curated.dataset.id,
         vocabulary=curated.curation.vocabulary,
         parameters=Parameters(own_caption=False, neighbours=2),
     )
-    client.curations.wait(made.id, timeout=120)
-    archives = list(client.archives.list(made.id))
+    client.curations.wait(curation.id, timeout=120)
+    archives = list(client.archives.list(curation.id))
     for archive in archives:
         for concept in archive.concepts:
             assert concept.added == (concept.concept not in archive.caption)
             assert all(origin.kind == "neighbour" for origin in concept.origins)
-    added = {each.key for each in client.archives.list(made.id, added=True)}
+    added = {archive.key for archive in client.archives.list(curation.id, added=True)}
     assert added == {archive.key for archive in archives if archive.added}

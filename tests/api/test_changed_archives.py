@@ -1,4 +1,4 @@
-"""A dataset that grew: which archives are drawn from other neighbours than before."""
+"""A dataset that grew: the archives whose neighbours have changed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx
 from tests.api.conftest import Curated
-from tests.running import tar_of_samples
+from tests.local_platform import tar_of_samples
 
 from cocu.client import CocuClient
-from cocu.client.models import Archive, Curation, Parameters
+from cocu.schemas import Archive, Curation, Parameters
 
 WORDS = ("dog", "cat", "bench", "tree", "car", "boat")
 
@@ -22,8 +22,8 @@ def curated_with(client: CocuClient, dataset: str, vocabulary: str, file: Path, 
     file.write_bytes(content)
     client.datasets.upload(dataset, file)
     client.datasets.wait(dataset, timeout=60)
-    made = client.curations.create(dataset, vocabulary=vocabulary, parameters=Parameters(neighbours=2))
-    return client.curations.wait(made.id, timeout=120)
+    curation = client.curations.create(dataset, vocabulary=vocabulary, parameters=Parameters(neighbours=2))
+    return client.curations.wait(curation.id, timeout=120)
 
 
 def names(archive: Archive) -> list[str]:
@@ -41,16 +41,20 @@ def test_archives__that_changed_are_marked_and_filtered(
     before = {archive.key: archive for archive in client.archives.list(first.id)}
     after = {archive.key: archive for archive in client.archives.list(second.id)}
     assert all(archive.changed for archive in before.values())
-    wanted = {key for key, each in after.items() if key not in before or names(before[key]) != names(each)}
-    assert 20 < len(wanted) < 60
-    assert {key for key, archive in after.items() if archive.changed} == wanted
-    assert {each.key for each in client.archives.list(second.id, changed=True, limit=7)} == wanted
-    assert {each.key for each in client.archives.list(second.id, changed=False)} == set(after) - wanted
-    dogs = {each.key for each in client.archives.list(second.id, changed=True, concept="dog")}
-    assert dogs == {key for key in wanted if "dog" in [each.concept for each in after[key].concepts]}
+    expected = {
+        key for key, archive in after.items() if key not in before or names(before[key]) != names(archive)
+    }
+    assert 20 < len(expected) < 60
+    assert {key for key, archive in after.items() if archive.changed} == expected
+    assert {archive.key for archive in client.archives.list(second.id, changed=True, page_size=7)} == expected
+    assert {archive.key for archive in client.archives.list(second.id, changed=False)} == set(
+        after
+    ) - expected
+    dogs = {archive.key for archive in client.archives.list(second.id, changed=True, concept="dog")}
+    assert dogs == {key for key in expected if "dog" in [concept.concept for concept in after[key].concepts]}
     assert second.statistics is not None
     assert second.statistics["compared_with"] == first.id
-    assert second.statistics["changed_neighbours"] == len(wanted)
+    assert second.statistics["changed_neighbours"] == len(expected)
     path = f"/v1/curations/{second.id}/archives"
     cursor = http.get(path, params={"limit": 2}).json()["next"]
     refused = http.get(path, params={"limit": 2, "cursor": cursor, "changed": "true"})

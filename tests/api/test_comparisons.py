@@ -10,39 +10,45 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.api.conftest import Curated
 from tests.api.test_hostile_requests import TEXT, well_answered
-from tests.running import tar_of_samples
+from tests.local_platform import tar_of_samples
 
 from cocu.api.server import LocalServer
+from cocu.catalog import datasets
 from cocu.client import CocuClient, InvalidInputError, NotFoundError
-from cocu.client.models import Curation, Parameters
-from cocu.storage.catalog import datasets
+from cocu.schemas import Curation, Parameters
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
 def other(client: CocuClient, curated: Curated, tmp_path_factory: pytest.TempPathFactory) -> Curation:
-    """With another vocabulary and fewer neighbours."""
+    """A curation with another vocabulary and fewer neighbours."""
     words = tmp_path_factory.mktemp("vocabulary") / "another.txt"
     words.write_text("dog\ncat\nbench\nanimal\ntree\n")
     vocabulary = client.vocabularies.from_file(words)
-    made = client.curations.create(
+    curation = client.curations.create(
         curated.dataset.id, vocabulary=vocabulary.id, parameters=Parameters(neighbours=2)
     )
-    return client.curations.wait(made.id, timeout=120)
+    return client.curations.wait(curation.id, timeout=120)
 
 
 def listed(client: CocuClient, curation: str) -> dict[str, list[str]]:
     return {
-        archive.key: [each.concept for each in archive.concepts] for archive in client.archives.list(curation)
+        archive.key: [concept.concept for concept in archive.concepts]
+        for archive in client.archives.list(curation)
     }
 
 
 def test_itself__is_no_different(client: CocuClient, curated: Curated) -> None:
-    found = client.comparisons.get(curated.curation.id, curated.curation.id)
-    assert (found.samples, found.samples_changed, found.gained, found.lost) == (8, 0, 0, 0)
-    assert (found.change, found.rank_correlation) == (0, 1)
-    assert found.gained_most == found.lost_most == []
+    comparison = client.comparisons.get(curated.curation.id, curated.curation.id)
+    assert (comparison.samples, comparison.samples_changed, comparison.gained, comparison.lost) == (
+        8,
+        0,
+        0,
+        0,
+    )
+    assert (comparison.change, comparison.rank_correlation) == (0, 1)
+    assert comparison.gained_most == comparison.lost_most == []
     assert list(client.comparisons.samples(curated.curation.id, curated.curation.id)) == []
     assert list(client.comparisons.concepts(curated.curation.id, curated.curation.id)) == []
 
@@ -51,31 +57,33 @@ def test_comparison__says_what_was_gained_and_lost(
     client: CocuClient, curated: Curated, other: Curation
 ) -> None:
     first, second = listed(client, curated.curation.id), listed(client, other.id)
-    found = client.comparisons.get(curated.curation.id, other.id)
-    assert found.samples == len(first)
-    assert found.gained == sum(len(set(second[key]) - set(first[key])) for key in first)
-    assert found.lost == sum(len(set(first[key]) - set(second[key])) for key in first)
-    assert found.shared == sum(len(set(first[key]) & set(second[key])) for key in first)
-    assert found.samples_changed == sum(first[key] != second[key] for key in first)
-    for change in client.comparisons.concepts(curated.curation.id, other.id, limit=2):
+    comparison = client.comparisons.get(curated.curation.id, other.id)
+    assert comparison.samples == len(first)
+    assert comparison.gained == sum(len(set(second[key]) - set(first[key])) for key in first)
+    assert comparison.lost == sum(len(set(first[key]) - set(second[key])) for key in first)
+    assert comparison.shared == sum(len(set(first[key]) & set(second[key])) for key in first)
+    assert comparison.samples_changed == sum(first[key] != second[key] for key in first)
+    for change in client.comparisons.concepts(curated.curation.id, other.id, page_size=2):
         name = change.concept
-        assert change.first == sum(name in each for each in first.values())
-        assert change.second == sum(name in each for each in second.values())
+        assert change.first == sum(name in concepts for concepts in first.values())
+        assert change.second == sum(name in concepts for concepts in second.values())
         assert change.gained == sum(name in second[key] and name not in first[key] for key in first)
         assert change.lost == sum(name in first[key] and name not in second[key] for key in first)
-    assert {"car", "boat"} <= {each.concept for each in found.lost_most}
+    assert {"car", "boat"} <= {change.concept for change in comparison.lost_most}
 
 
 def test_samples__come_with_the_greatest_change_first(
     client: CocuClient, curated: Curated, other: Curation
 ) -> None:
     first, second = listed(client, curated.curation.id), listed(client, other.id)
-    changes = list(client.comparisons.samples(curated.curation.id, other.id, limit=3))
-    assert {each.key for each in changes} == {key for key in first if first[key] != second[key]}
-    assert [each.change for each in changes] == sorted((each.change for each in changes), reverse=True)
-    for each in changes:
-        assert each.gained == [name for name in second[each.key] if name not in first[each.key]]
-        assert each.lost == [name for name in first[each.key] if name not in second[each.key]]
+    changes = list(client.comparisons.samples(curated.curation.id, other.id, page_size=3))
+    assert {change.key for change in changes} == {key for key in first if first[key] != second[key]}
+    assert [change.change for change in changes] == sorted(
+        (change.change for change in changes), reverse=True
+    )
+    for change in changes:
+        assert change.gained == [name for name in second[change.key] if name not in first[change.key]]
+        assert change.lost == [name for name in first[change.key] if name not in second[change.key]]
 
 
 def test_other_way_round__gained_is_lost(client: CocuClient, curated: Curated, other: Curation) -> None:

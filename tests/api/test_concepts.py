@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from typing import get_args
+from typing import Any, get_args
 from urllib.parse import quote
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.api.conftest import CAPTIONS, VOCABULARY, Curated
 from tests.api.test_hostile_requests import TEXT, well_answered
 
+from cocu.api.queries.histograms import histogram_of
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient, NotFoundError
-from cocu.client.models import Archive, ConceptOrder
+from cocu.pipeline import concept_vectors
+from cocu.schemas import Archive, ConceptOrder, Histogram, NearConcept
 from cocu.storage import paths
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -28,24 +32,24 @@ def archives(client: CocuClient, curated: Curated) -> list[Archive]:
 
 
 def test_list__counts_before_and_after(client: CocuClient, curated: Curated, archives: list[Archive]) -> None:
-    found = {each.concept: each for each in client.concepts.list(curated.curation.id)}
-    after = Counter(each.concept for archive in archives for each in archive.concepts)
-    added = Counter(each.concept for archive in archives for each in archive.added)
-    assert set(found) == set(CONCEPTS)
+    concepts = {concept.concept: concept for concept in client.concepts.list(curated.curation.id)}
+    after = Counter(concept.concept for archive in archives for concept in archive.concepts)
+    added = Counter(concept.concept for archive in archives for concept in archive.added)
+    assert set(concepts) == set(CONCEPTS)
     for name in CONCEPTS:
-        assert found[name].captions == sum(name in caption for caption in CAPTIONS.values())
-        assert (found[name].archives, found[name].added) == (after[name], added[name])
+        assert concepts[name].captions == sum(name in caption for caption in CAPTIONS.values())
+        assert (concepts[name].archives, concepts[name].added) == (after[name], added[name])
 
 
 @pytest.mark.parametrize("order", get_args(ConceptOrder))
 def test_list__is_sorted_and_paged(client: CocuClient, curated: Curated, order: ConceptOrder) -> None:
-    found = list(client.concepts.list(curated.curation.id, order=order, limit=2))
-    by_name = {each.concept: each for each in found}
+    concepts = list(client.concepts.list(curated.curation.id, order=order, page_size=2))
+    by_name = {concept.concept: concept for concept in concepts}
     if order == "concept":
         expected = CONCEPTS
     else:
         expected = sorted(CONCEPTS, key=lambda name: (-getattr(by_name[name], order), name))
-    assert [each.concept for each in found] == expected
+    assert [concept.concept for concept in concepts] == expected
 
 
 def test_concept__its_company_and_its_best_samples(
@@ -55,25 +59,96 @@ def test_concept__its_company_and_its_best_samples(
         detail = client.concepts.get(curated.curation.id, "cats" if name == "cat" else name)
         assert detail.concept == name
         scores = {
-            archive.key: each for archive in archives for each in archive.concepts if each.concept == name
+            archive.key: concept
+            for archive in archives
+            for concept in archive.concepts
+            if concept.concept == name
         }
         together = Counter(
-            each.concept for archive in archives if archive.key in scores for each in archive.concepts
+            concept.concept for archive in archives if archive.key in scores for concept in archive.concepts
         )
-        assert {each.concept: each.archives for each in detail.co_occurring} == {
+        assert {other.concept: other.archives for other in detail.co_occurring} == {
             other: count for other, count in together.items() if other != name
         }
-        for each in detail.co_occurring:
-            alone = client.concepts.get(curated.curation.id, each.concept).archives
-            assert each.lift == pytest.approx(each.archives * len(archives) / (detail.archives * alone))
-        assert [each.score for each in detail.samples] == sorted(
-            (each.score for each in scores.values()), reverse=True
+        for other in detail.co_occurring:
+            alone = client.concepts.get(curated.curation.id, other.concept).archives
+            assert other.lift == pytest.approx(other.archives * len(archives) / (detail.archives * alone))
+        assert [sample.score for sample in detail.samples] == sorted(
+            (score.score for score in scores.values()), reverse=True
         )
-        assert {each.key: (each.score, each.added) for each in detail.samples} == {
-            key: (each.score, each.added) for key, each in scores.items()
+        assert {sample.key: (sample.score, sample.added) for sample in detail.samples} == {
+            key: (score.score, score.added) for key, score in scores.items()
         }
         best = client.concepts.get(curated.curation.id, name, limit=1)
         assert best.samples == detail.samples[:1]
+
+
+def test_concept__its_forms_ranks_and_scores(
+    client: CocuClient, curated: Curated, archives: list[Archive]
+) -> None:
+    frequencies = list(client.concepts.list(curated.curation.id))
+    forms = {
+        concept.name: concept.forms for concept in client.vocabularies.concepts(curated.curation.vocabulary)
+    }
+    for name in CONCEPTS:
+        detail = client.concepts.get(curated.curation.id, name)
+        assert detail.forms == forms[name]
+        assert detail.captions_rank == 1 + sum(other.captions > detail.captions for other in frequencies)
+        assert detail.archives_rank == 1 + sum(other.archives > detail.archives for other in frequencies)
+        scores = np.array(
+            [added.score for archive in archives for added in archive.added if added.concept == name],
+            np.float32,
+        )
+        edges = np.array(detail.histogram.edges, np.float32)
+        assert sum(detail.histogram.counts) == len(scores) == detail.added
+        if len(scores):
+            assert detail.histogram.counts == np.histogram(scores, edges)[0].tolist()
+
+
+def test_concept__added_nowhere_has_no_histogram() -> None:
+    assert histogram_of(np.zeros(0, np.float32)) == Histogram(edges=[], counts=[])
+
+
+def test_concept__what_is_near_in_meaning(client: CocuClient, http: httpx.Client, curated: Curated) -> None:
+    url = f"/v1/curations/{curated.curation.id}/concepts/dog"
+    nearest = client.vocabularies.near(
+        curated.curation.vocabulary, concept="dog", curation=curated.curation.id, limit=20
+    )
+    answer = http.get(url)
+    assert [NearConcept.model_validate(near) for near in answer.json()["similar"]] == nearest
+    assert "immutable" in answer.headers["cache-control"]
+    assert len(http.get(url, params={"limit": 2}).json()["similar"]) == 2
+
+
+def test_concept__waits_for_nothing(
+    client: CocuClient,
+    http: httpx.Client,
+    server: LocalServer,
+    curated: Curated,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While embeddings are computed the concept is told without what is near, and may be asked for again."""
+    going_on = threading.Event()
+    embed = concept_vectors.embed_concepts
+
+    def slowly(*of: Any) -> Any:
+        going_on.wait(60)
+        return embed(*of)
+
+    monkeypatch.setattr(concept_vectors, "embed_concepts", slowly)
+    _, vocabulary = server.platform.vocabularies.load(
+        tenant="default", vocabulary=curated.curation.vocabulary
+    )
+    server.platform.objects.delete(paths.concept_embeddings(curated.curation.encoder_hash, vocabulary.hash))
+    url = f"/v1/curations/{curated.curation.id}/concepts/dog"
+    without = http.get(url)
+    assert (without.json()["concept"], without.json()["similar"]) == ("dog", None)
+    assert "no-cache" in without.headers["cache-control"]
+    going_on.set()
+    client.vocabularies.near(curated.curation.vocabulary, concept="dog")
+    again = http.get(url, headers={"If-None-Match": without.headers["etag"]})
+    assert again.status_code == 200
+    assert again.json()["similar"]
 
 
 def test_concept__that_is_not_there(client: CocuClient, curated: Curated) -> None:
@@ -96,7 +171,7 @@ def test_concepts__are_immutable_for_caches(http: httpx.Client, curated: Curated
 def test_concepts__do_without_the_index_of_publish(
     client: CocuClient, server: LocalServer, curated: Curated
 ) -> None:
-    """A curation that was published without indexes gets them when they are first needed."""
+    """A curation published without indexes gets them at their first use."""
     before = client.concepts.get(curated.curation.id, "dog")
     for path in server.platform.objects.list(f"{paths.curation(curated.curation.id)}/indexes"):
         server.platform.objects.delete(path)

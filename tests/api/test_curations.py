@@ -7,8 +7,8 @@ import pytest
 from tests.api.conftest import CAPTIONS, Curated
 
 from cocu.client import CocuClient, ConflictError, InvalidInputError, NotFoundError
-from cocu.client.models import Parameters
 from cocu.curation.parameters import CurationParameters
+from cocu.schemas import Parameters
 
 
 def test_parameters__of_the_wire_are_those_of_the_algorithm() -> None:
@@ -20,7 +20,8 @@ def test_curation__completes_and_says_what_it_came_to(curated: Curated) -> None:
     assert curation.state == "completed"
     assert curation.samples == len(CAPTIONS)
     assert curation.content_hash
-    assert all(stage.done == stage.total for stage in curation.stages)
+    not_waited_for = {"index", "index_concepts"}
+    assert all(stage.done == stage.total for stage in curation.stages if stage.stage not in not_waited_for)
     assert set(curation.parameters) == set(CurationParameters.names())
 
 
@@ -29,7 +30,8 @@ def test_create__the_same_again_is_the_same_curation(http: httpx.Client, curated
     answer = http.post(f"/v1/datasets/{curated.dataset.id}/curations", json=body)
     assert answer.status_code == 200, "it is completed already"
     assert answer.json()["id"] == curated.curation.id
-    assert answer.headers["location"] == f"/v1/curations/{curated.curation.id}"
+    located = answer.url.join(answer.headers["location"]).path
+    assert located == f"/v1/curations/{curated.curation.id}"
 
 
 def test_create__something_new_is_accepted_and_located(
@@ -39,7 +41,8 @@ def test_create__something_new_is_accepted_and_located(
     answer = http.post(f"/v1/datasets/{curated.dataset.id}/curations", json=body)
     assert answer.status_code == 202
     assert answer.headers["retry-after"].isdigit()
-    assert answer.headers["location"] == f"/v1/curations/{answer.json()['id']}"
+    located = answer.url.join(answer.headers["location"]).path
+    assert located == f"/v1/curations/{answer.json()['id']}"
     assert client.curations.wait(answer.json()["id"], timeout=120).parameters["neighbours"] == 3
 
 
@@ -144,6 +147,6 @@ def test_get__answers_304_to_who_has_it(http: httpx.Client, curated: Curated) ->
 
 
 def test_list__of_one_dataset(client: CocuClient, curated: Curated) -> None:
-    found = list(client.curations.list(dataset=curated.dataset.id))
-    assert curated.curation.id in [each.id for each in found]
-    assert {each.dataset for each in found} == {curated.dataset.id}
+    curations = list(client.curations.list(dataset=curated.dataset.id))
+    assert curated.curation.id in [curation.id for curation in curations]
+    assert {curation.dataset for curation in curations} == {curated.dataset.id}

@@ -1,4 +1,4 @@
-"""Dry runs: what a curation would be and cost, without starting it."""
+"""Dry runs: an estimate of a curation and its cost, without starting it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.running import running, tar_of_samples
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import running, tar_of_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 from typer.testing import CliRunner
 
 from cocu.api.server import LocalServer
 from cocu.cli.application import app
 from cocu.client import CocuClient
-from cocu.client.models import CurationEstimate, Parameters
+from cocu.schemas import CurationEstimate, Parameters
 
 PARAMETERS = Parameters(neighbours=4)
 
@@ -41,7 +41,9 @@ def put_in(client: CocuClient, dataset: str, folder: Path, name: str, numbers: r
 
 
 def by_stage(estimate: CurationEstimate) -> dict[str, tuple[int, int]]:
-    return {each.stage: (each.shards - each.shards_there, each.samples_there) for each in estimate.stages}
+    return {
+        stage.stage: (stage.shards - stage.shards_there, stage.samples_there) for stage in estimate.stages
+    }
 
 
 def test_dry_run__tells_what_would_be_and_starts_nothing(
@@ -58,13 +60,18 @@ def test_dry_run__tells_what_would_be_and_starts_nothing(
     assert first.memory > 0
     assert first.bytes_free
 
-    made = client.curations.create(dataset, parameters=PARAMETERS)
-    assert (made.id, made.snapshot, made.parameters) == (first.id, first.snapshot, first.parameters)
-    client.curations.wait(made.id, timeout=120)
+    curation = client.curations.create(dataset, parameters=PARAMETERS)
+    assert (curation.id, curation.snapshot, curation.parameters) == (
+        first.id,
+        first.snapshot,
+        first.parameters,
+    )
+    client.curations.wait(curation.id, timeout=120)
 
     again = client.curations.estimate(dataset, parameters=PARAMETERS)
     assert (again.state, again.seconds, again.bytes, again.pairs) == ("completed", 0, 0, 0)
-    assert set(by_stage(again).values()) == {(0, 20)}
+    # What follows the run may still be under way.
+    assert {found for stage, found in by_stage(again).items() if stage != "index_concepts"} == {(0, 20)}
 
     other = client.curations.estimate(dataset, parameters=Parameters(neighbours=4, scoring="official"))
     assert by_stage(other) == {
@@ -73,12 +80,12 @@ def test_dry_run__tells_what_would_be_and_starts_nothing(
     assert other.not_known == []
     assert other.seconds is not None
     assert other.seconds > 0
-    assert other.builds_on == made.id
+    assert other.builds_on == curation.id
 
     put_in(client, dataset, tmp_path, "b.tar", range(20, 25))
     grown = client.curations.estimate(dataset, parameters=PARAMETERS)
     assert by_stage(grown)["embed"] == (1, 20)
-    assert grown.builds_on == made.id
+    assert grown.builds_on == curation.id
     assert (grown.pairs, grown.pairs_in_all) == (20 * 5 + 5 * 25, 625)
     files = {path: server.platform.objects.size(path) for path in server.platform.objects.list()}
     run = client.curations.wait(client.curations.create(dataset, parameters=PARAMETERS).id, timeout=120)
@@ -88,7 +95,7 @@ def test_dry_run__tells_what_would_be_and_starts_nothing(
         for path in server.platform.objects.list()
         if path not in files and "/indexes/" not in path
     )
-    # Small files are mostly headers, whose number is that of the shards; so roughly.
+    # Only roughly: small files are mostly headers, and there is one per shard.
     assert grown.bytes is not None
     assert 0.3 < grown.bytes / written < 3
 
@@ -110,7 +117,7 @@ def test_dry_run__from_the_command_line(server: LocalServer, client: CocuClient,
     assert shown.exit_code == 0, shown.output
     assert "nothing was started" in shown.output
     assert "pairs of images" in shown.output
-    found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
-    assert found["parameters"]["neighbours"] == 3
-    assert found["id"] in shown.output
-    assert list(client.curations.list(dataset=found["dataset"])) == []
+    document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert document["parameters"]["neighbours"] == 3
+    assert document["id"] in shown.output
+    assert list(client.curations.list(dataset=document["dataset"])) == []

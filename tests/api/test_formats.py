@@ -13,19 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.running import picture, tar_of, tar_of_samples
+from tests.local_platform import picture, tar_of, tar_of_samples
 
 from cocu.api.server import LocalServer
+from cocu.catalog import uploads as catalog_uploads
 from cocu.client import CocuClient
-from cocu.client.models import Dataset, Upload, UploadOptions
-from cocu.storage.catalog import uploads as catalog_uploads
+from cocu.schemas import Dataset, Upload, UploadOptions
 
 
 @pytest.fixture
 def dataset(client: CocuClient, request: pytest.FixtureRequest) -> Iterator[Dataset]:
-    made = client.datasets.create(f"formats {request.node.name}"[:200])
-    yield made
-    client.datasets.delete(made.id)
+    dataset = client.datasets.create(f"formats {request.node.name}"[:200])
+    yield dataset
+    client.datasets.delete(dataset.id)
 
 
 def put(
@@ -34,7 +34,7 @@ def put(
     file.write_bytes(content)
     client.datasets.upload(dataset.id, file, options=options)
     client.datasets.wait(dataset.id, timeout=60)
-    return next(each for each in client.datasets.uploads(dataset.id) if each.name == file.name)
+    return next(upload for upload in client.datasets.uploads(dataset.id) if upload.name == file.name)
 
 
 def parquet_of(rows: list[dict[str, object]]) -> bytes:
@@ -44,7 +44,7 @@ def parquet_of(rows: list[dict[str, object]]) -> bytes:
 
 
 def captions(client: CocuClient, dataset: Dataset) -> dict[str, str]:
-    return {each.key: each.caption for each in client.datasets.samples(dataset.id)}
+    return {sample.key: sample.caption for sample in client.datasets.samples(dataset.id)}
 
 
 def test_parquet__its_format_and_columns_are_stated(
@@ -190,3 +190,34 @@ def test_retry__reads_the_failed_again_and_nothing_else(
     assert again.state == "failed"
     assert again.ordinal == (junk.ordinal or 0) + 1
     assert http.post("/v1/datasets/nowhere/retries").status_code == 404
+
+
+def test_report__notes_what_was_guessed_and_how_a_table_is_written(
+    client: CocuClient, dataset: Dataset, http: httpx.Client, tmp_path: Path
+) -> None:
+    members = {"a.jpg": picture(1), "a.txt": "the dog’s café".encode("cp1252")}
+    members |= {"b.jpg": picture(2), "b.txt": "一只狗在草地上".encode("gb18030")}
+    upload = put(client, dataset, tmp_path / "a.tar", tar_of(members))
+    assert captions(client, dataset) == {"a": "the dog’s café", "b": "一只狗在草地上"}
+    assert upload.notes == {"encoding_guessed: cp1252": 1, "encoding_guessed: gb18030": 1}
+    put(client, dataset, tmp_path / "urls.csv", b"url;caption\r\nhttps://example.org/1.jpg;a dog\r\n")
+    report = client.datasets.report(dataset.id)
+    assert report.notes == upload.notes | {"table: separator ';', quoted cells, CRLF, utf-8": 1}
+    lines = list(csv.reader(b"".join(client.datasets.report_csv(dataset.id)).decode().splitlines()))
+    assert ["a.tar", "note", "encoding_guessed: gb18030", "1", "", "", ""] in lines
+
+
+def test_a_table_of_pictures_on_this_machine(client: CocuClient, dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "img").mkdir()
+    for name in ("1", "2"):
+        (tmp_path / "img" / f"{name}.jpg").write_bytes(picture(int(name)))
+    table = "filepath\ttitle\nimg/1.jpg\tthe dog’s bed\nimg/2.jpg\ta\tcat\nimg/3.jpg\tgone\n"
+    (tmp_path / "pairs.tsv").write_bytes(table.encode("cp1252"))
+    client.datasets.upload(dataset.id, tmp_path / "pairs.tsv", options=UploadOptions(format="tsv"))
+    client.datasets.wait(dataset.id, timeout=60)
+    assert captions(client, dataset) == {"img/1": "the dog’s bed"}
+    report = client.datasets.report(dataset.id)
+    assert report.reasons == {"bad_row": 1, "missing_image": 1}
+    assert report.notes["encoding_guessed: cp1252"] == 1
+    details = [rejection.detail for rejection in client.datasets.rejections(dataset.id)]
+    assert [detail.partition(":")[0] for detail in details] == ["pairs.tsv, line 3", "pairs.tsv, line 4"]

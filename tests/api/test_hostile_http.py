@@ -1,4 +1,4 @@
-"""Clients that are slow, lie about lengths, or send more of something than anybody needs."""
+"""Clients that are slow, send wrong lengths, or send too much."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.api.conftest import Curated
-from tests.running import running
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import running
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 
-HEAD = b"POST /v1/datasets HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+HEAD = (
+    b"POST /v1/datasets HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\n"
+)
 BODY = b'{"name": "sent by hand"}'
 
 
@@ -27,7 +30,7 @@ def connected(server: LocalServer) -> socket.socket:
 
 
 def exchanged(server: LocalServer, *parts: bytes) -> bytes:
-    """What comes back for these bytes until the server ends it."""
+    """Send these bytes, and return everything up to the end of the connection."""
     with connected(server) as connection:
         connection.sendall(b"".join(parts))
         return received(connection)
@@ -85,7 +88,7 @@ def test_heads__that_never_end_are_given_up(impatient: LocalServer) -> None:
 
 def test_heads__of_later_requests_on_a_connection_are_given_up_too(impatient: LocalServer) -> None:
     with connected(impatient) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /hea")
         assert b"HTTP/1.1 408" in received(connection)
@@ -114,7 +117,7 @@ def test_bodies__that_fall_silent_are_given_up(impatient: LocalServer) -> None:
 )
 def test_heads__that_cannot_be_right_are_refused(server: LocalServer, head: bytes) -> None:
     status = problem_in(exchanged(server, HEAD, head, b"\r\n", BODY))["status"]
-    # What comes in one piece may be read all the same, and is refused for its missing body.
+    # A request that comes in one piece may still be read, and is refused because it has no body.
     assert status in {400, 413, 422}
 
 
@@ -127,7 +130,7 @@ def test_lengths__shorter_than_the_body_end_the_request_there(server: LocalServe
 def test_lengths__longer_than_the_body_create_nothing(server: LocalServer, http: httpx.Client) -> None:
     with connected(server) as connection:
         connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + BODY)
-    names = [each["name"] for each in http.get("/v1/datasets", params={"limit": 1000}).json()["items"]]
+    names = [item["name"] for item in http.get("/v1/datasets", params={"limit": 1000}).json()["items"]]
     assert "sent by hand" not in names
 
 
@@ -175,17 +178,24 @@ def test_lists__refuse_limits_and_cursors_that_are_none(http: httpx.Client, cura
     ids |= {"vocabulary": curated.curation.vocabulary}
     lists = 0
     for path, methods in http.get("/openapi.json").json()["paths"].items():
-        names = {each["name"] for each in methods.get("get", {}).get("parameters", ())}
-        if "cursor" not in names:
+        parameters = methods.get("get", {}).get("parameters", ())
+        if "cursor" not in {parameter["name"] for parameter in parameters}:
             continue
         lists += 1
+        required = {
+            parameter["name"]: ids[parameter["name"]]
+            for parameter in parameters
+            if parameter["in"] == "query" and parameter.get("required")
+        }
+        if path == "/v1/search":
+            required["text"] = "a dog"
         for query in (
             {"limit": "-1"},
             {"limit": str(2**63)},
             {"limit": "1e3"},
             {"cursor": "AAAAAAAAAAAAAAAAAAAA"},
         ):
-            answer = http.get(path.format_map(ids), params=query)
+            answer = http.get(path.format_map(ids), params=required | query)
             assert (answer.status_code, path) == (422, path)
             assert answer.json()["errors"][0]["field"] == f"query.{next(iter(query))}"
     assert lists >= 10
@@ -204,3 +214,80 @@ def test_encoding__of_paths_reaches_no_file(http: httpx.Client, curated: Curated
             answer = http.get(f"/v1/datasets/{curated.dataset.id}/{path.format(key)}")
             assert answer.status_code in {404, 405, 422}
             assert answer.content != outside
+
+
+SMUGGLED = b"DELETE /v1/datasets/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = b"POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", id="a length and chunks"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", id="chunks and a length"),
+        pytest.param(b"Transfer-Encoding: chunked, identity\r\n", id="chunks not at the end"),
+        pytest.param(b"Transfer-Encoding: xchunked\r\n", id="no known coding"),
+        pytest.param(b"Transfer-Encoding : chunked\r\nContent-Length: 5\r\n", id="a space before the colon"),
+        pytest.param(b"Content-Length: 5\r\nContent-Length: 6\r\n", id="two lengths"),
+        pytest.param(b"Content-Length: +5\r\n", id="a length with a sign"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", id="two codings"),
+    ],
+)
+def test_lengths__that_are_in_doubt_end_the_connection_and_carry_no_second_request(
+    server: LocalServer, head: bytes
+) -> None:
+    answer = exchanged(server, POST, head, b"\r\n0\r\n\r\n", SMUGGLED)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize("size", [70_000, 200_000])
+@pytest.mark.parametrize("whole", [True, False])
+def test_heads__larger_than_the_limit_are_refused_however_they_come(
+    server: LocalServer, size: int, whole: bool
+) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * size + b"\r\n\r\n"
+    with connected(server) as connection:
+        try:
+            for start in range(0, len(head), len(head) if whole else 1000):
+                connection.sendall(head[start : start + (len(head) if whole else 1000)])
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        answer = received(connection)
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert b"HTTP/1.1 2" not in answer
+
+
+def test_targets__in_absolute_form_name_the_host(server: LocalServer) -> None:
+    def status(target: bytes, host: bytes) -> bytes:
+        return exchanged(
+            server, b"GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (target, host)
+        ).split()[1]
+
+    assert status(b"http://localhost:1234/healthz", b"localhost") == b"200"
+    assert status(b"http://localhost/healthz", b"evil.example") == b"200"
+    assert status(b"http://evil.example/healthz", b"localhost") == b"421"
+    assert status(b"http://a@evil.example:80/healthz", b"localhost") == b"400"
+
+
+def test_upgrades__are_not_made_and_the_request_is_answered(server: LocalServer) -> None:
+    upgrade = (
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
+    )
+    answer = exchanged(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", upgrade, b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    answer = exchanged(server, POST, upgrade, b"Content-Length: 15\r\n\r\n", b'{"name": "h2c"}')
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_pages__of_other_sites_reach_nothing(server: LocalServer, http: httpx.Client) -> None:
+    assert http.get("/v1/datasets", headers={"Host": "evil.example"}).status_code == 421
+    evil = {"Origin": "http://evil.example"}
+    for path in ("/v1/datasets", "/v1/datasets/any/retries"):
+        assert http.post(path, headers=evil).status_code == 403
+    assert http.delete("/v1/datasets/any", headers=evil).status_code == 403
+    assert http.put("/v1/datasets/any/uploads/a.tar", content=b"x", headers=evil).status_code == 403
+    answer = http.get("/healthz", headers=evil)
+    assert answer.status_code == 200
+    assert not any(name.startswith("access-control") for name in answer.headers)

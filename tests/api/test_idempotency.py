@@ -1,4 +1,4 @@
-"""Idempotency-Key: what is asked for twice happens once."""
+"""Idempotency-Key: a repeated request runs once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from cocu.api.server import LocalServer
-from cocu.storage.catalog import idempotency
-from cocu.storage.catalog.idempotency import InFlightError
+from cocu.catalog import idempotency
+from cocu.catalog.idempotency import InFlightError
 
 
 def key() -> dict[str, str]:
@@ -23,7 +23,7 @@ def post(http: httpx.Client, name: str, headers: dict[str, str]) -> httpx.Respon
 
 
 def named(http: httpx.Client, name: str) -> int:
-    return sum(each["name"] == name for each in http.get("/v1/datasets?limit=1000").json()["items"])
+    return sum(item["name"] == name for item in http.get("/v1/datasets?limit=1000").json()["items"])
 
 
 def test_the_same_request__gets_the_same_answer(http: httpx.Client) -> None:
@@ -86,31 +86,33 @@ def test_requests_at_once__create_one_thing(http: httpx.Client, server: LocalSer
 
         with ThreadPoolExecutor(4) as pool:
             answers = list(pool.map(ask, range(4)))
-        made = [each for each in answers if each.status_code == 201]
-        waiting = [each for each in answers if each.status_code != 201]
-        assert made
-        assert {each.content for each in made} == {made[0].content}
-        # Not "this name is taken", which would say that it was carried out a second time.
-        assert all(each.status_code == 409 and "Idempotency-Key" in each.json()["detail"] for each in waiting)
-        assert all(each.headers["Retry-After"] for each in waiting)
+        created = [answer for answer in answers if answer.status_code == 201]
+        waiting = [answer for answer in answers if answer.status_code != 201]
+        assert created
+        assert {answer.content for answer in created} == {created[0].content}
+        # Not "this name is taken", which would mean that the request ran a second time.
+        assert all(
+            answer.status_code == 409 and "Idempotency-Key" in answer.json()["detail"] for answer in waiting
+        )
+        assert all(answer.headers["Retry-After"] for answer in waiting)
         assert named(http, name) == 1
-        assert post(http, name, headers).content == made[0].content
+        assert post(http, name, headers).content == created[0].content
 
 
 def test_keys__belong_to_a_tenant_and_end(server: LocalServer) -> None:
     catalog, name = server.platform.catalog, secrets.token_hex(8)
-    given = {"key": name, "fingerprint": "a", "claim_seconds": 60.0}
-    assert idempotency.claim(catalog, tenant="one", owner="x", kept_seconds=60, **given) is None
-    assert idempotency.claim(catalog, tenant="two", owner="y", kept_seconds=-1, **given) is None
+    claim_fields = {"key": name, "fingerprint": "a", "claim_seconds": 60.0}
+    assert idempotency.claim(catalog, tenant="one", owner="x", kept_seconds=60, **claim_fields) is None
+    assert idempotency.claim(catalog, tenant="two", owner="y", kept_seconds=-1, **claim_fields) is None
     with pytest.raises(InFlightError):
-        idempotency.claim(catalog, tenant="one", owner="z", kept_seconds=60, **given)
-    assert idempotency.claim(catalog, tenant="two", owner="z", kept_seconds=60, **given) is None
+        idempotency.claim(catalog, tenant="one", owner="z", kept_seconds=60, **claim_fields)
+    assert idempotency.claim(catalog, tenant="two", owner="z", kept_seconds=60, **claim_fields) is None
 
 
 def test_a_claim_whose_process_died__can_be_taken_over(server: LocalServer) -> None:
     catalog = server.platform.catalog
-    given = {"tenant": "one", "key": secrets.token_hex(8), "fingerprint": "a", "kept_seconds": 60.0}
-    assert idempotency.claim(catalog, owner="dead", claim_seconds=-1.0, **given) is None
-    assert idempotency.claim(catalog, owner="living", claim_seconds=60.0, **given) is None
+    claim_fields = {"tenant": "one", "key": secrets.token_hex(8), "fingerprint": "a", "kept_seconds": 60.0}
+    assert idempotency.claim(catalog, owner="dead", claim_seconds=-1.0, **claim_fields) is None
+    assert idempotency.claim(catalog, owner="living", claim_seconds=60.0, **claim_fields) is None
     with pytest.raises(InFlightError):
-        idempotency.claim(catalog, owner="third", claim_seconds=60.0, **given)
+        idempotency.claim(catalog, owner="third", claim_seconds=60.0, **claim_fields)

@@ -1,4 +1,4 @@
-"""Imports: files that the platform fetches itself, and nothing that it must not reach."""
+"""Imports: the platform fetches files itself, and reaches nothing that is forbidden."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ import httpx
 import numpy as np
 import pytest
 from obstore.store import from_url
+from tests.local_platform import picture, running, tar_of_samples
+from tests.pipeline.tiny_encoder import DIM, write_tiny_encoder
 from tests.ready_embeddings import Files, partitioned
-from tests.running import picture, running, tar_of_samples
 from tests.servers.s3_server import s3_server
-from tests.workers.tiny_encoder import DIM, write_tiny_encoder
 
 from cocu.api.server import LocalServer
+from cocu.catalog.models import Base
 from cocu.client import CocuClient
-from cocu.client.models import Dataset, Upload, UploadOptions
+from cocu.schemas import Dataset, Upload, UploadOptions
 
 PAGES: dict[str, bytes] = {}
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves PAGES; the path /away sends elsewhere, /noai keeps machines from learning."""
+    """Serves PAGES; /away redirects to another host, /noai forbids machine learning."""
 
     def do_GET(self) -> None:
         if self.path == "/away":
@@ -39,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(PAGES.get(self.path, b""))
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def site() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def importing(site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A platform that may reach the site, small limits, and one bucket of others."""
+    """A platform that may reach the site and one foreign bucket, with small limits."""
     folder = tmp_path_factory.mktemp("platform")
     encoder = write_tiny_encoder(folder / "encoder")
     with running(
@@ -78,9 +79,9 @@ def here(importing: LocalServer) -> Iterator[CocuClient]:
 
 @pytest.fixture
 def dataset(here: CocuClient, request: pytest.FixtureRequest) -> Iterator[Dataset]:
-    made = here.datasets.create(f"imports {request.node.name}"[:200])
-    yield made
-    here.datasets.delete(made.id)
+    dataset = here.datasets.create(f"imports {request.node.name}"[:200])
+    yield dataset
+    here.datasets.delete(dataset.id)
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def ask(server: LocalServer, dataset: Dataset, **body: object) -> httpx.Response
 
 def uploads(client: CocuClient, dataset: Dataset) -> dict[str, Upload]:
     client.datasets.wait(dataset.id, timeout=60)
-    return {each.name: each for each in client.datasets.uploads(dataset.id)}
+    return {upload.name: upload for upload in client.datasets.uploads(dataset.id)}
 
 
 def test_import__becomes_an_upload_as_if_it_had_been_sent(
@@ -113,10 +114,11 @@ def test_import__becomes_an_upload_as_if_it_had_been_sent(
     url = f"{site}/sets/dogs.tar?x=1"
     answer = ask(importing, dataset, url=url)
     assert answer.status_code == 202
-    assert answer.headers["Location"] == f"/v1/datasets/{dataset.id}/uploads/dogs.tar"
+    located = answer.url.join(answer.headers["Location"]).path
+    assert located == f"/v1/datasets/{dataset.id}/uploads/dogs.tar"
     assert answer.headers["Retry-After"]
     (announced,) = answer.json()["uploads"]
-    assert (announced["name"], announced["source"]) == ("dogs.tar", url)
+    assert (announced["name"], announced["source"]) == ("dogs.tar", f"{site}/sets/dogs.tar")
     upload = uploads(here, dataset)["dogs.tar"]
     content = PAGES["/sets/dogs.tar?x=1"]
     assert (upload.state, upload.accepted, upload.received) == ("ingested", 2, len(content))
@@ -131,10 +133,11 @@ def test_imports__of_several_files_have_names_of_their_own(
     for number in range(3):
         PAGES[f"/{number}/part.tar"] = tar_of_samples({f"key {number}": "a dog"}, first_seed=number)
     answer = ask(importing, dataset, urls=[f"{site}/{number}/part.tar" for number in range(3)])
-    assert answer.headers["Location"] == f"/v1/datasets/{dataset.id}/uploads"
-    found = uploads(here, dataset)
-    assert set(found) == {"part.tar", "part-2.tar", "part-3.tar"}
-    assert {each.state for each in found.values()} == {"ingested"}
+    located = answer.url.join(answer.headers["Location"]).path
+    assert located == f"/v1/datasets/{dataset.id}/uploads"
+    uploads_by_name = uploads(here, dataset)
+    assert set(uploads_by_name) == {"part.tar", "part-2.tar", "part-3.tar"}
+    assert {upload.state for upload in uploads_by_name.values()} == {"ingested"}
     assert here.datasets.get(dataset.id).samples == 3
 
 
@@ -160,12 +163,12 @@ def test_import__of_what_is_never_fetched_is_refused_at_once(
         (ask(importing, dataset, urls=["http://example.org/", url]), "body.urls.1"),
     ):
         assert answer.status_code == 422
-        assert field in {each["field"] for each in answer.json()["errors"]}
+        assert field in {error["field"] for error in answer.json()["errors"]}
     assert here.datasets.get(dataset.id).uploads == 0
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "detail"),
     [
         ("/away", "do not reach"),
         ("/nowhere.tar", "404"),
@@ -174,14 +177,16 @@ def test_import__of_what_is_never_fetched_is_refused_at_once(
     ],
 )
 def test_import__that_fails_says_why(
-    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str, path: str, told: str
+    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str, path: str, detail: str
 ) -> None:
     PAGES["/noai"] = tar_of_samples({"a": "a dog"})
     PAGES["/large.tar"] = b"\0" * 100_001
     assert ask(importing, dataset, url=site + path, name="one.tar").status_code == 202
     upload = uploads(here, dataset)["one.tar"]
     assert upload.state == "failed"
-    assert told in (upload.detail or "")
+    assert detail in (upload.detail or "")
+    report = httpx.get(f"{importing.url}/v1/datasets/{dataset.id}/report").json()
+    assert (report["uploads_failed"], report["upload_failures"]) == (1, {"one.tar": upload.detail})
     assert importing.platform.objects.list(f"datasets/{dataset.id}/uploads") == []
 
 
@@ -195,6 +200,27 @@ def test_import__that_failed_starts_over_when_it_is_asked_for_again(
     assert uploads(here, dataset)["late.tar"].state == "ingested"
 
 
+def test_import__the_query_of_its_url_is_forgotten_once_fetched_or_given_up(
+    importing: LocalServer, here: CocuClient, dataset: Dataset, site: str
+) -> None:
+    PAGES["/signed/good.tar?X-Amz-Signature=5ec2e7"] = tar_of_samples({"a": "a dog"})
+    urls = [f"{site}/signed/{name}.tar?X-Amz-Signature=5ec2e7" for name in ("good", "gone")]
+    assert ask(importing, dataset, urls=urls).status_code == 202
+    uploads_by_name = uploads(here, dataset)
+    assert [uploads_by_name[f"{name}.tar"].state for name in ("good", "gone")] == ["ingested", "failed"]
+    assert (uploads_by_name["gone.tar"].detail or "").endswith("to try again, import it again")
+    with importing.platform.catalog.read() as connection:
+        for stored in Base.metadata.sorted_tables:
+            for row in connection.execute(stored.select()):
+                assert "5ec2e7" not in repr(row), stored.name
+    assert here.datasets.retry(dataset.id).uploads == []
+    # The same address is known again, and another one is not taken for it.
+    PAGES["/signed/gone.tar?X-Amz-Signature=5ec2e7"] = tar_of_samples({"b": "a cat"}, first_seed=1)
+    assert ask(importing, dataset, urls=urls).status_code == 202
+    assert {upload.state for upload in uploads(here, dataset).values()} == {"ingested"}
+    assert ask(importing, dataset, url=f"{urls[0]}0").status_code == 409
+
+
 def test_import__under_a_name_that_is_taken_is_a_conflict(
     importing: LocalServer, here: CocuClient, dataset: Dataset, site: str, tmp_path: Path
 ) -> None:
@@ -202,7 +228,7 @@ def test_import__under_a_name_that_is_taken_is_a_conflict(
     here.datasets.upload(dataset.id, tmp_path / "taken.tar")
     answer = ask(importing, dataset, url=f"{site}/taken.tar")
     assert answer.status_code == 409
-    assert "name of its own" in answer.json()["detail"]
+    assert "another name" in answer.json()["detail"]
 
 
 def test_import__of_nothing_or_everything_is_refused(importing: LocalServer, dataset: Dataset) -> None:
@@ -234,7 +260,7 @@ def test_uploads_of_a_tenant__have_a_limit_together(
         for name in ("YQ==", "Yg==", "Yw==", "ZA==", "ZQ=="):
             answer = http.post(path, headers={**tus, "Upload-Metadata": f"filename {name}"})
             if answer.status_code == 201:
-                kept.append(answer.headers["Location"])
+                kept.append(answer.url.join(answer.headers["Location"]))
         assert 0 < len(kept) < 5
         assert answer.status_code == 413
         assert "400,000 bytes" in answer.json()["detail"]
@@ -252,7 +278,7 @@ def test_uploads_of_a_tenant__have_a_limit_together(
         assert "max_tenant_bytes" in (uploads(here, dataset)["imported.tar"].detail or "")
         assert importing.platform.objects.list(f"datasets/{dataset.id}/uploads") == []
         for location in kept:
-            assert http.delete(importing.url + location, headers=tus).status_code == 204
+            assert http.delete(location, headers=tus).status_code == 204
         content = tar_of_samples({"a": "a dog"})
         assert http.put(f"{path}/more.tar", content=content).status_code == 201
 
@@ -268,7 +294,7 @@ def test_import__from_a_bucket_takes_what_lies_under_the_prefix(
     bucket.put("shared2/other.tar", b"secret")
     answer = ask(importing, dataset, s3="s3://open/shared/sets")
     assert answer.status_code == 202, answer.text
-    assert {each.state for each in uploads(here, dataset).values()} == {"ingested"}
+    assert {upload.state for upload in uploads(here, dataset).values()} == {"ingested"}
     assert here.datasets.get(dataset.id).samples == 2
     assert ask(importing, dataset, s3="s3://open/shared/nothing").status_code == 404
 
@@ -287,8 +313,8 @@ def test_a_table_of_urls__is_read_by_fetching_its_images(
     assert sample.caption == "a dog"
     assert here.datasets.image(dataset.id, sample.key) == picture(1)
     rejections = list(here.datasets.rejections(dataset.id))
-    assert [each.reason for each in rejections] == ["not_an_image"] + 3 * ["fetch_failed"]
-    details = [each.detail.partition(":")[0] for each in rejections]
+    assert [rejection.reason for rejection in rejections] == ["not_an_image"] + 3 * ["fetch_failed"]
+    details = [rejection.detail.partition(":")[0] for rejection in rejections]
     assert details[1:] == ["status", "address", "address"]
 
 
@@ -309,7 +335,7 @@ READY = UploadOptions(encoder="tiny")
 
 
 def ready_files() -> Files:
-    """Two partitions, and what clip-retrieval leaves beside them."""
+    """Two partitions, and the other files that clip-retrieval writes."""
     vectors_ND = np.random.default_rng(5).standard_normal((5, DIM))
     captions = {f"{number}": f"a dog and {number} cats" for number in range(5)}
     return partitioned(vectors_ND, captions, rows=3)
@@ -319,8 +345,11 @@ def test_embeddings__are_fetched_with_their_metadata(here: CocuClient, dataset: 
     PAGES.update({f"/ready/{name}": data for name, data in ready_files().items()})
     urls = [f"{site}/ready/img_emb/img_emb_{number}.npy" for number in range(2)]
     here.datasets.fetch(dataset.id, *urls, f"{site}/ready/metadata/metadata_0.parquet", options=READY)
-    found = uploads(here, dataset)
-    assert {name: each.accepted for name, each in found.items()} == {"img_emb_0.tar": 3, "img_emb_1.tar": 2}
+    uploads_by_name = uploads(here, dataset)
+    assert {name: upload.accepted for name, upload in uploads_by_name.items()} == {
+        "img_emb_0.tar": 3,
+        "img_emb_1.tar": 2,
+    }
 
 
 def test_embeddings__whose_metadata_cannot_be_had_fail(here: CocuClient, dataset: Dataset, site: str) -> None:
@@ -338,12 +367,15 @@ def test_embeddings__come_from_a_bucket(
     bucket = from_url("s3://open")
     for name, data in ready_files().items():
         bucket.put(f"shared/laion/{name}", data)
-    asked = {"s3": "s3://open/shared/laion", "options": {"encoder": "tiny"}}
-    assert ask(importing, dataset, **asked).status_code == 202
-    found = uploads(here, dataset)
-    assert {name: each.accepted for name, each in found.items()} == {"img_emb_0.tar": 3, "img_emb_1.tar": 2}
+    request = {"s3": "s3://open/shared/laion", "options": {"encoder": "tiny"}}
+    assert ask(importing, dataset, **request).status_code == 202
+    uploads_by_name = uploads(here, dataset)
+    assert {name: upload.accepted for name, upload in uploads_by_name.items()} == {
+        "img_emb_0.tar": 3,
+        "img_emb_1.tar": 2,
+    }
     bucket.delete("shared/laion/metadata/metadata_1.parquet")
-    refused = ask(importing, dataset, **asked)
+    refused = ask(importing, dataset, **request)
     assert refused.status_code == 422
     assert "metadata_1.parquet" in refused.text
 

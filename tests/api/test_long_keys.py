@@ -1,4 +1,4 @@
-"""The longest keys there may be: in lists, URLs, archives and exports; longer ones are not accepted."""
+"""Keys of the maximum length: in lists, URLs, archives and exports; longer ones are refused."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.running import picture, tar_of_samples
+from tests.local_platform import picture, tar_of_samples
 
 from cocu.api import cursors
 from cocu.client import CocuClient
-from cocu.client.models import Parameters
-from cocu.datasets.limits import DEFAULT_LIMITS
-from cocu.datasets.reading import RawSample, read_samples
-from cocu.datasets.rejections import Reason, Rejection
+from cocu.formats.limits import DEFAULT_LIMITS
+from cocu.formats.reading import RawSample, read_samples
+from cocu.schemas import Parameters
 
 LONGEST_CURSOR = 8192
 BYTES = DEFAULT_LIMITS.max_key_bytes
 
 
 def long_key(number: int) -> str:
-    """500 bytes, of the characters that take the most room."""
+    """Keys of 500 bytes, of the characters that take the most bytes."""
     return f"{number:04d}" + "🐕" * ((BYTES - 4) // 4)
 
 
@@ -36,17 +35,17 @@ def test_cursor__of_any_key_fits_and_comes_back(key: str, listing: str) -> None:
 
 
 def listed(http: httpx.Client, dataset: str) -> list[str]:
-    """The keys of a dataset's samples, two to a page."""
-    found: list[str] = []
+    """The keys of a dataset's samples, two per page."""
+    keys: list[str] = []
     cursor = None
     while True:
         params = {"limit": "2"} | ({} if cursor is None else {"cursor": cursor})
         answer = http.get(f"/v1/datasets/{dataset}/samples", params=params)
         answer.raise_for_status()
-        found += [each["key"] for each in answer.json()["items"]]
+        keys += [item["key"] for item in answer.json()["items"]]
         cursor = answer.json()["next"]
         if cursor is None:
-            return found
+            return keys
 
 
 def test_longest_keys__are_listed_page_by_page_and_found(
@@ -61,14 +60,14 @@ def test_longest_keys__are_listed_page_by_page_and_found(
     assert listed(http, dataset) == keys
     curation = client.curations.create(dataset, parameters=Parameters(neighbours=2))
     curation = client.curations.wait(curation.id, timeout=120)
-    assert [each.key for each in client.archives.list(curation.id, limit=2)] == keys
+    assert [archive.key for archive in client.archives.list(curation.id, page_size=2)] == keys
     assert client.archives.get(curation.id, keys[3]).key == keys[3]
     client.curations.export(curation.id, tmp_path / "export", "webdataset")
     (tar,) = (tmp_path / "export").glob("*.tar")
-    assert [each.key for each in read_samples(tar) if isinstance(each, RawSample)] == keys
+    assert [sample.key for sample in read_samples(tar) if isinstance(sample, RawSample)] == keys
 
 
-def test_longer_keys__are_skipped_with_a_reason() -> None:
+def test_longer_keys__give_way_to_those_of_the_content() -> None:
     keys = [long_key(0), long_key(1) + "x"]
     target = io.BytesIO()
     columns = {"key": keys, "image": [picture(0), picture(1)], "caption": ["a dog", "a cat"]}
@@ -76,6 +75,5 @@ def test_longer_keys__are_skipped_with_a_reason() -> None:
     first, second = read_samples(target)
     assert isinstance(first, RawSample)
     assert first.key == keys[0]
-    assert isinstance(second, Rejection)
-    assert (second.reason, second.key) == (Reason.KEY_TOO_LONG, None)
-    assert "501 bytes" in second.detail
+    assert isinstance(second, RawSample)
+    assert second.key == second.content_key

@@ -1,4 +1,4 @@
-"""What Prometheus reads of the API."""
+"""The metrics of the API."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message, Receive, Scope, Send
 from tests.api.conftest import CAPTIONS, Curated
-from tests.scraping import Figures, scraped, scraped_until
+from tests.scraping import MetricValues, scraped, scraped_until
 
 from cocu.api import metrics as measuring
 from cocu.api.application import create_app
-from cocu.api.metrics import Measured, Metrics
+from cocu.api.metrics import Metrics, RequestMetrics
 from cocu.api.server import LocalServer
+from cocu.dashboard.pages import ROUTES
 from cocu.errors import UnavailableError
 from cocu.platform import Platform
 
@@ -29,8 +30,8 @@ def url(server: LocalServer) -> str:
     return f"{server.url}/metrics"
 
 
-def figures_of(metrics: Metrics) -> Figures:
-    return Figures(metrics.exposition("application/openmetrics-text")[0].decode())
+def values_of(metrics: Metrics) -> MetricValues:
+    return MetricValues(metrics.exposition("application/openmetrics-text")[0].decode())
 
 
 def test_requests__are_counted_by_route_never_by_what_was_asked_for(
@@ -41,7 +42,7 @@ def test_requests__are_counted_by_route_never_by_what_was_asked_for(
     http.get("/v1/datasets/nothing-has-this-id")
     http.get(f"/v1/datasets/{curated.dataset.id}/samples/folder%2Finside")
     http.get("/nowhere/secret-name")
-    http.request("BREW", "/v1/datasets")
+    http.request("PROPFIND", "/v1/datasets")
     http.post("/v1/datasets", content=b"x" * 5_000_000)
     after = scraped(url)
 
@@ -59,7 +60,8 @@ def test_requests__are_counted_by_route_never_by_what_was_asked_for(
         durations, route="/v1/datasets/{dataset}"
     ) == pytest.approx(2)
     templates = set(httpx.get(url.replace("/metrics", "/openapi.json")).json()["paths"])
-    assert after.values("route") <= templates | {"none", "/metrics", "/docs", "/", "/openapi.json"}
+    pages = {path.replace(":path}", "}") for path, _, _ in ROUTES} | {"/static/"}
+    assert after.values("route") <= templates | pages | {"none", "/metrics", "/docs", "/openapi.json"}
     assert "default" not in {
         label for family in after.families.values() for s in family.samples for label in s.labels.values()
     }
@@ -74,16 +76,16 @@ def test_errors__that_nobody_foresaw_count_as_500(server: LocalServer) -> None:
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as asking:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as asking:
             return await asking.get("/broken")
 
     assert anyio.run(ask).status_code == 500
-    assert figures_of(app.state.metrics)(REQUESTS, route="/broken", status="500") == 1
+    assert values_of(app.state.metrics)(REQUESTS, route="/broken", status="500") == 1
 
 
 def test_streams__are_open_until_their_last_byte(server: LocalServer) -> None:
     metrics = Metrics(server.platform)
-    seen: list[float] = []
+    counts: list[float] = []
 
     class Route:
         path_format, name = "/v1/curations/{curation}/batches", "stream_batches"
@@ -91,7 +93,7 @@ def test_streams__are_open_until_their_last_byte(server: LocalServer) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["route"] = Route()
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        seen.append(figures_of(metrics)("cocu_streams_open", kind="batches"))
+        counts.append(values_of(metrics)("cocu_streams_open", kind="batches"))
         await send(
             {"type": "http.response.body", "body": memoryview(b"12345678").cast("Q"), "more_body": True}
         )
@@ -105,9 +107,9 @@ def test_streams__are_open_until_their_last_byte(server: LocalServer) -> None:
 
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/"}
     with pytest.raises(ConnectionResetError):
-        anyio.run(Measured(app, metrics), scope, receive, send)
-    assert seen == [1]
-    after = figures_of(metrics)
+        anyio.run(RequestMetrics(app, metrics), scope, receive, send)
+    assert counts == [1]
+    after = values_of(metrics)
     assert after("cocu_streams_open", kind="batches") == 0
     assert after("cocu_stream_sent_bytes_total", kind="batches") == 8
     assert after(REQUESTS, status="200") == 1
@@ -121,45 +123,45 @@ def test_batches__are_counted_in_bytes(url: str, http: httpx.Client, curated: Cu
     assert after("cocu_stream_sent_bytes_total", kind="batches") - before == sent
 
 
-def test_catalog__tells_of_chunks_samples_and_runs(url: str, curated: Curated) -> None:
-    found = scraped_until(url, lambda read: read("cocu_curations", state="completed") >= 1)
-    assert found("cocu_catalog_up") == 1
-    assert found("cocu_curations", state="completed") >= 1
+def test_catalog__tells_of_tasks_samples_and_runs(url: str, curated: Curated) -> None:
+    metrics = scraped_until(url, lambda read: read("cocu_curations", state="completed") >= 1)
+    assert metrics("cocu_catalog_up") == 1
+    assert metrics("cocu_curations", state="completed") >= 1
     for stage in ("ingest", "embed", "neighbours", "curate", "publish"):
-        assert found("cocu_chunks", stage=stage, state="done") >= 1, stage
-    assert found("cocu_chunk_samples", stage="curate", state="done") >= len(CAPTIONS)
-    assert found("cocu_samples") >= len(CAPTIONS)
+        assert metrics("cocu_tasks", stage=stage, state="done") >= 1, stage
+    assert metrics("cocu_task_samples", stage="curate", state="done") >= len(CAPTIONS)
+    assert metrics("cocu_samples") >= len(CAPTIONS)
 
 
 def test_work__of_workers_inside_the_api_is_there_too(url: str, curated: Curated) -> None:
-    found = scraped_until(url, lambda read: read("cocu_chunk_attempts_total", stage="publish") >= 1)
-    assert found("cocu_samples_processed_total", stage="embed") >= len(CAPTIONS)
-    assert found("cocu_chunk_attempts_total", stage="publish", outcome="done") >= 1
-    assert found("cocu_sweeps_total", outcome="done") >= 1
+    metrics = scraped_until(url, lambda read: read("cocu_task_attempts_total", stage="publish") >= 1)
+    assert metrics("cocu_samples_processed_total", stage="embed") >= len(CAPTIONS)
+    assert metrics("cocu_task_attempts_total", stage="publish", outcome="done") >= 1
+    assert metrics("cocu_sweeps_total", outcome="done") >= 1
 
 
 def test_a_catalog_that_does_not_answer_is_a_figure_too(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics = Metrics(server.platform)
-    assert figures_of(metrics)("cocu_catalog_up") == 1
+    assert values_of(metrics)("cocu_catalog_up") == 1
 
     def away(catalog: object) -> None:
         raise UnavailableError("the catalog does not answer")
 
-    monkeypatch.setattr(measuring.census, "take", away)
-    assert figures_of(metrics)("cocu_catalog_up") == 1, "asked again at once"
-    found = figures_of(Metrics(server.platform))
-    assert found("cocu_catalog_up") == 0
-    assert "cocu_chunks" not in found.families
-    assert "cocu_http_requests" in found.families
+    monkeypatch.setattr(measuring.counts, "collect", away)
+    assert values_of(metrics)("cocu_catalog_up") == 1, "asked again at once"
+    values = values_of(Metrics(server.platform))
+    assert values("cocu_catalog_up") == 0
+    assert "cocu_tasks" not in values.families
+    assert "cocu_http_requests" in values.families
 
 
 def test_form__is_what_is_asked_for(http: httpx.Client) -> None:
     plain = http.get("/metrics")
     assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert plain.headers["cache-control"] == "no-store"
-    assert {family.name for family in text_string_to_metric_families(plain.text)} >= {"cocu_chunks"}
+    assert {family.name for family in text_string_to_metric_families(plain.text)} >= {"cocu_tasks"}
 
 
 def test_documentation__lists_what_there_is(url: str, curated: Curated, repository: Path) -> None:
@@ -168,16 +170,16 @@ def test_documentation__lists_what_there_is(url: str, curated: Curated, reposito
         name: set(re.findall(r"`(\w+)`", labels))
         for name, labels in re.findall(r"^\| `(cocu_\w+)` \| ([^|]*)\|", page, flags=re.MULTILINE)
     }
-    found = scraped(url)
+    metrics = scraped(url)
     exposed: dict[str, set[str]] = {}
-    for family in found.families.values():
+    for family in metrics.families.values():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         exposed[name] = {label for sample in family.samples for label in sample.labels} - {"le"}
     assert listed == exposed
 
 
 def test_metrics__of_two_platforms_are_apart(server: LocalServer, platform_apart: Platform) -> None:
-    assert figures_of(Metrics(platform_apart))("cocu_curations") == 0
+    assert values_of(Metrics(platform_apart))("cocu_curations") == 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Embeddings that somebody made before: uploaded over HTTP and curated as if the encoder had just run."""
+"""Ready embeddings: uploaded over HTTP, and curated as if the encoder had just run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf.proto import parse_length_prefixed
+from tests.local_platform import running, tar_of, tar_of_samples
+from tests.pipeline.tiny_encoder import DIM, write_tiny_encoder
 from tests.ready_embeddings import Files, pair, partitioned, write
-from tests.running import running, tar_of, tar_of_samples
-from tests.workers.tiny_encoder import DIM, write_tiny_encoder
 from typer.testing import CliRunner
 
 from cocu.api.server import LocalServer
@@ -24,7 +24,7 @@ from cocu.batches.messages import batches_pb2 as messages
 from cocu.cli.application import app
 from cocu.client import CocuClient
 from cocu.client.exceptions import ConflictError, NotFoundError, NothingToUploadError
-from cocu.client.models import Curation, Dataset, Upload, UploadOptions
+from cocu.schemas import Curation, Dataset, Upload, UploadOptions
 
 WORDS = ("dog", "cat", "bench", "tree", "car", "boat")
 CAPTIONS = {
@@ -57,7 +57,7 @@ def vocabulary(client: CocuClient, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def vectors(count: int = len(CAPTIONS), *, seed: int = 3) -> np.ndarray:
-    """Unit vectors that no two rows share."""
+    """Unit vectors, all different."""
     made_ND = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
     return made_ND / np.linalg.norm(made_ND, axis=1, keepdims=True)
 
@@ -73,8 +73,8 @@ def sent(
 
 
 def curate(client: CocuClient, dataset: Dataset, vocabulary: str, encoder: str = "tiny") -> Curation:
-    made = client.curations.create(dataset.id, vocabulary=vocabulary, encoder=encoder)
-    return client.curations.wait(made.id, timeout=120)
+    curation = client.curations.create(dataset.id, vocabulary=vocabulary, encoder=encoder)
+    return client.curations.wait(curation.id, timeout=120)
 
 
 def only_upload(client: CocuClient, dataset: Dataset) -> Upload:
@@ -112,16 +112,16 @@ def test_a_sample_without_its_picture_is_shown_as_that(
     sample = client.datasets.sample(dataset.id, "00003")
     assert (sample.bytes, sample.sha256, sample.width, sample.height) == (0, None, None, None)
     assert (sample.image, sample.thumbnail) == (None, None)
-    for query in ("", "?size=64"):
+    for query in ("", "?size=96"):
         answer = http.get(f"/v1/datasets/{dataset.id}/samples/00003/image{query}")
         assert answer.status_code == 404
         assert answer.headers["content-type"].startswith("application/problem+json")
-        assert "without its picture" in answer.json()["detail"]
+        assert "without its image" in answer.json()["detail"]
 
 
 def test_search_finds_them_by_sample_and_by_text(client: CocuClient, ready: tuple[Dataset, Curation]) -> None:
     dataset, curation = ready
-    hits = list(client.search.by_sample(dataset.id, "00003", limit=5))
+    hits = list(client.search.by_sample(dataset.id, "00003", page_size=5))
     cosines = vectors() @ vectors()[3]
     cosines[3] = -1
     assert [hit.key for hit in hits][:3] == [f"{row:05d}" for row in np.argsort(-cosines)[:3]]
@@ -197,25 +197,25 @@ def test_a_list_of_uids_needs_uids(client: CocuClient, vocabulary: str, tmp_path
 def test_another_encoder_fails_on_them_with_a_reason(
     client: CocuClient, vocabulary: str, tmp_path: Path
 ) -> None:
-    """Of a dataset of both kinds it embeds those with pictures; the encoder of the embeddings has all."""
+    """It embeds only samples with images; the encoder of the ready embeddings has all samples."""
     dataset = sent(client, partitioned(vectors(5), first(5), rows=3), tmp_path, "both kinds")
-    pictures = tmp_path / "pictures.tar"
-    pictures.write_bytes(tar_of_samples({f"picture-{number}": "a dog" for number in range(6)}))
-    client.datasets.upload(dataset.id, pictures)
+    images = tmp_path / "images.tar"
+    images.write_bytes(tar_of_samples({f"image-{number}": "a dog" for number in range(6)}))
+    client.datasets.upload(dataset.id, images)
     client.datasets.wait(dataset.id, timeout=60)
     own = curate(client, dataset, vocabulary)
     assert client.datasets.report(dataset.id).failures == {}
-    assert sum(len(each.neighbours) > 0 for each in client.archives.list(own.id)) == 11
+    assert sum(len(archive.neighbours) > 0 for archive in client.archives.list(own.id)) == 11
     other = curate(client, dataset, vocabulary, "another")
     assert other.state == "completed"
     assert client.datasets.report(dataset.id).failures == {"no_picture": 5}
     assert client.datasets.retry(dataset.id).samples == 0
-    archives = {each.key: each for each in client.archives.list(other.id)}
-    assert {key for key, each in archives.items() if not each.neighbours} == set(first(5))
-    assert archives["picture-0"].image is not None
+    archives = {archive.key: archive for archive in client.archives.list(other.id)}
+    assert {key for key, archive in archives.items() if not archive.neighbours} == set(first(5))
+    assert archives["image-0"].image is not None
     (batch,) = client.batches.stream(own.id, global_batch=64)
-    pictured = [key for key, image in zip(batch.keys, batch.images, strict=True) if image is not None]
-    assert sorted(pictured) == [f"picture-{number}" for number in range(6)]
+    with_images = [key for key, image in zip(batch.keys, batch.images, strict=True) if image is not None]
+    assert sorted(with_images) == [f"image-{number}" for number in range(6)]
 
 
 def test_a_dataset_without_any_picture_ends_for_another_encoder_too(
@@ -228,18 +228,21 @@ def test_a_dataset_without_any_picture_ends_for_another_encoder_too(
     assert client.datasets.report(dataset.id).failures == {"no_picture": len(CAPTIONS)}
 
 
-def test_keys_that_are_taken_are_told(client: CocuClient, tmp_path: Path) -> None:
+def test_keys_that_are_taken_by_the_same_are_told_and_by_others_give_way(
+    client: CocuClient, tmp_path: Path
+) -> None:
     dataset = sent(client, partitioned(vectors(4), first(4), rows=4), tmp_path, "twice")
-    more = tmp_path / "more.tar"
-    more.write_bytes(tar_of(partitioned(vectors(6, seed=9), first(6), rows=6)))
-    client.datasets.upload(dataset.id, more, options=READY)
-    client.datasets.wait(dataset.id, timeout=60)
-    assert client.datasets.report(dataset.id).reasons == {"duplicate_key": 4}
-    assert client.datasets.get(dataset.id).samples == 6
+    for number, (embeddings, total) in enumerate(((vectors(4), 4), (vectors(4, seed=9), 8))):
+        more = tmp_path / f"more-{number}.tar"
+        more.write_bytes(tar_of(partitioned(embeddings, first(4), rows=4)))
+        client.datasets.upload(dataset.id, more, options=READY)
+        client.datasets.wait(dataset.id, timeout=60)
+        assert client.datasets.report(dataset.id).reasons == {"duplicate_key": 4}
+        assert client.datasets.get(dataset.id).samples == total
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "detail"),
     [
         (pair(0, vectors(3), {"image_path": ["a", "b"], "caption": ["a", "b"]}), "3 rows"),
         (pair(0, np.ones((1, 3)), {"image_path": ["a"], "caption": ["a"]}), "3 dimensions"),
@@ -247,12 +250,12 @@ def test_keys_that_are_taken_are_told(client: CocuClient, tmp_path: Path) -> Non
     ],
 )
 def test_what_does_not_belong_together_is_refused_as_a_whole(
-    client: CocuClient, tmp_path: Path, files: Files, said: str
+    client: CocuClient, tmp_path: Path, files: Files, detail: str
 ) -> None:
-    dataset = sent(client, files, tmp_path, f"wrong {said}")
+    dataset = sent(client, files, tmp_path, f"wrong {detail}")
     upload = only_upload(client, dataset)
     assert (upload.state, upload.accepted) == ("failed", 0)
-    assert said in (upload.detail or "")
+    assert detail in (upload.detail or "")
     assert dataset.samples == 0
 
 
@@ -314,6 +317,6 @@ def first(count: int) -> dict[str, str]:
 
 @pytest.fixture
 def http(server: LocalServer) -> Iterator[httpx.Client]:
-    """For what the typed client would never send."""
+    """A plain HTTP client, for requests that the typed client would never send."""
     with httpx.Client(base_url=server.url, timeout=30) as opened:
         yield opened

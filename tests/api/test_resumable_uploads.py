@@ -24,14 +24,14 @@ from tests.api.tus_requests import (
     patch,
     resume,
 )
-from tests.running import tar_of_samples
+from tests.local_platform import tar_of_samples
 
 from cocu.api.server import LocalServer
+from cocu.catalog import resumables
 from cocu.client import CocuClient
-from cocu.client.models import Dataset
+from cocu.pipeline import submit_uploads
+from cocu.schemas import Dataset
 from cocu.storage import paths
-from cocu.storage.catalog import resumables
-from cocu.workers import arrivals
 
 LIMIT = 2_000_000
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -40,9 +40,9 @@ CONTENT = tar_of_samples({f"sample {number}": "a dog" for number in range(4)})
 
 @pytest.fixture
 def dataset(client: CocuClient, request: pytest.FixtureRequest) -> Iterator[Dataset]:
-    made = client.datasets.create(f"resumable {request.node.name}"[:200])
-    yield made
-    client.datasets.delete(made.id)
+    dataset = client.datasets.create(f"resumable {request.node.name}"[:200])
+    yield dataset
+    client.datasets.delete(dataset.id)
 
 
 def test_options__say_what_is_spoken(http: httpx.Client, dataset: Dataset) -> None:
@@ -79,9 +79,9 @@ def test_upload__in_one_piece_is_registered_as_if_it_had_been_put(
 def test_upload__broken_off_at_any_byte_and_resumed_is_the_same_file(
     http: httpx.Client, client: CocuClient, breaks: list[tuple[bool, int]]
 ) -> None:
-    made = client.datasets.create(f"breaks {time.monotonic_ns()}")
-    location = created(http, made, len(CONTENT))
-    for whole, end in sorted(breaks, key=lambda each: each[1]):
+    dataset = client.datasets.create(f"breaks {time.monotonic_ns()}")
+    location = created(http, dataset, len(CONTENT))
+    for whole, end in sorted(breaks, key=lambda point: point[1]):
         offset = offset_of(http, location)
         if whole:
             resume(http, location, CONTENT[: max(offset, end)])
@@ -89,9 +89,9 @@ def test_upload__broken_off_at_any_byte_and_resumed_is_the_same_file(
             break_off(http, location, offset, CONTENT[offset:end])
         assert offset <= offset_of(http, location) <= max(offset, end)
     assert resume(http, location, CONTENT).status_code == 204
-    (upload,) = client.datasets.uploads(made.id)
+    (upload,) = client.datasets.uploads(dataset.id)
     assert (upload.sha256, upload.bytes) == (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
-    client.datasets.delete(made.id)
+    client.datasets.delete(dataset.id)
 
 
 def test_upload__of_no_bytes_is_complete_at_once(
@@ -118,10 +118,10 @@ def test_patch__that_is_not_what_its_checksum_says_is_not_kept(
 ) -> None:
     location = created(http, dataset, len(CONTENT))
     digest = base64.b64encode(hashlib.new(algorithm, CONTENT[:500]).digest()).decode()
-    said = {"Upload-Checksum": f"{algorithm} {digest}"}
-    assert is_problem(patch(http, location, 0, CONTENT[1:501], **said), 460)
+    headers = {"Upload-Checksum": f"{algorithm} {digest}"}
+    assert is_problem(patch(http, location, 0, CONTENT[1:501], **headers), 460)
     assert offset_of(http, location) == 0
-    assert patch(http, location, 0, CONTENT[:500], **said).status_code == 204
+    assert patch(http, location, 0, CONTENT[:500], **headers).status_code == 204
     assert patch(http, location, 500, CONTENT[500:]).status_code == 204
     (upload,) = client.datasets.uploads(dataset.id)
     assert upload.sha256 == hashlib.sha256(CONTENT).hexdigest()
@@ -131,21 +131,21 @@ def test_patch__with_a_checksum_that_breaks_off_counts_for_nothing(
     http: httpx.Client, dataset: Dataset, server: LocalServer
 ) -> None:
     location = created(http, dataset, len(CONTENT))
-    said = {"Upload-Checksum": f"sha1 {base64.b64encode(hashlib.sha1(CONTENT).digest()).decode()}"}
+    headers = {"Upload-Checksum": f"sha1 {base64.b64encode(hashlib.sha1(CONTENT).digest()).decode()}"}
 
     def parts() -> Iterator[bytes]:
         yield CONTENT[:1000]
         raise ConnectionAbortedError
 
     with pytest.raises(ConnectionAbortedError):
-        patch(http, location, 0, parts(), **said)
-    while (answer := patch(http, location, 0, CONTENT, **said)).status_code == 423:
+        patch(http, location, 0, parts(), **headers)
+    while (answer := patch(http, location, 0, CONTENT, **headers)).status_code == 423:
         time.sleep(0.01)
     assert answer.status_code == 204
 
 
-@pytest.mark.parametrize("said", ["md5 AAAA", "sha1", "sha1 !!!", "sha256 YWJj", "é"])
-def test_patch__with_a_checksum_that_is_none(http: httpx.Client, dataset: Dataset, said: str) -> None:
+@pytest.mark.parametrize("checksum", ["md5 AAAA", "sha1", "sha1 !!!", "sha256 YWJj", "é"])
+def test_patch__with_a_checksum_that_is_none(http: httpx.Client, dataset: Dataset, checksum: str) -> None:
     location = created(http, dataset, 10)
     answer = http.patch(
         location,
@@ -154,7 +154,7 @@ def test_patch__with_a_checksum_that_is_none(http: httpx.Client, dataset: Datase
             (b"Tus-Resumable", b"1.0.0"),
             (b"Upload-Offset", b"0"),
             (b"Content-Type", b"application/offset+octet-stream"),
-            (b"Upload-Checksum", said.encode()),
+            (b"Upload-Checksum", checksum.encode()),
         ],
     )
     assert is_problem(answer, 400)
@@ -175,7 +175,7 @@ def test_upload__that_is_not_what_was_announced_is_not_registered(
 
 def test_a_second_writer__is_told_to_wait(http: httpx.Client, server: LocalServer, dataset: Dataset) -> None:
     location = created(http, dataset, len(CONTENT))
-    with server.platform.growing.writing(location.rpartition("/")[2]):
+    with server.platform.partial_uploads.open(location.rpartition("/")[2]):
         refused = patch(http, location, 0, CONTENT)
         assert is_problem(refused, 423)
         assert refused.headers["Retry-After"]
@@ -242,9 +242,9 @@ def test_create__with_headers_that_are_none(http: httpx.Client, dataset: Dataset
     for length in ("-1", "five", "1e3", "9" * 30, "", str(2**63)):
         assert http.post(path, headers={**good, "Upload-Length": length}).status_code == 400
     assert http.post(path, headers={**VERSION, "Upload-Defer-Length": "1"}).status_code == 400
-    for said in ("filename !!!", "filename YQ", "x" * 3000, f"filename {encoded('..')}", "", "filename"):
-        answer = http.post(path, headers={**good, "Upload-Metadata": said})
-        assert answer.status_code in {400, 422}, said
+    for metadata in ("filename !!!", "filename YQ", "x" * 3000, f"filename {encoded('..')}", "", "filename"):
+        answer = http.post(path, headers={**good, "Upload-Metadata": metadata})
+        assert answer.status_code in {400, 422}, metadata
     wrong = f"filename {encoded('a.tar')},sha256 {encoded('zz')}"
     assert is_problem(http.post(path, headers={**good, "Upload-Metadata": wrong}), 422)
     for bad in ("/etc/passwd", "a/b", ".hidden", "a\nb", "a\n", "nul\0", "x" * 201):
@@ -269,9 +269,9 @@ def test_delete__ends_it_and_frees_what_it_took(
     location = created(http, dataset, len(CONTENT))
     patch(http, location, 0, CONTENT[:1000])
     token = location.rpartition("/")[2]
-    assert server.platform.growing.exists(token)
+    assert server.platform.partial_uploads.exists(token)
     assert http.delete(location, headers=VERSION).status_code == 204
-    assert not server.platform.growing.exists(token)
+    assert not server.platform.partial_uploads.exists(token)
     assert is_problem(patch(http, location, 1000, b"x"), 404)
     (upload,) = client.datasets.uploads(dataset.id)
     assert upload.state == "failed"
@@ -304,9 +304,9 @@ def test_expired__is_gone_and_its_file_with_it(
     assert is_problem(patch(http, location, 1000, CONTENT[1000:]), 410)
     assert http.head(location, headers=VERSION).status_code == 410
     end = time.monotonic() + 20
-    while server.platform.growing.exists(token) and time.monotonic() < end:
+    while server.platform.partial_uploads.exists(token) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not server.platform.growing.exists(token)
+    assert not server.platform.partial_uploads.exists(token)
     (upload,) = client.datasets.uploads(dataset.id)
     assert (upload.state, upload.detail) == ("failed", "the rest did not arrive in time")
     assert http.head(location, headers=VERSION).status_code == 410
@@ -329,23 +329,25 @@ def test_a_process_that_died_before_it_registered_the_whole_file__is_made_good(
         content = CONTENT + died_after.encode()
         location = created(http, dataset, len(content), name=f"{died_after}.tar")
         token = location.rpartition("/")[2]
-        with platform.growing.writing(token) as file:
-            file.begin(0)
+        with platform.partial_uploads.open(token) as file:
+            file.truncate_to(0)
             file.write(content)
             file.sync()
         record = resumables.get(platform.catalog, tenant="default", dataset_id=dataset.id, resumable_id=token)
         resumables.advance(platform.catalog, record, offset=len(content), seconds=60)
         if died_after != "last byte":
-            stored = platform.growing.finish(token, paths.upload(dataset.id, token))
+            stored = platform.partial_uploads.finish(token, paths.upload(dataset.id, token))
         if died_after == "registration":
-            arrivals.register(platform, tenant="default", upload_id=record.upload_id, stored=stored)
-        # Asking twice, and sending nothing more, are what a client does that missed the answer.
+            submit_uploads.register_upload(
+                platform, tenant="default", upload_id=record.upload_id, stored=stored
+            )
+        # A client that missed the answer asks again, and sends nothing more.
         assert offset_of(http, location) == offset_of(http, location) == len(content)
         assert patch(http, location, len(content), b"").status_code == 204
-        found = {each.name: each for each in client.datasets.uploads(dataset.id)}
-        assert found[f"{died_after}.tar"].sha256 == hashlib.sha256(content).hexdigest()
+        uploads_by_name = {upload.name: upload for upload in client.datasets.uploads(dataset.id)}
+        assert uploads_by_name[f"{died_after}.tar"].sha256 == hashlib.sha256(content).hexdigest()
         assert client.datasets.wait(dataset.id, timeout=60)
         (ingested,) = [
-            each for each in client.datasets.uploads(dataset.id) if each.name.startswith(died_after)
+            upload for upload in client.datasets.uploads(dataset.id) if upload.name.startswith(died_after)
         ]
         assert ingested.state == "ingested"

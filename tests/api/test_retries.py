@@ -9,20 +9,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.running import picture, running
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import picture, running
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
-from cocu.client.models import Dataset, UploadOptions
+from cocu.schemas import Dataset, UploadOptions
 
 ANSWERS: dict[str, int | bytes] = {}
-"""What the site says to a path: a status, or an image."""
+"""The site's answer by path: a status, or an image."""
 ASKED: Counter[str] = Counter()
 
 
 class Site(BaseHTTPRequestHandler):
-    """Counts what it is asked for."""
+    """Counts its requests."""
 
     def do_GET(self) -> None:
         ASKED[self.path] += 1
@@ -33,7 +33,7 @@ class Site(BaseHTTPRequestHandler):
             self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +104,14 @@ def test_retry__asks_only_for_what_failed_and_may_succeed(
     after = shards(fetching, dataset)
     assert before.items() < after.items()
     assert len(after) == len(before) + 1
-    captions = {each.caption: each for each in client.datasets.samples(dataset.id)}
+    captions = {sample.caption: sample for sample in client.datasets.samples(dataset.id)}
     assert set(captions) == {f"a dog, {number}" for number in (0, 1, 2, 5)}
     assert client.datasets.image(dataset.id, captions["a dog, 2"].key) != b""
-    found = {(each.member, each.reason) for each in client.datasets.rejections(dataset.id)}
+    rejections = {
+        (rejection.member, rejection.reason) for rejection in client.datasets.rejections(dataset.id)
+    }
     kept = {(f"{site}/4", "fetch_failed"), ("http://nowhere.invalid/y.jpg", "fetch_failed")}
-    assert {each for each in found if each[1] == "fetch_failed"} == kept | {
+    assert {rejection for rejection in rejections if rejection[1] == "fetch_failed"} == kept | {
         ("http://10.0.0.1/x.jpg", "fetch_failed")
     }
     assert client.datasets.report(dataset.id).reasons == {"fetch_failed": 3, "not_an_image": 1}
@@ -130,7 +132,7 @@ def test_retry__of_a_retry_gives_the_latest_reason_and_then_nothing_is_left(
     assert client.datasets.retry(dataset.id).rows == 1
     client.datasets.wait(dataset.id, timeout=60)
     assert list(client.datasets.rejections(dataset.id)) == []
-    names = [each.name for each in client.datasets.uploads(dataset.id)]
+    names = [upload.name for upload in client.datasets.uploads(dataset.id)]
     assert names == ["late.csv", "late.csv (retry 1)", "late.csv (retry 2)"]
     assert client.datasets.retry(dataset.id).rows == 0
     assert client.datasets.get(dataset.id).uploads == 3
@@ -139,7 +141,7 @@ def test_retry__of_a_retry_gives_the_latest_reason_and_then_nothing_is_left(
 def test_retry__makes_the_shard_that_the_first_attempt_would_have_made(
     fetching: LocalServer, client: CocuClient, site: str, tmp_path: Path
 ) -> None:
-    """Key, caption, picture and metadata are those of the row; only the place in the dataset differs."""
+    """Key, caption, image and metadata are those of the row; only its position in the dataset differs."""
     row = f'{site}/one,"a ""dog"", say",1.50,é'
     late, early = (client.datasets.create(name) for name in ("comes late", "comes at once"))
     ANSWERS["/one"] = 503
@@ -150,3 +152,32 @@ def test_retry__makes_the_shard_that_the_first_attempt_would_have_made(
     send(client, early, tmp_path / "rows.csv", ["url,caption,score,note", row])
     (first,), (second,) = shards(fetching, late).values(), shards(fetching, early).values()
     assert first == second
+
+
+@pytest.mark.parametrize("setting", ["fetch_ports", "fetch_networks", "max_image_bytes"])
+def test_retry__of_what_settings_refuse_is_for_when_they_are_others(
+    setting: str, site: str, tmp_path: Path
+) -> None:
+    encoder = write_tiny_encoder(tmp_path / "encoder")
+    allowed: dict[str, object] = {
+        "fetch_networks": ["127.0.0.1/32"],
+        "fetch_ports": [80, int(site.rpartition(":")[2])],
+        "max_image_bytes": 1_000_000,
+    }
+    refused = {"fetch_ports": [80], "fetch_networks": [], "max_image_bytes": 100}
+    ANSWERS["/1"] = picture(1)
+    (tmp_path / "table.csv").write_text(f"url,caption\n{site}/1,a dog\nftp://nowhere/2,a cat\n")
+    with (
+        running(tmp_path / "data", encoder, **{**allowed, setting: refused[setting]}) as server,
+        CocuClient(server.url) as client,
+    ):
+        dataset = client.datasets.create("refused").id
+        client.datasets.upload(dataset, tmp_path / "table.csv", options=UploadOptions(fetch=True))
+        assert client.datasets.wait(dataset, timeout=60).samples == 0
+        # While nothing has changed, another retry does nothing.
+        assert client.datasets.retry(dataset).rows == 0
+    with running(tmp_path / "data", encoder, **allowed) as server, CocuClient(server.url) as client:
+        # URLs that no setting allows are not retried.
+        assert client.datasets.retry(dataset).rows == 1
+        assert client.datasets.wait(dataset, timeout=60).samples == 1
+        assert client.datasets.retry(dataset).rows == 0

@@ -1,4 +1,4 @@
-"""Search over HTTP: what is nearest, what filters leave, pages and facets; and what is refused."""
+"""Search over HTTP: nearest samples, filters, pages and facets; refused requests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.api.conftest import CAPTIONS, Curated
 from tests.api.test_hostile_requests import TEXT, well_answered
-from tests.running import picture
+from tests.local_platform import picture
 
-from cocu.api.reading import search as searching
+from cocu.api.queries import search as search_module
 from cocu.api.server import LocalServer
+from cocu.catalog import datasets
 from cocu.client import (
     ClientError,
     CocuClient,
@@ -24,9 +25,8 @@ from cocu.client import (
     NotFoundError,
     UnavailableError,
 )
-from cocu.client.models import Archive, SearchFilters, SearchRequest
 from cocu.errors import UnavailableError as StoreUnavailableError
-from cocu.storage.catalog import datasets
+from cocu.schemas import Archive, SearchFilters, SearchRequest
 
 FILTERS = st.fixed_dictionaries(
     {},
@@ -34,40 +34,41 @@ FILTERS = st.fixed_dictionaries(
         "caption": st.lists(st.sampled_from(["dog", "cats", "tree"]), max_size=2),
         "archive": st.lists(st.sampled_from(["dog", "bench", "car", "boats"]), max_size=2),
         "added": st.booleans(),
-        "min_score": st.floats(-0.5, 1.0),
+        # Whole numbers are bounds that the vector store can tell.
+        "min_score": st.floats(-0.5, 1.0) | st.integers(-4, 0) | st.sampled_from([-5.0, -1.5]),
     },
 )
 
 
 @pytest.fixture(scope="module")
 def archives(client: CocuClient, curated: Curated) -> dict[str, Archive]:
-    return {each.key: each for each in client.archives.list(curated.curation.id)}
+    return {archive.key: archive for archive in client.archives.list(curated.curation.id)}
 
 
 def satisfies(archive: Archive, filters: SearchFilters) -> bool:
-    """What a filter means, said plainly."""
+    """A plain implementation of filters."""
     names = {"cats": "cat", "boats": "boat"}
     fitting = {
-        each.concept
-        for each in archive.concepts
-        if filters.added in (None, each.added)
-        and (filters.min_score is None or each.score >= filters.min_score)
+        concept.concept
+        for concept in archive.concepts
+        if filters.added in (None, concept.added)
+        and (filters.min_score is None or concept.score >= filters.min_score)
     }
     some = filters.archive or (filters.added is None and filters.min_score is None) or bool(fitting)
     return (
         bool(some)
-        and all(names.get(each, each) in archive.caption for each in filters.caption)
-        and {names.get(each, each) for each in filters.archive} <= fitting
+        and all(names.get(concept, concept) in archive.caption for concept in filters.caption)
+        and {names.get(concept, concept) for concept in filters.archive} <= fitting
     )
 
 
 def test_sample__finds_every_other_nearest_first(client: CocuClient, curated: Curated) -> None:
-    hits = list(client.search.by_sample(curated.dataset.id, "plain", limit=3))
+    hits = list(client.search.by_sample(curated.dataset.id, "plain", page_size=3))
     assert {hit.key for hit in hits} == CAPTIONS.keys() - {"plain"}
     assert [hit.similarity for hit in hits] == sorted((hit.similarity for hit in hits), reverse=True)
     assert all(hit.caption == CAPTIONS[hit.key] for hit in hits)
     neighbours = client.archives.get(curated.curation.id, "plain").neighbours
-    assert [hit.key for hit in hits][: len(neighbours)] == [each.key for each in neighbours]
+    assert [hit.key for hit in hits][: len(neighbours)] == [neighbour.key for neighbour in neighbours]
     assert hits[0].similarity == pytest.approx(neighbours[0].similarity, abs=2e-3)
 
 
@@ -94,37 +95,72 @@ def test_text__is_embedded_by_the_encoder(client: CocuClient, server: LocalServe
         stored = server.platform.vectors.search(
             encoder=encoder.hash, tenant="default", dataset=curated.dataset.id, vector_D=text_D
         )
-        assert hit.similarity == pytest.approx(next(each.score for each in stored if each.key == hit.key))
+        score = next(point.score for point in stored if point.key == hit.key)
+        assert hit.similarity == pytest.approx(score, abs=2e-3)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def remember_store(server: LocalServer, patch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """The filters that the vector store was asked with, from now on."""
+    asked: list[tuple[object, ...]] = []
+    search = server.platform.vectors.search
+
+    def remember(**arguments: object) -> object:
+        asked.append(tuple(arguments["concepts"]))  # type: ignore[arg-type]
+        return search(**arguments)  # type: ignore[arg-type]
+
+    patch.setattr(server.platform.vectors, "search", remember)
+    return asked
+
+
+def told_by_store(filters: SearchFilters) -> bool:
+    """Whether payloads tell these filters: concepts that score at least a whole number within the bands."""
+    return bool(
+        filters.archive
+        and not filters.caption
+        and filters.added is not False
+        and filters.min_score in (-4, -3, -2, -1, 0)
+    )
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(filters=FILTERS, exact=st.booleans(), limit=st.integers(1, 4))
 def test_filters__leave_exactly_what_satisfies_them(
     client: CocuClient,
+    server: LocalServer,
     curated: Curated,
     archives: dict[str, Archive],
     filters: dict[str, object],
     exact: bool,
     limit: int,
 ) -> None:
-    """Whichever way they are computed: from the embeddings, or by passing over what the store finds."""
-    wanted = SearchFilters.model_validate(filters)
+    """In every way: told by the store, computed from the files, and by skipping candidates of the store."""
+    search_filters = SearchFilters.model_validate(filters)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "compares_all", lambda platform: False)
-        patch.setattr(searching, "MOST_EXACT", 1000 if exact else 0)
-        patch.setattr(searching, "CANDIDATES_AT_ONCE", 2)
-        patch.setattr(searching, "MOST_CANDIDATES", 4)
+        asked = remember_store(server, patch)
+        patch.setattr(search_module, "MAX_EXACT", 1000 if exact else 0)
+        patch.setattr(search_module, "CANDIDATES_PER_QUERY", 2)
+        patch.setattr(search_module, "MAX_CANDIDATES", 4)
         hits = list(
             client.search.by_text(
-                curated.dataset.id, "a dog", curation=curated.curation.id, filters=wanted, limit=limit
+                curated.dataset.id,
+                "a dog",
+                curation=curated.curation.id,
+                filters=search_filters,
+                page_size=limit,
             )
         )
+    if told_by_store(search_filters):
+        assert {len(concepts) for concepts in asked} == {len(search_filters.archive)}
+    elif exact and not search_filters.empty:
+        assert not asked
     everything = [hit.key for hit in client.search.by_text(curated.dataset.id, "a dog")]
-    assert [hit.key for hit in hits] == [key for key in everything if satisfies(archives[key], wanted)]
+    assert [hit.key for hit in hits] == [
+        key for key in everything if satisfies(archives[key], search_filters)
+    ]
     for hit in hits:
         best = archives[hit.key].concepts[:10]
-        assert [(each.concept, each.added) for each in hit.concepts] == [
-            (each.concept, each.added) for each in best
+        assert [(concept.concept, concept.added) for concept in hit.concepts] == [
+            (concept.concept, concept.added) for concept in best
         ]
 
 
@@ -143,9 +179,9 @@ def test_facets__count_the_archives_of_the_hits(
     holding = [
         archive
         for key, archive in archives.items()
-        if key != "plain" and "dog" in [each.concept for each in archive.concepts]
+        if key != "plain" and "dog" in [concept.concept for concept in archive.concepts]
     ]
-    counts = Counter(each.concept for archive in holding for each in archive.concepts)
+    counts = Counter(concept.concept for archive in holding for concept in archive.concepts)
     assert page.facet_hits == len(holding)
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:3]
     assert [(facet.concept, facet.hits) for facet in page.facets] == most
@@ -229,29 +265,54 @@ def test_curation__of_another_dataset_is_refused(client: CocuClient, curated: Cu
 
 @pytest.mark.parametrize("curated_only", [False, True])
 def test_search__finds_the_same_by_the_store_and_by_the_files(
-    client: CocuClient, curated: Curated, monkeypatch: pytest.MonkeyPatch, curated_only: bool
+    client: CocuClient,
+    server: LocalServer,
+    curated: Curated,
+    monkeypatch: pytest.MonkeyPatch,
+    curated_only: bool,
 ) -> None:
     curation = curated.curation.id if curated_only else None
 
     def found() -> list[tuple[str, float]]:
-        hits = client.search.by_sample(curated.dataset.id, "plain", curation=curation, limit=2)
+        hits = client.search.by_sample(curated.dataset.id, "plain", curation=curation, page_size=2)
         return [(hit.key, round(hit.similarity, 3)) for hit in hits]
 
-    by_files = found()
-    monkeypatch.setattr(searching, "compares_all", lambda platform: False)
-    assert found() == by_files
-    assert len(by_files) == len(CAPTIONS) - 1
+    by_store = found()
+    monkeypatch.setattr(server.platform.vectors, "search", refuse)
+    # A small dataset is searched without the store, whatever is asked.
+    assert found() == by_store
+    assert len(by_store) == len(CAPTIONS) - 1
+
+
+def refuse(*arguments: object, **names: object) -> object:
+    raise StoreUnavailableError("the vector store does not answer: connection refused")
+
+
+def test_filters__that_the_store_tells_are_told_by_the_files_while_it_is_away(
+    client: CocuClient, server: LocalServer, curated: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filters = SearchFilters(archive=["dog"], min_score=-4)
+
+    def found() -> list[tuple[str, float]]:
+        hits = client.search.by_text(
+            curated.dataset.id, "a dog", curation=curated.curation.id, filters=filters
+        )
+        return [(hit.key, hit.similarity) for hit in hits]
+
+    with pytest.MonkeyPatch.context() as patch:
+        asked = remember_store(server, patch)
+        by_store = found()
+        assert [len(concepts) for concepts in asked] == [1]
+    monkeypatch.setattr(server.platform.vectors, "search", refuse)
+    assert found() == by_store
+    assert by_store
 
 
 @pytest.fixture
 def without_vectors(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server in place of the folder, which does not answer."""
-
-    def gone(*arguments: object, **names: object) -> object:
-        raise StoreUnavailableError("the vector store does not answer: connection refused")
-
-    monkeypatch.setattr(searching, "compares_all", lambda platform: False)
-    monkeypatch.setattr(server.platform.vectors, "search", gone)
+    """A vector store that does not answer, and a dataset that is too large to be compared as a whole."""
+    monkeypatch.setattr(search_module, "MAX_EXACT", 3)
+    monkeypatch.setattr(server.platform.vectors, "search", refuse)
 
 
 @pytest.mark.usefixtures("without_vectors")

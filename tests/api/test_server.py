@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 from tests.api.conftest import CAPTIONS
-from tests.running import running, tar_of_samples
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import running, tar_of_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.client import ClientError, CocuClient
 
@@ -43,7 +43,7 @@ def test_stop__ends_event_streams_and_a_new_start_finishes_the_work(tmp_path: Pa
 
 
 def test_connections__do_not_hold_small_answers_back(tmp_path: Path) -> None:
-    """They inherit it from the socket that listens, which asyncio leaves as it is."""
+    """Connections inherit it from the listening socket; asyncio does not set it."""
     with running(tmp_path, tmp_path) as server:
         for listening in server._server.servers[0].sockets:
             assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

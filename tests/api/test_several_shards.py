@@ -1,4 +1,4 @@
-"""How samples are cut into shards changes no answer of search, concepts and comparisons."""
+"""The number of shards changes no answer of search, concepts and comparisons."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 from tests.api.conftest import CAPTIONS, VOCABULARY
-from tests.running import running, tar_of_samples
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import running, tar_of_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.client import CocuClient
-from cocu.client.models import Parameters, SearchFilters, SearchRequest
+from cocu.schemas import Parameters, SearchFilters, SearchRequest
 
 
 @dataclass(frozen=True)
 class Platform:
-    """A client of a platform with the samples of all these tests, curated twice."""
+    """A client of a platform with the samples of the tests, curated twice."""
 
     client: CocuClient
     dataset: str
@@ -46,21 +46,21 @@ def _filled(client: CocuClient, folder: Path) -> Platform:
     client.datasets.upload(dataset, folder / "samples.tar")
     client.datasets.wait(dataset, timeout=60)
     vocabulary = client.vocabularies.from_file(folder / "words.txt").id
-    made = [
+    curations = [
         client.curations.create(dataset, vocabulary=vocabulary, parameters=Parameters(neighbours=neighbours))
         for neighbours in (1, 3)
     ]
-    few, many = (client.curations.wait(curation.id, timeout=120).id for curation in made)
+    few, many = (client.curations.wait(curation.id, timeout=120).id for curation in curations)
     return Platform(client, dataset, few, many)
 
 
 def plain(value: BaseModel) -> dict[str, object]:
-    """What is said, without the ids of what it is said about."""
+    """Return the values without ids."""
     return value.model_dump(exclude={"image", "thumbnail", "first", "second", "samples"})
 
 
 def test_shards__are_several(platforms: list[Platform]) -> None:
-    assert [each.client.datasets.get(each.dataset).shards for each in platforms] == [1, 3]
+    assert [platform.client.datasets.get(platform.dataset).shards for platform in platforms] == [1, 3]
 
 
 @pytest.mark.parametrize(
@@ -69,40 +69,40 @@ def test_shards__are_several(platforms: list[Platform]) -> None:
     ids=["all", "caption", "added"],
 )
 def test_search__is_the_same(platforms: list[Platform], filters: SearchFilters) -> None:
-    found = []
-    for each in platforms:
-        options = {"curation": each.many, "filters": filters, "limit": 2}
-        hits = each.client.search.by_sample(each.dataset, "last", **options)
+    answers = []
+    for platform in platforms:
+        options = {"curation": platform.many, "filters": filters, "page_size": 2}
+        hits = platform.client.search.by_sample(platform.dataset, "last", **options)
         request = SearchRequest(
-            dataset=each.dataset, sample="last", curation=each.many, filters=filters, facets=6
+            dataset=platform.dataset, sample="last", curation=platform.many, filters=filters, facets=6
         )
-        facets = each.client.search.page(request).facets
+        facets = platform.client.search.page(request).facets
         rounded = [(hit.key, hit.caption, hit.concepts, round(hit.similarity, 5)) for hit in hits]
-        found.append((rounded, facets))
-    assert found[0][0]
-    assert found[0] == found[1]
+        answers.append((rounded, facets))
+    assert answers[0][0]
+    assert answers[0] == answers[1]
 
 
 def test_concepts__are_the_same(platforms: list[Platform]) -> None:
     listed, closely = [], []
-    for each in platforms:
-        listed.append(list(each.client.concepts.list(each.many)))
-        details = [each.client.concepts.get(each.many, name) for name in VOCABULARY.split()]
+    for platform in platforms:
+        listed.append(list(platform.client.concepts.list(platform.many)))
+        details = [platform.client.concepts.get(platform.many, name) for name in VOCABULARY.split()]
         closely.append([(plain(detail), [plain(sample) for sample in detail.samples]) for detail in details])
     assert listed[0] == listed[1]
     assert closely[0] == closely[1]
 
 
 def test_comparisons__are_the_same(platforms: list[Platform]) -> None:
-    found = []
-    for each in platforms:
-        pair = (each.few, each.many)
-        found.append(
+    answers = []
+    for platform in platforms:
+        pair = (platform.few, platform.many)
+        answers.append(
             (
-                plain(each.client.comparisons.get(*pair)),
-                list(each.client.comparisons.concepts(*pair)),
-                [plain(sample) for sample in each.client.comparisons.samples(*pair, limit=2)],
+                plain(platform.client.comparisons.get(*pair)),
+                list(platform.client.comparisons.concepts(*pair)),
+                [plain(sample) for sample in platform.client.comparisons.samples(*pair, page_size=2)],
             )
         )
-    assert found[0][2]
-    assert found[0] == found[1]
+    assert answers[0][2]
+    assert answers[0] == answers[1]

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.running import tar_of_samples
+from tests.local_platform import tar_of_samples
 
 from cocu.client import CocuClient
-from cocu.client.models import Dataset
+from cocu.schemas import Dataset
 
 LIMIT = 2_000_000
 
 
 @pytest.fixture
 def dataset(client: CocuClient, request: pytest.FixtureRequest) -> Iterator[Dataset]:
-    made = client.datasets.create(f"uploads {request.node.name}"[:200])
-    yield made
-    client.datasets.delete(made.id)
+    dataset = client.datasets.create(f"uploads {request.node.name}"[:200])
+    yield dataset
+    client.datasets.delete(dataset.id)
 
 
 def digest(content: bytes) -> str:
@@ -73,12 +73,12 @@ def test_upload__larger_than_the_limit_is_refused_whether_its_length_is_told_or_
     http: httpx.Client, dataset: Dataset
 ) -> None:
     content = b"\0" * (LIMIT + 1)
-    told = put(http, dataset, "big.tar", content)
-    assert told.status_code == 413
+    answer = put(http, dataset, "big.tar", content)
+    assert answer.status_code == 413
     path = f"/v1/datasets/{dataset.id}/uploads/big.tar"
     chunked = http.put(path, content=(content[at : at + 65536] for at in range(0, len(content), 65536)))
     assert chunked.status_code == 413
-    for refused in (told, chunked):
+    for refused in (answer, chunked):
         assert refused.headers["content-type"] == "application/problem+json"
 
 
@@ -112,7 +112,7 @@ def test_upload__to_a_dataset_that_is_not_there(http: httpx.Client) -> None:
 def test_report__counts_and_lists_what_was_skipped(
     client: CocuClient, http: httpx.Client, dataset: Dataset
 ) -> None:
-    from tests.running import picture, tar_of
+    from tests.local_platform import picture, tar_of
 
     content = tar_of(
         {
@@ -128,7 +128,9 @@ def test_report__counts_and_lists_what_was_skipped(
     report = client.datasets.report(dataset.id)
     assert report.accepted == 1
     assert report.reasons == {"missing_caption": 1, "not_an_image": 1}
-    rejections = {each.key: each for each in client.datasets.rejections(dataset.id)}
+    rejections = {rejection.key: rejection for rejection in client.datasets.rejections(dataset.id)}
     assert set(rejections) == {"page", "silent"}
-    assert {each.upload for each in rejections.values()} == {"mixed.tar"}
-    assert [each.key for each in client.datasets.rejections(dataset.id, reason="not_an_image")] == ["page"]
+    assert {rejection.upload for rejection in rejections.values()} == {"mixed.tar"}
+    assert [rejection.key for rejection in client.datasets.rejections(dataset.id, reason="not_an_image")] == [
+        "page"
+    ]

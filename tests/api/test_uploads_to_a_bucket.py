@@ -1,4 +1,4 @@
-"""Uploads where objects lie in a bucket: received on the local disk, sent there, and nothing stays here."""
+"""Uploads with objects in a bucket: received on the local disk, sent to the bucket, then deleted here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.api.tus_requests import break_off, create, created, encoded, is_problem, offset_of, patch, resume
-from tests.running import running, tar_of_samples
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import running, tar_of_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
-from cocu.client.models import Dataset
+from cocu.schemas import Dataset
 
 CONTENT = tar_of_samples({f"sample {number}": "a dog" for number in range(4)})
 
@@ -44,7 +44,7 @@ def dataset(client: CocuClient) -> Dataset:
 
 
 def received_here(server: LocalServer) -> list[Path]:
-    """Files of uploads on the local disk; copies of objects are kept elsewhere, and bounded."""
+    """Files of uploads on the local disk, without the cache of objects."""
     scratch = server.platform.objects.scratch
     return [*scratch.glob("*.part"), *scratch.glob("growing/*")]
 
@@ -57,9 +57,9 @@ def test_put__arrives_and_is_read(
     other = {"Content-Digest": f"sha-256=:{base64.b64encode(bytes(32)).decode()}:"}
     assert http.put(f"{path}/b.tar", content=CONTENT, headers=other).status_code in {400, 422}
     client.datasets.wait(dataset.id, timeout=60)
-    found = {each.name: each for each in client.datasets.uploads(dataset.id)}
-    assert (found["a.tar"].state, found["a.tar"].accepted) == ("ingested", 4)
-    assert found["b.tar"].state == "failed"
+    uploads_by_name = {upload.name: upload for upload in client.datasets.uploads(dataset.id)}
+    assert (uploads_by_name["a.tar"].state, uploads_by_name["a.tar"].accepted) == ("ingested", 4)
+    assert uploads_by_name["b.tar"].state == "failed"
     assert received_here(in_bucket) == []
 
 
@@ -84,8 +84,8 @@ def test_tus__that_ended_or_was_not_what_was_announced_leaves_nothing(
     assert len(received_here(in_bucket)) == 1
     assert http.delete(location, headers={"Tus-Resumable": "1.0.0"}).status_code == 204
     assert received_here(in_bucket) == []
-    said = f"filename {encoded('two.tar')},sha256 {encoded('0' * 64)}"
-    location = create(http, dataset, len(CONTENT), **{"Upload-Metadata": said}).headers["Location"]
+    metadata = f"filename {encoded('two.tar')},sha256 {encoded('0' * 64)}"
+    location = create(http, dataset, len(CONTENT), **{"Upload-Metadata": metadata}).headers["Location"]
     assert is_problem(patch(http, location, 0, CONTENT), 460)
     assert received_here(in_bucket) == []
     objects = in_bucket.platform.objects

@@ -1,4 +1,4 @@
-"""Requests of tus 1.0.0, as a client sends them and as it breaks them off."""
+"""Requests of tus 1.0.0, complete and broken off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from cocu.client.models import Dataset
+from cocu.schemas import Dataset
 
 VERSION = {"Tus-Resumable": "1.0.0"}
 
@@ -28,7 +28,7 @@ def create(
 def created(http: httpx.Client, dataset: Dataset, length: int, *, name: str = "one.tar") -> str:
     answer = create(http, dataset, length, name=name)
     assert answer.status_code == 201, answer.text
-    return answer.headers["Location"]
+    return str(answer.url.join(answer.headers["Location"]))
 
 
 def patch(
@@ -43,7 +43,7 @@ def offset_of(http: httpx.Client, location: str) -> int:
 
 
 def break_off(http: httpx.Client, location: str, offset: int, content: bytes) -> None:
-    """Sends a part of what was promised, and closes the connection."""
+    """Send a part of what was announced, and close the connection."""
 
     def parts() -> Iterator[bytes]:
         yield content
@@ -55,7 +55,7 @@ def break_off(http: httpx.Client, location: str, offset: int, content: bytes) ->
 
 
 def resume(http: httpx.Client, location: str, content: bytes) -> httpx.Response:
-    """Sends what is missing, once the server has noticed what became of the connection before."""
+    """Send the rest, once the server has noticed the end of the connection before."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         offset = offset_of(http, location)

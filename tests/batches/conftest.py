@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.running import picture, running, tar_of
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import picture, running, tar_of
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
-from cocu.client.models import Curation
+from cocu.schemas import Curation
 
 WORDS = ("dog", "cat", "bench", "tree", "car", "boat")
 SAMPLES = 50
 SILENT = 7
-"""This sample's caption names nothing, and so do not those of pictures like it."""
+"""The caption of this sample names no concept, nor do those of similar images."""
 
 
 @dataclass(frozen=True)
 class Curated:
-    """A completed curation, and what was put in by key."""
+    """A completed curation, and the uploaded images and captions by key."""
 
     server: LocalServer
     curation: Curation
@@ -68,8 +68,8 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Curated]:
         upload(client, dataset.id, folder / "first.tar", range(SAMPLES - 5))
         upload(client, dataset.id, folder / "second.tar", range(SAMPLES - 5, SAMPLES))
         client.datasets.wait(dataset.id, timeout=60)
-        made = client.vocabularies.from_file(vocabulary)
-        curation = client.curations.create(dataset.id, vocabulary=made.id)
+        stored_vocabulary = client.vocabularies.from_file(vocabulary)
+        curation = client.curations.create(dataset.id, vocabulary=stored_vocabulary.id)
         curation = client.curations.wait(curation.id, timeout=120)
         numbers = range(SAMPLES)
         yield Curated(

@@ -1,4 +1,4 @@
-"""The client's batches: once each, in order, whatever becomes of the connection."""
+"""The client's batches: each once and in order, also if connections break."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def keys(batches: list[Batch]) -> list[list[str]]:
 
 
 class BreakingOff(httpx.BaseTransport):
-    """Sends on, and breaks answers off after some bytes, a number of times."""
+    """Forwards requests, and cuts off the first responses after some bytes."""
 
     def __init__(self, after: Callable[[int], int], times: int) -> None:
         self._inner = httpx.HTTPTransport()
@@ -75,12 +75,12 @@ def test_stream__decodes_every_column(client: CocuClient, curated: Curated) -> N
     batches = list(client.batches.stream(curated.curation.id, REQUEST, include_scores=True, concepts=2))
     assert [batch.number for batch in batches] == list(range(7))
     for batch in batches:
-        for place, key in enumerate(batch.keys):
-            assert batch.captions[place] == curated.captions[key]
-            assert bytes(batch.images[place]) == curated.images[key]
-            assert len(batch.texts[place]) == 2
-            assert batch.drawn[place] == len(batch.concepts[place]) == len(batch.concept_ids[place])
-            assert len(batch.scores[place]) == batch.drawn[place]
+        for position, key in enumerate(batch.keys):
+            assert batch.captions[position] == curated.captions[key]
+            assert bytes(batch.images[position]) == curated.images[key]
+            assert len(batch.texts[position]) == 2
+            assert batch.drawn[position] == len(batch.concepts[position]) == len(batch.concept_ids[position])
+            assert len(batch.scores[position]) == batch.drawn[position]
     assert sum(map(len, batches)) == len(curated.captions)
 
 
@@ -131,7 +131,7 @@ def test_stream__gives_up_after_failing_again_and_again(
 def test_stream__that_ends_early_without_an_error_is_taken_up(
     client: CocuClient, curated: Curated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that stops ends its answers properly."""
+    """A server that stops ends its responses properly."""
     monkeypatch.setattr("cocu.client.batches.FIRST_PAUSE", 0.001)
     expected = keys(list(client.batches.stream(curated.curation.id, REQUEST)))
     monkeypatch.setattr(Cut, "__iter__", _ended)
@@ -159,7 +159,7 @@ def test_stream__raises_problems_at_once(client: CocuClient, curated: Curated) -
 
 def test_stream__that_is_left_ends_its_thread(client: CocuClient, curated: Curated) -> None:
     def readers() -> set[threading.Thread]:
-        return {each for each in threading.enumerate() if each.name.startswith("reading-ahead")}
+        return {thread for thread in threading.enumerate() if thread.name.startswith("prefetch")}
 
     before = readers()
     batches = client.batches.stream(curated.curation.id, REQUEST)

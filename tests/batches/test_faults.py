@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests.running import picture, running, tar_of
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import picture, running, tar_of
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.api.application import create_app
 from cocu.api.server import LocalServer
@@ -118,7 +118,7 @@ def counted(
 def test_slow_reader__holds_no_more_than_two_batches(
     counted: tuple[LocalServer, str, CountingObjects], form: str
 ) -> None:
-    """The application itself, with a client that takes a chunk and then no more."""
+    """The application without a server, and a client that takes one chunk and then no more."""
     server, url, objects = counted
     chunk_taken, left = 0, asyncio.Event()
 
@@ -167,7 +167,7 @@ def test_reader_that_leaves__ends_the_work(counted: tuple[LocalServer, str, Coun
 
 
 def _answers(url: str) -> Iterator[str]:
-    """How streams of other orders end: those whose first sample is whole have begun when they fail."""
+    """How streams in other orders end: if their first sample is intact, they fail after they have started."""
     for seed in range(20):
         try:
             httpx.get(url, timeout=60, params={"global_batch": 1, "seed": seed})

@@ -1,4 +1,4 @@
-"""Protobuf: read with generated code alone, and that code is what the messages say."""
+"""Protobuf: read with generated code only; that code is up to date with the .proto files."""
 
 from __future__ import annotations
 

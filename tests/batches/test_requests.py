@@ -1,4 +1,4 @@
-"""What is refused, and how."""
+"""Requests that are refused, and the errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_bad_parameters__are_problems_that_name_the_field(
     answer = httpx.get(curated.url, timeout=60, params=parameters)
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    assert {each["field"] for each in answer.json()["errors"]} == fields
+    assert {error["field"] for error in answer.json()["errors"]} == fields
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e6])

@@ -1,4 +1,4 @@
-"""The stream as a trainer reads it: pyarrow alone, no code of ours."""
+"""The stream as a trainer reads it, with pyarrow and no code of this project."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 def read(curated: Curated, **parameters: object) -> list[list[Row]]:
-    """Every batch as rows."""
+    """Return every batch as rows."""
     answer = httpx.get(curated.url, timeout=60, params={"global_batch": 8, "images": "false", **parameters})
     assert answer.status_code == 200, answer.text
     with pa.ipc.open_stream(answer.content) as reader:
@@ -99,9 +99,9 @@ def test_topk__is_the_archive_from_its_best(curated: Curated) -> None:
     vocabulary = ["bench", "boat", "car", "cat", "dog", "tree"]
     for key, archive in archives.items():
         best = archive.concepts[:2]
-        assert rows[key]["concepts"] == [each.concept for each in best]
+        assert rows[key]["concepts"] == [entry.concept for entry in best]
         assert [vocabulary[number] for number in rows[key]["concept_ids"]] == rows[key]["concepts"]
-        assert rows[key]["scores"] == pytest.approx([each.score for each in best])
+        assert rows[key]["scores"] == pytest.approx([entry.score for entry in best])
         assert rows[key]["caption"] == archive.caption
 
 
@@ -138,11 +138,11 @@ def test_texts__stand_in_the_80_templates_of_imagenet(curated: Curated) -> None:
 
 
 def test_texts__stand_in_the_templates_given(curated: Curated) -> None:
-    given = ["{}, painted", "the {} there"]
-    for batch in read(curated, template=given):
+    templates = ["{}, painted", "the {} there"]
+    for batch in read(curated, template=templates):
         for row in batch:
             for concept, text in zip(row["concepts"], row["texts"], strict=False):
-                assert text in [template.format(concept) for template in given]
+                assert text in [template.format(concept) for template in templates]
 
 
 def test_images__are_those_that_were_uploaded(curated: Curated) -> None:

@@ -24,7 +24,7 @@ def test_tar__is_read_by_the_loader_of_webdataset_over_http(curated: Curated) ->
     samples = {sample["__key__"]: sample for sample in loader}
     assert samples.keys() == curated.captions.keys()
     for key, sample in samples.items():
-        image = next(sample[each] for each in ("jpg", "png", "webp") if each in sample)
+        image = next(sample[extension] for extension in ("jpg", "png", "webp") if extension in sample)
         assert image == curated.images[key]
         assert sample["txt"].decode() == curated.captions[key]
         assert len(json.loads(sample["json"])["texts"]) == 3
@@ -34,7 +34,7 @@ def test_tar__is_the_arrow_stream_in_other_words(curated: Curated) -> None:
     parameters = {"global_batch": 16, "rank": 0, "world_size": 3, "include_scores": "true"}
     content = httpx.get(curated.url, timeout=60, params={**parameters, "format": "tar"}).content
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        drawn = [json.load(_opened(tar, each)) for each in tar if each.name.endswith(".json")]
+        drawn = [json.load(_opened(tar, member)) for member in tar if member.name.endswith(".json")]
     with pa.ipc.open_stream(httpx.get(curated.url, timeout=60, params=parameters).content) as reader:
         rows = [row for batch in reader for row in batch.to_pylist()]
     for values, row in zip(drawn, rows, strict=True):

@@ -30,7 +30,7 @@ def whole(curated: Curated, request: BatchRequest, **changes: Any) -> list[list[
 
 
 def joined(items: list[tuple[int, list[str]]], batches: int) -> list[Counter[str]]:
-    """The keys of every global batch, whoever brought them."""
+    """Return the keys of every global batch, from all ranks and workers."""
     counts: list[Counter[str]] = [Counter() for _ in range(batches)]
     for number, keys in items:
         counts[number].update(keys)

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.running import picture
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import picture
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
-pytestmark = pytest.mark.slow
+from cocu.cli import scenes
+from cocu.cli.failures import CommandFailedError
 
 CAPTIONS = {"one": "a dog on a bench", "two": "a cat in a tree", "three": "a dog and a car", "four": "a boat"}
 
@@ -36,9 +37,9 @@ def images(tmp_path: Path) -> Path:
     folder = tmp_path / "holiday pictures"
     (folder / "deeper").mkdir(parents=True)
     for seed, (key, caption) in enumerate(CAPTIONS.items()):
-        place = folder if seed % 2 else folder / "deeper"
-        (place / f"{key}.jpg").write_bytes(picture(seed))
-        (place / f"{key}.txt").write_text(caption)
+        parent = folder if seed % 2 else folder / "deeper"
+        (parent / f"{key}.jpg").write_bytes(picture(seed))
+        (parent / f"{key}.txt").write_text(caption)
     (folder / "silent.png").write_bytes(picture(9, format="PNG"))
     return folder
 
@@ -132,12 +133,34 @@ def test_curate__a_folder_of_images(images: Path, vocabulary: Path, encoder: Pat
     assert {row["name"] for row in document["evaluation"]["rows"]} == {"caption", "archive"}
 
 
+@pytest.mark.slow
+def test_curate__labels_that_are_of_nothing_end_it_before_the_run_and_others_are_counted(
+    images: Path, encoder: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.json"
+    arguments = ("curate", images, "--encoder", encoder, "--data", tmp_path / "data", "--labels", labels)
+    labels.write_text(json.dumps({"000000000139.jpg": ["dog"], "000000000285.jpg": ["cat"]}))
+    outcome = cocu(*arguments)
+    assert outcome.returncode == 1
+    assert "none of the 2 images" in outcome.stderr
+    assert "'000000000139.jpg'" in outcome.stderr
+    assert "neighbours" not in outcome.stderr
+    (images / ".hidden.jpg").write_bytes(picture(7))
+    labels.write_text(json.dumps({"one.jpg": ["dog"], "photos/two.jpg": ["cat"], "three/nowhere": ["dog"]}))
+    outcome = cocu(*arguments)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "1 of 3 labels have no sample, such as three/nowhere" in outcome.stdout
+    assert "1 file or linked folder of" in outcome.stderr
+    assert ".hidden.jpg" in outcome.stderr
+
+
 def test_curate__without_an_encoder_says_how_to_give_one(images: Path, tmp_path: Path) -> None:
     outcome = cocu("curate", images, "--data", tmp_path / "data")
     assert outcome.returncode == 1
     assert "--encoder" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_curate__other_content_under_the_same_name(images: Path, encoder: Path, tmp_path: Path) -> None:
     arguments = ("curate", images, "--encoder", encoder, "--data", tmp_path / "data")
     assert cocu(*arguments).returncode == 0
@@ -181,8 +204,16 @@ def test_serve__prints_its_address_and_stops_when_asked(
         assert outcome.returncode == 0, outcome.stderr
         curation = json.loads(outcome.stdout)["curation"]["id"]
         shown = cocu("archive", "show", curation, "deeper/one", "--server", url)
-        assert "a dog on a bench" in shown.stdout
+        assert "a [dog] on a [bench]" in shown.stdout
         assert "own caption" in shown.stdout
+        assert {"prior", "support", "global", "Neighbours"} <= set(shown.stdout.split())
+        drawn = cocu("draws", curation, "deeper/one", "--epochs", "2", "--raw", "--server", url)
+        assert "among 3 texts" in drawn.stdout
+        assert drawn.stdout.count("epoch ") == 2
+        draws = json.loads(
+            cocu("draws", curation, "deeper/one", "--epoch", "4", "--json", "--server", url).stdout
+        )
+        assert [epoch["epoch"] for epoch in draws["epochs"]] == [4, 5, 6, 7, 8]
         listed = cocu("dataset", "list", "--json", COCU_SERVER=url)
         assert json.loads(listed.stdout)["name"] == "holiday pictures"
     process.send_signal(kind)
@@ -193,12 +224,28 @@ def test_serve__prints_its_address_and_stops_when_asked(
 
 def test_vocabulary__report_and_show(vocabulary: Path) -> None:
     shown = cocu("vocabulary", "report", "--json")
-    overlaps = {(each := json.loads(line))["benchmark"]: each for line in shown.stdout.splitlines()}
+    overlaps = {(row := json.loads(line))["benchmark"]: row for line in shown.stdout.splitlines()}
     assert overlaps["coco"]["named"] == overlaps["coco"]["classes"] == 80
     assert "dogs" in cocu("vocabulary", "show", vocabulary).stdout
     wrong = cocu("vocabulary", "report", "--without", "none-such")
     assert wrong.returncode == 1
     assert "none-such" in wrong.stderr
+
+
+def test_vocabulary__files_of_any_encoding_and_of_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "own.txt"
+    file.write_bytes("красный автомобиль\nзелёное дерево\n".encode("cp1251"))
+    shown = cocu("vocabulary", "show", file)
+    assert "красный автомобиль" in shown.stdout
+    assert "not UTF-8; read as cp1251" in shown.stderr
+    file.write_text("# nothing yet\n")
+    empty = cocu("vocabulary", "show", file)
+    assert (empty.returncode, empty.stdout) == (0, "")
+    assert "own has no concepts: write one per line" in empty.stderr
+    (tmp_path / "own.json").write_text('{"concepts": {"pets": ["dog"], "pets": ["cat"]}}')
+    twice = cocu("vocabulary", "show", tmp_path / "own.json")
+    assert twice.returncode == 1
+    assert "'pets' is there twice in one object" in twice.stderr
 
 
 def test_encoder__check(encoder: Path, tmp_path: Path) -> None:
@@ -210,10 +257,18 @@ def test_encoder__check(encoder: Path, tmp_path: Path) -> None:
 
 def test_scenes__generate(tmp_path: Path) -> None:
     assert cocu("scenes", "generate", tmp_path / "scenes", "--count", 4, "--shards", 2).returncode == 0
-    assert sorted(each.name for each in (tmp_path / "scenes").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "scenes").iterdir()) == [
         "labels.json",
         "scenes-00000.tar",
         "scenes-00001.tar",
     ]
     wrong = cocu("scenes", "generate", tmp_path / "other", "--count", 1, "--shards", 2)
     assert wrong.returncode == 1
+
+
+def test_scenes__without_a_checkout_say_that_they_need_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cocu_scenes", None)
+    with pytest.raises(CommandFailedError, match="in a checkout"):
+        scenes.generate(tmp_path / "scenes")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.running import picture, running
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import picture, running, tar_of_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 from typer.testing import CliRunner
 
 from cocu.api.server import LocalServer
@@ -43,7 +43,7 @@ def test_add__takes_a_folder_of_parquet_and_says_what_it_left(server: LocalServe
     planned = json.loads(cocu(server, "add", folder, "--dry-run", "--json"))
     assert planned == {"taken": ["data-train-0.parquet", "data-train-1.parquet"], "ignored": ["README.md"]}
     with CocuClient(server.url) as client:
-        assert "pairs of dogs" not in {each.name for each in client.datasets.list()}
+        assert "pairs of dogs" not in {dataset.name for dataset in client.datasets.list()}
     done = json.loads(cocu(server, "add", folder, "--json"))
     assert (done["dataset"]["name"], done["dataset"]["samples"]) == ("pairs of dogs", 4)
     assert done["report"]["accepted"] == 4
@@ -67,7 +67,7 @@ def test_upload__with_options_and_the_report_as_csv(server: LocalServer, coco: P
     with CocuClient(server.url) as client:
         client.datasets.wait(dataset, timeout=60)
         samples = list(client.datasets.samples(dataset))
-    assert [(each.key, each.caption, each.width) for each in samples] == [
+    assert [(sample.key, sample.caption, sample.width) for sample in samples] == [
         ("a-0", "one", 32),
         ("a-1", "two", 32),
     ]
@@ -98,3 +98,21 @@ def test_upload__an_option_that_is_none_is_named(server: LocalServer, coco: Path
     outcome = CliRunner().invoke(app, ["dataset", "upload", "x", str(coco), "--captions", "some"])
     assert outcome.exit_code == 2
     assert "--captions" in outcome.output
+
+
+def test_samples__by_words_and_by_row(server: LocalServer, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tar").write_bytes(
+        tar_of_samples({"b": "a [dog]", "a": "a cat", "c": "dogs\nand a dog"})
+    )
+    cocu(server, "add", tmp_path / "pairs.tar", "--name", "three pairs")
+    listed = [json.loads(line) for line in cocu(server, "samples", "three pairs", "--json").splitlines()]
+    assert [sample["key"] for sample in listed] == ["a", "b", "c"]
+    shown = cocu(server, "samples", "three pairs", "--caption", "dog").splitlines()
+    assert [line.split() for line in shown[1:]] == [
+        ["0", "b", "a", "[dog]"],
+        ["2", "c", "dogs", "and", "a", "dog"],
+    ]
+    assert (
+        len(cocu(server, "samples", "three pairs", "--order", "row", "--row", 1, "--limit", 1).splitlines())
+        == 2
+    )

@@ -8,11 +8,13 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.running import running, tar_of_samples
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import running, tar_of_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 from typer.testing import CliRunner
 
 from cocu.cli.application import app
+from cocu.cli.failures import CommandFailedError
+from cocu.client import CocuClient
 
 
 class Silent(SimpleHTTPRequestHandler):
@@ -22,7 +24,7 @@ class Silent(SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-def test_import__fetches_and_waits(tmp_path: Path) -> None:
+def test_import__fetches_waits_and_says_of_garbage_that_it_is_none(tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
     for number in range(2):
@@ -40,7 +42,17 @@ def test_import__fetches_and_waits(tmp_path: Path) -> None:
             outcome = CliRunner().invoke(app, sent, catch_exceptions=False)
             refused = ["dataset", "import", "fetched", "http://10.0.0.1/a.tar", "--server", server.url]
             assert CliRunner().invoke(app, refused).exit_code != 0
+            (site / "garbage.tar").write_bytes(b"garbage!")
+            garbage = [f"http://127.0.0.1:{port}/garbage.tar", "--server", server.url]
+            alone = CliRunner().invoke(app, ["dataset", "import", "garbage", *garbage])
+            beside_good = CliRunner().invoke(app, ["dataset", "import", "fetched", *garbage])
+            with CocuClient(server.url) as client:
+                kept = {dataset.name: dataset.samples for dataset in client.datasets.list()}
         listening.shutdown()
         thread.join()
     assert outcome.exit_code == 0, outcome.output
     assert json.loads(outcome.stdout)["samples"] == 2
+    for ended in (alone, beside_good):
+        assert isinstance(ended.exception, CommandFailedError), ended.output
+        assert "'garbage.tar' begins with b'garbage!'" in str(ended.exception) + ended.stderr
+    assert kept == {"fetched": 2}

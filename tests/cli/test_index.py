@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.workers.driving import TENANT, begin, drain, new_dataset, settings, some_samples
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.pipeline.pipeline_driver import TENANT, begin, drain, new_dataset, settings, some_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 from typer.testing import CliRunner
 
+from cocu.catalog import datasets
 from cocu.cli.application import app
 from cocu.errors import InvalidInputError, NotFoundError, UnavailableError
 from cocu.platform import Platform
-from cocu.storage.catalog import datasets
 
 
 @pytest.fixture
@@ -40,14 +40,17 @@ def count(tmp_path: Path, dataset: str) -> int:
 
 
 @pytest.mark.parametrize("options", [[], ["photographs"], ["--encoder", "tiny"]])
-def test_rebuild__restores_what_is_lost(dataset: str, tmp_path: Path, options: list[str]) -> None:
+def test_rebuild__restores_what_is_lost(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
     for _ in range(2):
         ended = CliRunner().invoke(app, ["index", "rebuild", "--json", *options])
         assert ended.exit_code == 0, ended.output
         (told,) = json.loads(ended.stdout.splitlines()[-1])["encoders"]
         assert (told["samples"], told["shards"], told["datasets"], told["failed"]) == (6, 1, 1, {})
         assert count(tmp_path, dataset) == 6
-    ended = CliRunner().invoke(app, ["index", "rebuild", dataset])
+    monkeypatch.delenv("COCU_DATA_FOLDER")
+    ended = CliRunner().invoke(app, ["index", "rebuild", dataset, "--data", str(tmp_path / "data")])
     assert "6 samples of 1 shard in the vector store" in ended.output
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.running import running
+from tests.local_platform import running
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 from tests.servers.tcp_proxy import tcp_proxy
-from tests.workers.tiny_encoder import write_tiny_encoder
 
 from cocu.client import CocuClient
 
@@ -25,6 +25,6 @@ def test_creating__once_although_the_first_answer_was_lost(tmp_path: Path) -> No
 
         proxy.cut_when(first_body, forward=True)
         with CocuClient(f"http://127.0.0.1:{proxy.port}") as client:
-            made = client.datasets.create("only one")
+            dataset = client.datasets.create("only one")
             assert proxy.cuts == 1
-            assert [each.id for each in client.datasets.list()] == [made.id]
+            assert [listed.id for listed in client.datasets.list()] == [dataset.id]

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.running import running, tar_of_samples
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import running, tar_of_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient, ConflictError, ConnectionFailedError
 from cocu.client import datasets as client_datasets
-from cocu.client.models import Dataset
+from cocu.schemas import Dataset
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_upload__of_the_same_content_again_sends_nothing(
         first = client.datasets.upload(dataset.id, file, resumable=True)
         sent = line.sent
         again = client.datasets.upload(dataset.id, file, resumable=True)
-        assert [each.ordinal for each in first] == [each.ordinal for each in again]
+        assert [upload.ordinal for upload in first] == [upload.ordinal for upload in again]
         assert line.sent - sent < 2_000
         file.write_bytes(tar_of_samples({"b": "a cat"}))
         with pytest.raises(ConflictError):
@@ -157,7 +157,7 @@ def test_upload__that_was_ended_or_failed_begins_anew(
     with over(server) as (client, line):
         client.datasets.upload(dataset.id, file, resumable=True)
         client.datasets.wait(dataset.id, timeout=30)
-        assert [each.state for each in client.datasets.uploads(dataset.id)] == ["failed"]
+        assert [upload.state for upload in client.datasets.uploads(dataset.id)] == ["failed"]
         sent = line.sent
         client.datasets.upload(dataset.id, file, resumable=True)
         assert line.sent - sent > file.stat().st_size
@@ -171,7 +171,9 @@ def test_upload__resumes_by_itself_where_the_file_is_large(
     used: list[str] = []
     original = client_datasets.Datasets._resume
     monkeypatch.setattr(
-        client_datasets.Datasets, "_resume", lambda *given: (used.append(given[2]), original(*given))[1]
+        client_datasets.Datasets,
+        "_resume",
+        lambda *arguments: (used.append(arguments[2]), original(*arguments))[1],
     )
     with over(server) as (client, _):
         client.datasets.upload(dataset.id, file)

@@ -57,15 +57,15 @@ def test_parts__parquet_is_taken_at_any_depth_but_not_out_of_hidden_folders(tmp_
     make(
         folder, *names, ".cache/huggingface/data/train-0.parquet", "data/.part.parquet", "0.tar", "0.parquet"
     )
-    found = sources.survey(folder)
-    assert [part.name for part in found.parts] == [
+    survey = sources.survey(folder)
+    assert [part.name for part in survey.parts] == [
         "0.tar",
         "data-test-0.parquet",
         "data-train-0.parquet",
         "more-x.parquet",
         "more-x-2.parquet",
     ]
-    ignored = [file.relative_to(folder).as_posix() for file in found.ignored]
+    ignored = [file.relative_to(folder).as_posix() for file in survey.ignored]
     assert set(ignored) == {
         ".cache/huggingface/data/train-0.parquet",
         "data/.part.parquet",
@@ -76,8 +76,8 @@ def test_parts__parquet_is_taken_at_any_depth_but_not_out_of_hidden_folders(tmp_
 
 def test_survey__what_is_packed_is_taken_with_what_belongs_to_it(tmp_path: Path) -> None:
     make(tmp_path / "set", "1.jpg", "1.txt", "1.json", "2.txt", "metadata.csv", "notes.md")
-    found = sources.survey(tmp_path / "set")
-    assert [file.name for file in found.ignored] == ["2.txt", "notes.md"]
+    survey = sources.survey(tmp_path / "set")
+    assert [file.name for file in survey.ignored] == ["2.txt", "notes.md"]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,24 @@ def test_parts__of_a_table_without_rows_are_itself(tmp_path: Path) -> None:
         assert (part.name, part.size) == ("a.csv", len(content))
 
 
+def test_parts__take_images_and_what_lies_beside_them_whatever_their_endings(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    make(
+        folder, "1.JPG", "1.TXT", "2.jfif", "2.caption", "3.png", "3.png.json", "4.b.jpe", "4.b.text", "4.txt"
+    )
+    make(folder, "e\u0301.jpg", "\u00e9.txt", ".hidden.jpg")
+    (folder / "elsewhere").symlink_to(tmp_path)
+    survey = sources.survey(folder)
+    (part,) = survey.parts
+    with part.opened() as file, tarfile.open(file) as tar:
+        names = tar.getnames()
+    assert names == [
+        *("1.JPG", "1.TXT", "2.jfif", "2.caption", "3.png", "3.png.json", "4.b.jpe", "4.b.text"),
+        *("e\u0301.jpg", "\u00e9.txt"),
+    ]
+    assert {file.name for file in survey.ignored} == {"4.txt", ".hidden.jpg", "elsewhere"}
+
+
 def test_pack__is_the_same_bytes_every_time(tmp_path: Path) -> None:
     contents = []
     for name in ("first", "second"):
@@ -131,9 +149,9 @@ def test_pack__is_the_same_bytes_every_time(tmp_path: Path) -> None:
 def test_parts__are_small_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "SAMPLES_PER_PART", 2)
     make(tmp_path / "set", *(f"{number}.jpg" for number in range(5)))
-    found = sources.parts(tmp_path / "set")
-    assert [part.name for part in found] == ["set-00000.tar", "set-00001.tar", "set-00002.tar"]
-    assert [len(part.images) for part in found] == [2, 2, 1]
+    parts = sources.parts(tmp_path / "set")
+    assert [part.name for part in parts] == ["set-00000.tar", "set-00001.tar", "set-00002.tar"]
+    assert [len(part.images) for part in parts] == [2, 2, 1]
 
 
 def test_parts__of_nothing_usable_say_what_is(tmp_path: Path) -> None:

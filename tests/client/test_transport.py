@@ -18,7 +18,7 @@ from cocu.client import (
     UnavailableError,
     UnexpectedAnswerError,
 )
-from cocu.client.server_sent_events import data_of_events
+from cocu.client.server_sent_events import read_event_data
 from cocu.client.transport import segment
 
 DATASET = b'{"id": "d", "name": "n", "created_at": "2026-01-01T00:00:00Z", "from a newer server": 1}'
@@ -42,20 +42,20 @@ def problem(status: int, title: str, *headers: str) -> bytes:
 @contextmanager
 def serving(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """A server that gives these answers, one a connection, and keeps what it was asked; b"" hangs up."""
-    asked: list[bytes] = []
+    requests: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
-            for each in answers:
+            for answer in answers:
                 connection, _ = listening.accept()
                 with connection:
-                    asked.append(connection.recv(1 << 20))
-                    connection.sendall(each)
+                    requests.append(connection.recv(1 << 20))
+                    connection.sendall(answer)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         host, port = listening.getsockname()
-        yield f"http://{host}:{port}", asked
+        yield f"http://{host}:{port}", requests
         thread.join(timeout=5)
 
 
@@ -66,9 +66,9 @@ def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_idempotent__calls_are_repeated_after_connection_errors_and_503() -> None:
     answers = (b"", problem(503, "Unavailable", "Retry-After: 1"), answer("200 OK", DATASET))
-    with serving(*answers) as (url, asked), CocuClient(url) as client:
+    with serving(*answers) as (url, requests), CocuClient(url) as client:
         assert client.datasets.get("d").id == "d"
-        assert len(asked) == 3
+        assert len(requests) == 3
 
 
 def key_of(request: bytes) -> str:
@@ -80,28 +80,28 @@ def test_creating__is_repeated_under_one_key_and_every_call_has_its_own() -> Non
     created = answer("201 Created", DATASET)
     in_flight = problem(409, "In flight", "Retry-After: 1")
     answers = (b"", problem(503, "Unavailable", "Retry-After: 1"), in_flight, created, created)
-    with serving(*answers) as (url, asked), CocuClient(url) as client:
+    with serving(*answers) as (url, requests), CocuClient(url) as client:
         client.datasets.create("n")
         client.datasets.create("n")
-    keys = [key_of(request) for request in asked]
+    keys = [key_of(request) for request in requests]
     assert len(keys) == 5
     assert len(set(keys[:4])) == 1
     assert keys[4] != keys[3]
 
 
 def test_creating__what_exists_is_not_repeated() -> None:
-    with serving(problem(409, "Conflict")) as (url, asked), CocuClient(url) as client:
+    with serving(problem(409, "Conflict")) as (url, requests), CocuClient(url) as client:
         with pytest.raises(ConflictError):
             client.datasets.create("n")
-        assert len(asked) == 1
+        assert len(requests) == 1
 
 
 def test_creating__ends_after_some_attempts() -> None:
     answers = [problem(503, "Unavailable")] * 3
-    with serving(*answers) as (url, asked), CocuClient(url, retries=2) as client:
+    with serving(*answers) as (url, requests), CocuClient(url, retries=2) as client:
         with pytest.raises(UnavailableError):
             client.datasets.create("n")
-        assert len(asked) == 3
+        assert len(requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -115,20 +115,20 @@ def test_creating__ends_after_some_attempts() -> None:
     ],
 )
 def test_creating__anything_carries_a_key(create: Callable[[CocuClient], object]) -> None:
-    with serving(problem(422, "T")) as (url, asked), CocuClient(url) as client:
+    with serving(problem(422, "T")) as (url, requests), CocuClient(url) as client:
         with pytest.raises(InvalidInputError):
             create(client)
-        assert key_of(asked[0])
+        assert key_of(requests[0])
 
 
 def test_retries__end() -> None:
     with (
-        serving(*[problem(503, "Unavailable")] * 3) as (url, asked),
+        serving(*[problem(503, "Unavailable")] * 3) as (url, requests),
         CocuClient(url, retries=2) as client,
     ):
         with pytest.raises(UnavailableError):
             client.datasets.get("d")
-        assert len(asked) == 3
+        assert len(requests) == 3
 
 
 def test_retry_after__is_honoured_and_too_long_a_pause_is_not_waited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,15 +156,15 @@ def test_problems__are_typed_errors(status: int, kind: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "content",
     [
         answer("200 OK", b"<html>hello</html>", kind="text/html"),
         answer("404 Not Found", b"<html>no</html>", kind="text/html"),
         answer("200 OK", b'{"id": 5}'),
     ],
 )
-def test_answers__of_something_else_say_so(given: bytes) -> None:
-    with serving(given) as (url, _), CocuClient(url) as client, pytest.raises(UnexpectedAnswerError):
+def test_answers__of_something_else_say_so(content: bytes) -> None:
+    with serving(content) as (url, _), CocuClient(url) as client, pytest.raises(UnexpectedAnswerError):
         client.datasets.create("n")
 
 
@@ -180,10 +180,10 @@ def test_nobody_there__says_what_to_check() -> None:
 
 def test_api_key__is_sent_and_paths_are_encoded() -> None:
     body = b'{"items": [], "next": null}'
-    with serving(answer("200 OK", body)) as (url, asked), CocuClient(url, "secret") as client:
+    with serving(answer("200 OK", body)) as (url, requests), CocuClient(url, "secret") as client:
         assert list(client.archives.list("a/b")) == []
-    assert b"GET /v1/curations/a%2Fb/archives" in asked[0]
-    assert b"authorization: bearer secret" in asked[0].lower()
+    assert b"GET /v1/curations/a%2Fb/archives" in requests[0]
+    assert b"authorization: bearer secret" in requests[0].lower()
 
 
 @pytest.mark.parametrize(
@@ -202,19 +202,19 @@ def test_pages__follow_the_cursor() -> None:
         f'{{"items": [{item}]}}',
     )
     with (
-        serving(*[answer("200 OK", page.encode()) for page in pages]) as (url, asked),
+        serving(*[answer("200 OK", page.encode()) for page in pages]) as (url, requests),
         CocuClient(url) as client,
     ):
         assert len(list(client.datasets.list())) == 2
-    assert b"cursor=c1" in asked[1]
-    assert b"cursor=c2" in asked[2]
+    assert b"cursor=c1" in requests[1]
+    assert b"cursor=c2" in requests[2]
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, 1000])
 def test_events__arrive_in_any_pieces(cut: int) -> None:
     stream = 'id: 1\ndata: {"a": "\u2028 \x85"}\n\n: ping\n\ndata: x\ndata: y\n\ndata: unfinished'.encode()
     chunks = [stream[at : at + cut] for at in range(0, len(stream), cut)]
-    assert list(data_of_events(chunks)) == ['{"a": "\u2028 \x85"}', "x\ny"]
+    assert list(read_event_data(chunks)) == ['{"a": "\u2028 \x85"}', "x\ny"]
 
 
 def test_events__a_lost_connection_is_taken_up_again() -> None:
@@ -228,13 +228,13 @@ def test_events__a_lost_connection_is_taken_up_again() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\n"
     rest = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
     answers = (head + event(1, "queued"), rest + event(2, "completed"))
-    with serving(*answers) as (url, asked), CocuClient(url) as client:
-        assert [each.id for each in client.curations.events("c")] == [1, 2]
-    assert b"last-event-id: 1" in asked[1].lower()
+    with serving(*answers) as (url, requests), CocuClient(url) as client:
+        assert [event.id for event in client.curations.events("c")] == [1, 2]
+    assert b"last-event-id: 1" in requests[1].lower()
 
 
 def test_answers__that_break_off_are_asked_for_again() -> None:
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
-    with serving(cut, answer("200 OK", DATASET)) as (url, asked), CocuClient(url) as client:
+    with serving(cut, answer("200 OK", DATASET)) as (url, requests), CocuClient(url) as client:
         assert client.datasets.get("d").name == "n"
-    assert len(asked) == 2
+    assert len(requests) == 2

@@ -1,4 +1,4 @@
-"""Both forms of a part: what runs in this process, and the server that takes its place."""
+"""Both forms of each part: the embedded one, and the server that replaces it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.servers.postgres_server import PostgresServer
 
-from cocu.storage.catalog import Catalog
+from cocu.catalog import Catalog
 from cocu.storage.objects import ObjectStore
 
 

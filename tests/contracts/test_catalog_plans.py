@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import JSON, Boolean, Connection, String, Text, event, text
+from tests.catalog.catalog_fixtures import TENANT, dataset, received, take
 from tests.servers.postgres_server import PostgresServer
-from tests.storage.catalog.filling import TENANT, dataset, received, take
 
-from cocu.storage.catalog import (
+from cocu.catalog import (
     Catalog,
-    chunks,
     curations,
     datasets,
     events,
@@ -24,9 +23,11 @@ from cocu.storage.catalog import (
     rejections,
     resumables,
     samples,
+    tasks,
     uploads,
 )
-from cocu.storage.catalog.chunks import ChunkRecord
+from cocu.catalog.tasks import TaskRecord
+from cocu.pipeline import demand, ingest_result
 
 MANY = 60_000
 """Samples; of everything else more than belongs to them."""
@@ -64,24 +65,24 @@ def fill_all(connection: Connection) -> None:
     reason, upload = "'r' || mod(n, 7)", "'u' || mod(n, 20000) + 1"
     fill(connection, models.Rejection, 40_000, **own, reason=reason, upload_id=upload, outcome="'skipped'")
     state = "CASE mod(n, 100) WHEN 0 THEN 'running' ELSE 'completed' END"
-    made = {"encoder_hash": "'e'", "created_at": "n"}
-    fill(connection, models.Curation, 10_000, id="'c' || n", **own, state=state, **made)
+    created = {"encoder_hash": "'e'", "created_at": "n"}
+    fill(connection, models.Curation, 10_000, id="'c' || n", **own, state=state, **created)
     seen = {"curation_id": RUN_ID, "shard_id": "'s' || n", "ordinal": "n"}
     fill(connection, models.CurationShard, 20_000, **seen)
     state = "CASE mod(n, 500) WHEN 0 THEN 'running' ELSE 'done' END"
-    work = {"scope": RUN_ID, "curation_id": RUN_ID, "stage": "'curate'", "subject": "'s' || n"}
-    fill(connection, models.Chunk, 60_000, id="'x' || n", **own, **work, state=state, lease_until="n")
+    work = {"owner_key": RUN_ID, "curation_id": RUN_ID, "stage": "'curate'", "target": "'s' || n"}
+    fill(connection, models.Task, 60_000, id="'x' || n", **own, **work, state=state, lease_until="n")
     fill(connection, models.Event, 40_000, tenant=TENANT_ID, curation_id=RUN_ID)
     long = {"expires_at": "9e9"}
     fill(connection, models.IdempotencyKey, 20_000, tenant=TENANT_ID, key="'k' || n", **long)
-    growing = {"id": "'r' || n", "upload_id": upload, "state": "'completed'"}
-    fill(connection, models.ResumableUpload, 20_000, **own, **growing, **long)
+    resumable = {"id": "'r' || n", "upload_id": upload, "state": "'completed'"}
+    fill(connection, models.ResumableUpload, 20_000, **own, **resumable, **long)
 
 
-CHUNK: dict[str, Any] = {"id": "x7", "tenant": "t7", "dataset_id": "d8", "scope": "c8", "stage": "curate"}
-CHUNK |= {"subject": "s7", "curation_id": "c8", "state": "done", "attempts": 1, "failures": 0}
-CHUNK |= {"units_total": 1, "units_done": 1, "asked": False, "error": None}
-SHARED = ChunkRecord(**{**CHUNK, "stage": "embed", "scope": "e", "curation_id": None})
+TASK: dict[str, Any] = {"id": "x7", "tenant": "t7", "dataset_id": "d8", "owner_key": "c8", "stage": "curate"}
+TASK |= {"target": "s7", "curation_id": "c8", "state": "done", "attempts": 1, "failures": 0}
+TASK |= {"units_total": 1, "units_done": 1, "requested": False, "error": None}
+SHARED = TaskRecord(**{**TASK, "stage": "embed", "owner_key": "e", "curation_id": None})
 
 QUERIES: dict[str, Callable[[Catalog], object]] = {
     "sample": lambda catalog: samples.find_many(catalog, tenant="t7", dataset_id="d8", keys=["k7", "k9"]),
@@ -104,10 +105,16 @@ QUERIES: dict[str, Callable[[Catalog], object]] = {
     ),
     "curations": lambda catalog: curations.list_page(catalog, tenant="t7", limit=20, after="7.0:c7"),
     "snapshot": lambda catalog: curations.shards(catalog, curation_id="c8"),
+    "newest curations": lambda catalog: curations.list_page(
+        catalog, tenant="t7", limit=20, after="7.0:c7", states=["running"], newest_first=True
+    ),
     "events": lambda catalog: events.since(catalog, tenant="t", curation_id="c8", after=3),
-    "sweep": chunks.sweep,
-    "unfinished": chunks.unfinished,
-    "others running": lambda catalog: chunks.others_running(catalog, dataset_id="d8", but="x"),
+    "events of a tenant": lambda catalog: events.of_tenant(catalog, tenant="t7", after=3, up_to=30_000),
+    "events of all": lambda catalog: events.of_all_tenants(catalog, after=39_000),
+    "settled events": events.settled,
+    "sweep": tasks.sweep,
+    "unfinished": tasks.unfinished,
+    "others running": lambda catalog: tasks.others_are_running(catalog, dataset_id="d8", but="x"),
     "expired uploads": resumables.expire,
     "expired keys": idempotency.forget_expired,
 }
@@ -136,29 +143,29 @@ def plans(catalog: Catalog, call: Callable[[Catalog], object]) -> list[str]:
         call(catalog)
     finally:
         event.remove(catalog._engine, "before_cursor_execute", note)
-    found = []
+    query_plans = []
     with catalog._engine.connect() as connection:
         for statement, parameters in statements:
             lines = connection.exec_driver_sql("EXPLAIN " + statement, parameters).scalars()
-            found.append("\n".join(lines))
+            query_plans.append("\n".join(lines))
         connection.rollback()
-    return found
+    return query_plans
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_query__reads_no_large_table_from_end_to_end(catalog: Catalog, name: str) -> None:
-    found = plans(catalog, QUERIES[name])
+    query_plans = plans(catalog, QUERIES[name])
 
-    assert any("Index" in plan for plan in found)
-    for plan in found:
+    assert any("Index" in plan for plan in query_plans)
+    for plan in query_plans:
         assert "Seq Scan" not in plan, plan
 
 
-@pytest.mark.parametrize("chunk", [ChunkRecord(**CHUNK), SHARED], ids=["own", "shared"])
-def test_chunk__is_known_to_be_wanted_by_indexes(catalog: Catalog, chunk: ChunkRecord) -> None:
+@pytest.mark.parametrize("task", [TaskRecord(**TASK), SHARED], ids=["own", "shared"])
+def test_task__is_known_to_be_wanted_by_indexes(catalog: Catalog, task: TaskRecord) -> None:
     def ask(asked: Catalog) -> None:
         with asked.read() as connection:
-            chunks.wanted(connection, chunk)
+            demand.is_needed(connection, task)
 
     for plan in plans(catalog, ask):
         assert "Seq Scan" not in plan, plan
@@ -166,17 +173,17 @@ def test_chunk__is_known_to_be_wanted_by_indexes(catalog: Catalog, chunk: ChunkR
 
 def test_ten_thousand_keys__are_stored_with_their_shard(catalog: Catalog) -> None:
     keys = [f"key {number}" for number in range(10_000)]
-    mine = dataset(catalog, name="large")
-    upload_id, chunk_id = received(catalog, mine, "a.tar")
-    assert take(catalog, chunk_id)
+    dataset_id = dataset(catalog, name="large")
+    upload_id, task_id = received(catalog, dataset_id, "a.tar")
+    assert take(catalog, task_id)
     shard = samples.NewShard(id="large", keys=tuple(keys), bytes=1, sha256="")
-    ingest = {"chunk_id": chunk_id, "owner": "worker", "upload_id": upload_id}
-    assert samples.ingested(catalog, **ingest, shards=[shard], rejected=[]) == []
+    ingest = {"task_id": task_id, "owner": "worker", "upload_id": upload_id}
+    assert ingest_result.store_ingested(catalog, **ingest, shards=[shard], rejected=[]) == []
 
-    page = samples.list_page(catalog, tenant=TENANT, dataset_id=mine, limit=5, after="key 5")
-    assert [one.key for one in page.items] == sorted(key for key in keys if key > "key 5")[:5]
+    page = samples.list_page(catalog, tenant=TENANT, dataset_id=dataset_id, limit=5, after="key 5")
+    assert [sample.key for sample in page.items] == sorted(key for key in keys if key > "key 5")[:5]
     with catalog.read() as connection:
         counted = connection.execute(
-            text("SELECT count(*) FROM samples WHERE dataset_id = :id"), {"id": mine}
+            text("SELECT count(*) FROM samples WHERE dataset_id = :id"), {"id": dataset_id}
         )
         assert counted.scalar_one() == 10_000

@@ -14,7 +14,7 @@ from tests.encoders.tiny_bundle import CONTEXT_LENGTH, DIM, SIZE, write_tiny_bun
 from tests.servers.triton_server import triton_server
 
 from cocu.encoders import Bundle, Encoder, InProcessEncoder, embed_stream, open_encoder
-from cocu.encoders.offered import BundleFolder, Encoders
+from cocu.encoders.registry import BundleFolder, EncoderRegistry
 from cocu.encoders.towers import TowerEncoder
 from cocu.encoders.triton import InferenceServer
 from cocu.encoders.triton.configuration import ModelOptions
@@ -24,7 +24,7 @@ from cocu.errors import IntegrityError, InvalidInputError, NotFoundError
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """A folder with two bundles: a tiny one, and the one that is shipped."""
+    """A folder with two bundles: a tiny one, and the one of the package."""
     folder = tmp_path_factory.mktemp("bundles")
     write_tiny_bundle(folder / "tiny")
     (folder / "scenes").symlink_to(repository / "examples" / "encoders" / "scenes")
@@ -34,21 +34,21 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
 @pytest.fixture(scope="module", params=["in process", "triton"])
 def encoders(
     request: pytest.FixtureRequest, bundles: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Encoders]:
+) -> Iterator[EncoderRegistry]:
     if request.param == "in process":
-        yield Encoders(BundleFolder(bundles, threads=1))
+        yield EncoderRegistry(BundleFolder(bundles, threads=1))
         return
     folder = tmp_path_factory.mktemp("triton")
     for bundle in sorted(bundles.iterdir()):
         publish(Bundle.load(bundle), folder / "models", options=ModelOptions(backend="python", threads=1))
     with triton_server(folder / "models", folder) as server:
-        opened = Encoders(InferenceServer(server.url))
+        opened = EncoderRegistry(InferenceServer(server.url))
         yield opened
         opened.close()
 
 
 @pytest.fixture
-def tiny(encoders: Encoders) -> Encoder:
+def tiny(encoders: EncoderRegistry) -> Encoder:
     return encoders.get("tiny")
 
 
@@ -62,16 +62,18 @@ def pixels(count: int, *, size: int = SIZE) -> NDArray[np.uint8]:
 
 
 def test_encoders__are_listed_by_name_with_the_hashes_of_their_bundles(
-    encoders: Encoders, bundles: Path
+    encoders: EncoderRegistry, bundles: Path
 ) -> None:
     listed = encoders.list()
-    assert [one.name for one in listed] == ["scenes", "tiny"]
-    assert [one.hash for one in listed] == [Bundle.load(bundles / name).hash for name in ("scenes", "tiny")]
-    assert [one.dim for one in listed] == [192, DIM]
+    assert [encoder.name for encoder in listed] == ["scenes", "tiny"]
+    assert [encoder.hash for encoder in listed] == [
+        Bundle.load(bundles / name).hash for name in ("scenes", "tiny")
+    ]
+    assert [encoder.dim for encoder in listed] == [192, DIM]
     assert listed[1].license == "Apache-2.0"
 
 
-def test_encoders__are_found_by_name_and_by_hash(encoders: Encoders) -> None:
+def test_encoders__are_found_by_name_and_by_hash(encoders: EncoderRegistry) -> None:
     scenes, tiny = encoders.list()
     assert encoders.describe() == scenes
     assert encoders.describe("tiny") == tiny
@@ -79,7 +81,7 @@ def test_encoders__are_found_by_name_and_by_hash(encoders: Encoders) -> None:
     assert encoders.require(name="whatever", hash=tiny.hash) is encoders.get("tiny")
 
 
-def test_encoders__say_what_there_is_and_what_is_gone(encoders: Encoders) -> None:
+def test_encoders__say_what_there_is_and_what_is_gone(encoders: EncoderRegistry) -> None:
     with pytest.raises(NotFoundError, match=r"no encoder 'photo' .* there are: scenes, tiny"):
         encoders.get("photo")
     with pytest.raises(IntegrityError, match="not the one this work began with"):
@@ -105,7 +107,9 @@ def test_embed_texts__gives_the_same_bits(tiny: Encoder, reference: InProcessEnc
     assert tiny.embed_texts([]).shape == (0, DIM)
 
 
-def test_embeddings_of_the_shipped_encoder__have_the_same_bits(encoders: Encoders, bundles: Path) -> None:
+def test_embeddings_of_the_shipped_encoder__have_the_same_bits(
+    encoders: EncoderRegistry, bundles: Path
+) -> None:
     served, here = encoders.get("scenes"), open_encoder(bundles / "scenes", threads=1)
     pictures_NHWC = pixels(100, size=96)
     np.testing.assert_array_equal(served.embed_images(pictures_NHWC), here.embed_images(pictures_NHWC))
@@ -147,12 +151,12 @@ def test_embed_stream__finds_the_picture_at_fault(tiny: Encoder, reference: InPr
 
     served = list(embed_stream(tiny, range(70), load=load, batch=16))
     here = list(embed_stream(reference, range(70), load=load, batch=16))
-    assert [one.item for one in served] == list(range(70))
-    assert [one.item for one in served if one.embedding is None] == [3, 40]
+    assert [image.item for image in served] == list(range(70))
+    assert [image.item for image in served if image.embedding is None] == [3, 40]
     assert isinstance(served[3].error, IntegrityError)
-    for one, other in zip(served, here, strict=True):
-        assert one.fingerprint == other.fingerprint
-        np.testing.assert_array_equal(one.embedding, other.embedding)
+    for remote, local in zip(served, here, strict=True):
+        assert remote.phash == local.phash
+        np.testing.assert_array_equal(remote.embedding, local.embedding)
 
 
 def test_encoder__may_be_shared_by_threads(tiny: Encoder, reference: InProcessEncoder) -> None:

@@ -18,11 +18,13 @@ SIZES = {f"shards/{number}.tar": 400_000 + number for number in range(5)}
 def reads_of(data: dict[str, bytes]) -> tuple[list[RangeReads], list[tuple[bytes, bytearray]]]:
     """Near and far parts of every object, and what each must become."""
     reads, expected = [], []
-    for path, whole in data.items():
-        ranges = [(0, 1), (3, 500), (350_000, 20_000), (len(whole) - 7, 7)]
+    for path, content in data.items():
+        ranges = [(0, 1), (3, 500), (350_000, 20_000), (len(content) - 7, 7)]
         targets = [(offset, bytearray(size)) for offset, size in ranges]
-        reads.append(RangeReads(path, len(whole), [(offset, memoryview(made)) for offset, made in targets]))
-        expected += [(whole[offset : offset + len(made)], made) for offset, made in targets]
+        reads.append(
+            RangeReads(path, len(content), [(offset, memoryview(target)) for offset, target in targets])
+        )
+        expected += [(content[offset : offset + len(target)], target) for offset, target in targets]
     return reads, expected
 
 
@@ -30,12 +32,12 @@ def test_read_all_into__fills_every_view_and_does_not_ask_for_sizes(
     objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = {path: os.urandom(size) for path, size in SIZES.items()}
-    for path, whole in data.items():
-        objects.put(path, whole)
+    for path, content in data.items():
+        objects.put(path, content)
     reads, expected = reads_of(data)
     monkeypatch.setattr(ObjectStore, "size", lambda *_: pytest.fail("its size was given"))
     objects.read_all_into(reads)
-    assert all(bytes(made) == part for part, made in expected)
+    assert all(bytes(target) == part for part, target in expected)
     objects.read_all_into([])
 
 
@@ -59,8 +61,8 @@ def test_read_all_into__of_a_bucket_reads_objects_at_the_same_time(
 ) -> None:
     objects = ObjectStore.open(bucket)
     data = {path: os.urandom(size) for path, size in SIZES.items()}
-    for path, whole in data.items():
-        objects.put(path, whole)
+    for path, content in data.items():
+        objects.put(path, content)
     together = threading.Barrier(len(data), timeout=30)
     read_object_into = module.read_object_into
 
@@ -71,4 +73,4 @@ def test_read_all_into__of_a_bucket_reads_objects_at_the_same_time(
     monkeypatch.setattr(module, "read_object_into", meeting)
     reads, expected = reads_of(data)
     objects.read_all_into(reads)
-    assert all(bytes(made) == part for part, made in expected)
+    assert all(bytes(target) == part for part, target in expected)

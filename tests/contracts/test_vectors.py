@@ -14,8 +14,8 @@ import pytest
 from tests.servers.qdrant_server import QdrantServer, qdrant_server
 
 from cocu.errors import ConflictError, UnavailableError
-from cocu.storage.vectors import Hit, VectorOptions, Vectors
-from cocu.storage.vectors.addressing import alias, encoder_of
+from cocu.vectors import ArchivedConcept, Archives, Hit, VectorOptions, Vectors
+from cocu.vectors.addressing import HIGHEST_BAND, LOWEST_BAND, collection
 
 API_KEY = "of the tests"
 
@@ -50,10 +50,25 @@ def vectors(request: pytest.FixtureRequest, tmp_path: Path, ours: dict[str, str]
         opened = Vectors.open(url, options=options)
     opened.ensure_collection(encoder=ours["encoder"], dimensions=8)
     yield opened
-    for name in opened._collections.names():
-        if (encoder_of(name) or "").startswith(ours["encoder"]):
-            opened._collections.delete(name)
+    for suffix in ("", "-2", "-new"):
+        for generation in generations(opened, ours["encoder"] + suffix):
+            opened._backend.drop(collection("samples", ours["encoder"] + suffix), generation)
     opened.close()
+
+
+def generations(vectors: Vectors, encoder: str) -> list[str]:
+    return vectors._backend.generations(collection("samples", encoder))
+
+
+DOG, CAT, HYDRANT = ArchivedConcept("c", 0), ArchivedConcept("c", 1), ArchivedConcept("c", 2)
+
+
+def archives(*concepts: list[int], curation: str = "c", score: float = 0.5, added: bool = True) -> Archives:
+    """One archive for each list of concepts, all with this score."""
+    flat = [concept for of_sample in concepts for concept in of_sample]
+    offsets = np.cumsum([0, *(len(of_sample) for of_sample in concepts)])
+    scores, added_C = np.full(len(flat), score, np.float32), np.full(len(flat), added)
+    return Archives(curation, offsets, np.array(flat, np.int64), scores, added_C)
 
 
 def unit(count: int, seed: int = 0, dimensions: int = 8) -> np.ndarray:
@@ -103,21 +118,24 @@ def test_what_belongs_to_others_is_never_seen_or_touched(
     second = f"{ours['encoder']}-2"
     theirs = ours | other | ({"encoder": second} if "encoder" in other else {})
     vectors.ensure_collection(encoder=second, dimensions=8)
-    vectors.upsert_samples(**ours, keys=keys(20), first_row=0, embeddings_ND=unit(20))
-    vectors.set_concepts(**ours, curation="c", keys=keys(20), concepts=[["dog"]] * 20)
+    dogs = [archives(*[[0]] * 20)]
+    vectors.upsert_samples(**ours, keys=keys(20), first_row=0, embeddings_ND=unit(20), archives=dogs)
     query = unit(1)[0]
-    own = vectors.search(**ours, vector_D=query, limit=100, curation="c", concepts=["dog"])
+    own = vectors.search(**ours, vector_D=query, limit=100, concepts=[DOG])
     assert len(own) == 20
     assert vectors.search(**theirs, vector_D=query, limit=100) == []
-    assert vectors.search(**theirs, vector_D=query, limit=100, curation="c", concepts=["dog"]) == []
+    assert vectors.search(**theirs, vector_D=query, limit=100, concepts=[DOG]) == []
+    assert vectors.facets(**theirs, curation="c") == {}
     assert vectors.count(**theirs) == 0
     # The same keys under other names are other points, and what happens to them happens to them alone.
-    vectors.upsert_samples(**theirs, keys=keys(3), first_row=500, embeddings_ND=unit(3, seed=3))
-    vectors.set_concepts(**theirs, curation="c", keys=keys(20), concepts=[["cat"]] * 20)
-    vectors.forget_curation(**theirs, curation="c")
+    cats = [archives([1], [1], [1])]
+    vectors.upsert_samples(
+        **theirs, keys=keys(3), first_row=500, embeddings_ND=unit(3, seed=3), archives=cats
+    )
+    assert vectors.facets(**ours, curation="c") == {0: 20}
     if "encoder" not in other:
         vectors.delete_dataset(tenant=theirs["tenant"], dataset=theirs["dataset"])
-    assert vectors.search(**ours, vector_D=query, limit=100, curation="c", concepts=["dog"]) == own
+    assert vectors.search(**ours, vector_D=query, limit=100, concepts=[DOG]) == own
 
 
 def test_names_that_read_alike_in_a_row_are_different_points(vectors: Vectors, ours: dict[str, str]) -> None:
@@ -135,8 +153,7 @@ def test_every_call_names_tenant_and_dataset(vectors: Vectors, ours: dict[str, s
             lambda named=named: vectors.search(**named, vector_D=unit(1)[0]),
             lambda named=named: vectors.count(**named),
             lambda named=named: vectors.delete_dataset(tenant=named["tenant"], dataset=named["dataset"]),
-            lambda named=named: vectors.forget_curation(**named, curation="c"),
-            lambda named=named: vectors.set_concepts(**named, curation="c", keys=["k"], concepts=[[]]),
+            lambda named=named: vectors.facets(**named, curation="c"),
             lambda named=named: vectors.upsert_samples(
                 **named, keys=["k"], first_row=0, embeddings_ND=unit(1)
             ),
@@ -150,30 +167,66 @@ def test_names_that_would_be_paths_are_refused(vectors: Vectors, ours: dict[str,
     with pytest.raises(ValueError, match="named by letters"):
         vectors.ensure_collection(encoder=name, dimensions=8)
     with pytest.raises(ValueError, match="named by letters"):
-        vectors.set_concepts(**ours, curation=name, keys=[], concepts=[])
+        vectors.count(**ours, concepts=[ArchivedConcept(name, 0)])
+    with pytest.raises(ValueError, match="named by letters"):
+        vectors.upsert_samples(
+            **ours,
+            keys=keys(1),
+            first_row=0,
+            embeddings_ND=unit(1),
+            archives=[archives([0], curation=name)],
+        )
 
 
-def test_concepts_of_curations_are_kept_apart_and_forgotten(vectors: Vectors, ours: dict[str, str]) -> None:
-    vectors.upsert_samples(**ours, keys=keys(4), first_row=0, embeddings_ND=unit(4))
-    archived = [["dog", "fire hydrant"], ["dog"], [], ["cat"]]
-    vectors.set_concepts(**ours, curation="c1", keys=[*keys(4), "unknown"], concepts=[*archived, ["dog"]])
-    vectors.set_concepts(**ours, curation="c2", keys=keys(1), concepts=[["cat"]])
+def test_archives_of_curations_are_kept_apart_and_replaced(vectors: Vectors, ours: dict[str, str]) -> None:
+    both = [archives([0, 2], [0], [], [1]), archives([1], [], [], [], curation="c2")]
+    vectors.upsert_samples(**ours, keys=keys(4), first_row=0, embeddings_ND=unit(4), archives=both)
 
-    def found(curation: str, *concepts: str) -> list[int]:
-        hits = vectors.search(**ours, vector_D=unit(1)[0], curation=curation, concepts=concepts)
+    def rows(*concepts: ArchivedConcept) -> list[int]:
+        hits = vectors.search(**ours, vector_D=unit(1)[0], concepts=concepts)
+        assert vectors.count(**ours, concepts=concepts) == len(hits)
         return sorted(hit.row for hit in hits)
 
-    assert found("c1", "dog") == [0, 1]
-    assert found("c1", "dog", "fire hydrant") == [0]
-    assert found("c1", "cat") == [3]
-    assert found("c2", "cat") == [0]
-    vectors.set_concepts(**ours, curation="c1", keys=keys(1), concepts=[["cat"]])
-    assert found("c1", "dog") == [1]
-    vectors.forget_curation(**ours, curation="c1")
-    assert (found("c1", "cat"), found("c2", "cat")) == ([], [0])
+    assert rows(DOG) == [0, 1]
+    assert rows(DOG, HYDRANT) == [0]
+    assert rows(CAT) == [3]
+    assert rows(ArchivedConcept("c2", 1)) == [0]
+    assert vectors.facets(**ours, curation="c") == {0: 2, 1: 1, 2: 1}
+    assert vectors.facets(**ours, curation="c", concepts=[HYDRANT]) == {0: 1, 2: 1}
+    assert vectors.facets(**ours, curation="c2") == {1: 1}
+    # A sample that is put again has the archives that come with it, and no others.
+    vectors.upsert_samples(**ours, keys=keys(1), first_row=0, embeddings_ND=unit(1), archives=[archives([1])])
+    assert (rows(DOG), rows(CAT), rows(ArchivedConcept("c2", 1))) == ([1], [0, 3], [])
+    assert vectors.facets(**ours, curation="c") == {0: 1, 1: 2}
+    assert vectors.facets(**ours, curation="c2") == {}
     assert vectors.count(**ours) == 4
-    with pytest.raises(ValueError, match="a curation is named"):
-        vectors.search(**ours, vector_D=unit(1)[0], concepts=["dog"])
+    with pytest.raises(ValueError, match="keys and archives of 3 samples"):
+        vectors.upsert_samples(
+            **ours, keys=keys(1), first_row=0, embeddings_ND=unit(1), archives=[archives([], [], [])]
+        )
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_concepts_are_found_by_score_and_by_whether_they_were_added(
+    vectors: Vectors, ours: dict[str, str], added: bool
+) -> None:
+    scores = [-9.0, -4.1, -4.0, -3.5, -1.0, -0.001, 0.0, 0.3, 7.0]
+    one_each = np.arange(len(scores) + 1)
+    archived = Archives(
+        "c", one_each, np.zeros(len(scores), np.int64), np.array(scores), np.full(len(scores), added)
+    )
+    vectors.upsert_samples(
+        **ours, keys=keys(len(scores)), first_row=0, embeddings_ND=unit(len(scores)), archives=[archived]
+    )
+    for bound in range(LOWEST_BAND, HIGHEST_BAND + 1):
+        above = sum(score >= bound for score in scores)
+        assert vectors.count(**ours, concepts=[ArchivedConcept("c", 0, bound)]) == above
+        added_above = above if added else 0
+        assert vectors.count(**ours, concepts=[ArchivedConcept("c", 0, bound, added=True)]) == added_above
+        assert vectors.facets(**ours, curation="c", min_score=bound) == {0: above}
+    for bound in (LOWEST_BAND - 1, HIGHEST_BAND + 1):
+        with pytest.raises(ValueError, match="payloads tell scores from -4 to 0"):
+            vectors.count(**ours, concepts=[ArchivedConcept("c", 0, bound)])
 
 
 def test_a_deleted_dataset_is_gone_from_every_collection(vectors: Vectors, ours: dict[str, str]) -> None:
@@ -191,8 +244,8 @@ def test_what_is_not_indexed_is_empty_not_an_error(vectors: Vectors, ours: dict[
     unknown = ours | {"encoder": f"{ours['encoder']}-nobody"}
     assert vectors.search(**unknown, vector_D=unit(1)[0]) == []
     assert vectors.count(**unknown) == 0
-    vectors.set_concepts(**unknown, curation="c", keys=keys(1), concepts=[["dog"]])
-    vectors.forget_curation(**unknown, curation="c")
+    assert vectors.facets(**unknown, curation="c") == {}
+    vectors.delete_dataset(tenant="acme", dataset="nothing")
 
 
 def test_vectors_that_do_not_fit(vectors: Vectors, ours: dict[str, str]) -> None:
@@ -227,33 +280,35 @@ def test_a_filled_collection_takes_the_place_of_another(vectors: Vectors, ours: 
     put(vectors, ours, 30)
     theirs = {"tenant": "other", "dataset": "d9"}
     for _ in range(2):
-        with vectors.filling(encoder=ours["encoder"], dimensions=8) as filling:
+        with vectors.shadow(encoder=ours["encoder"], dimensions=8) as shadow:
             named = {"tenant": ours["tenant"], "dataset": ours["dataset"]}
-            filling.upsert_samples(**named, keys=keys(20), first_row=5, embeddings_ND=unit(20, 1))
-            filling.upsert_samples(**theirs, keys=keys(3), first_row=0, embeddings_ND=unit(3))
-            filling.set_concepts(**named, curation="c", keys=keys(1), concepts=[["dog"]])
-            assert vectors.search(**ours, vector_D=unit(1, 1)[0], curation="c", concepts=["dog"]) == []
+            dog = [archives([0], *[[]] * 19)]
+            shadow.upsert_samples(
+                **named, keys=keys(20), first_row=5, embeddings_ND=unit(20, 1), archives=dog
+            )
+            shadow.upsert_samples(**theirs, keys=keys(3), first_row=0, embeddings_ND=unit(3))
+            assert vectors.search(**ours, vector_D=unit(1, 1)[0], concepts=[DOG]) == []
             before = vectors.search(**ours, vector_D=unit(1)[0], limit=1)
-            filling.switch()
+            shadow.switch()
         assert before[0].score == pytest.approx(1, abs=2e-3)
         assert vectors.count(**ours) == 20
         assert [hit.row for hit in vectors.search(**ours, vector_D=unit(20, 1)[7], limit=1)] == [12]
-        found = vectors.search(**ours, vector_D=unit(1)[0], curation="c", concepts=["dog"])
+        found = vectors.search(**ours, vector_D=unit(1)[0], concepts=[DOG])
         assert [hit.key for hit in found] == ["k/0"]
         # What it took the place of is gone, and what comes now goes into it.
-        assert len(vectors._collections.names(ours["encoder"])) == 1
+        assert len(generations(vectors, ours["encoder"])) == 1
         put(vectors, ours, 30)
         vectors.ensure_collection(encoder=ours["encoder"], dimensions=8)
         assert vectors.count(**ours) == 30
         assert vectors.count(encoder=ours["encoder"], **theirs) == 3
 
 
-def test_a_filling_that_fails_leaves_everything_as_it_was(vectors: Vectors, ours: dict[str, str]) -> None:
+def test_a_shadow_that_fails_leaves_everything_as_it_was(vectors: Vectors, ours: dict[str, str]) -> None:
     put(vectors, ours, 5)
-    before = vectors._collections.names(ours["encoder"])
-    with pytest.raises(RuntimeError), vectors.filling(encoder=ours["encoder"], dimensions=8):
+    before = generations(vectors, ours["encoder"])
+    with pytest.raises(RuntimeError), vectors.shadow(encoder=ours["encoder"], dimensions=8):
         raise RuntimeError
-    assert vectors._collections.names(ours["encoder"]) == before
+    assert generations(vectors, ours["encoder"]) == before
     assert vectors.count(**ours) == 5
 
 
@@ -270,11 +325,11 @@ def test_searches_go_on_while_a_collection_takes_the_place_of_another(
     with ThreadPoolExecutor(2) as pool:
         searching = [pool.submit(search) for _ in range(2)]
         for _ in range(3):
-            with vectors.filling(encoder=ours["encoder"], dimensions=8) as filling:
-                filling.upsert_samples(
+            with vectors.shadow(encoder=ours["encoder"], dimensions=8) as shadow:
+                shadow.upsert_samples(
                     tenant="acme", dataset="d1", keys=keys(50), first_row=0, embeddings_ND=unit(50)
                 )
-                filling.switch()
+                shadow.switch()
         ended.set()
         for each in searching:
             each.result()
@@ -283,8 +338,8 @@ def test_searches_go_on_while_a_collection_takes_the_place_of_another(
 
 def test_a_deleted_collection_is_empty_and_can_be_made_again(vectors: Vectors, ours: dict[str, str]) -> None:
     put(vectors, ours, 5)
-    (name,) = vectors._collections.names(ours["encoder"])
-    vectors._collections.delete(name)
+    (generation,) = generations(vectors, ours["encoder"])
+    vectors._backend.drop(collection("samples", ours["encoder"]), generation)
     assert vectors.count(**ours) == 0
     assert vectors.search(**ours, vector_D=unit(1)[0]) == []
     vectors.ensure_collection(encoder=ours["encoder"], dimensions=8)
@@ -304,7 +359,7 @@ def test_two_that_create_a_collection_at_once_create_one(vectors: Vectors, ours:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(create, range(4)))
     assert vectors.count(**new) == 4
-    assert alias(new["encoder"]) != vectors._collections.names(new["encoder"])[0]
+    assert len(generations(vectors, new["encoder"])) == 1
 
 
 def test_a_key_that_is_not_the_servers_is_said(stand_in: QdrantServer, ours: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from cocu.curation.archives import NO_CLUSTER
 from cocu.curation.clustering import LONGEST_CLUSTERED, cluster, inertia
-from cocu.curation.lists import offsets_of
+from cocu.curation.ragged import offsets_of
 
 VOCABULARY = 600
 
@@ -75,10 +75,10 @@ def test_inertia_equals_the_definition_of_scikit_learn() -> None:
     offsets, concepts = archives_of([12])
     points = CONCEPTS_VD[concepts].astype(np.float64)
     kmeans = KMeans(6, n_init=1, random_state=0).fit(points)
-    found = inertia(
+    inertia_B = inertia(
         concepts_VD=CONCEPTS_VD, offsets_B1=offsets, concepts_C=concepts, clusters_C=kmeans.labels_
     )
-    assert found[0] == pytest.approx(kmeans.inertia_, rel=1e-6)
+    assert inertia_B[0] == pytest.approx(kmeans.inertia_, rel=1e-6)
 
 
 def test_no_single_move_lowers_the_inertia() -> None:
@@ -100,14 +100,14 @@ def test_no_single_move_lowers_the_inertia() -> None:
 
 def test_the_worked_example_reaches_the_better_split() -> None:
     concepts = np.array([[0.48, 0.6, 0.64, 0], [0, 0.6, 0.8, 0], [0.8, 0, 0.6, 0], [0.6, 0, 0, 0.8]])
-    given_C = {
+    inputs = {
         "concepts_VD": concepts,
         "offsets_B1": np.array([0, 4]),
         "concepts_C": np.arange(4, dtype=np.int32),
     }
-    clusters = cluster(**given_C)
+    clusters = cluster(**inputs)
     assert clusters.tolist() == [0, 0, 0, 1]
-    assert inertia(**given_C, clusters_C=clusters)[0] == pytest.approx(0.586667, abs=1e-6)
+    assert inertia(**inputs, clusters_C=clusters)[0] == pytest.approx(0.586667, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=30)
@@ -161,15 +161,15 @@ def test_equal_concepts_share_a_cluster_where_clusters_suffice() -> None:
 
 def test_a_thousand_concepts() -> None:
     vectors = np.random.default_rng(0).standard_normal((1000, 32)).astype(np.float32)
-    given_C = {
+    inputs = {
         "concepts_VD": vectors,
         "offsets_B1": np.array([0, 1000, 1003]),
         "concepts_C": np.concatenate([np.arange(1000), np.arange(3)]).astype(np.int32),
     }
-    clusters = cluster(**given_C)
+    clusters = cluster(**inputs)
     theirs = KMeans(500, n_init=1, random_state=0).fit(vectors).inertia_
     assert set(clusters[:1000].tolist()) == set(range(500))
-    assert inertia(**given_C, clusters_C=clusters)[0] <= 1.01 * theirs
+    assert inertia(**inputs, clusters_C=clusters)[0] <= 1.01 * theirs
 
 
 def test_beyond_the_longest_an_archive_stays_unclustered_and_the_rest_does_not() -> None:

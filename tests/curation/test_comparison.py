@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from cocu.curation.comparison import Comparison, Ranked, combined, compare
-from cocu.curation.lists import offsets_of
+from cocu.curation.comparison import Comparison, Ranked, combine, compare
+from cocu.curation.ragged import offsets_of
 
 CONCEPTS = 8
 archives = st.lists(st.permutations(range(CONCEPTS)).flatmap(
@@ -21,8 +21,8 @@ pairs = st.integers(1, 6).flatmap(
 
 
 def ranked(lists: list[list[int]]) -> Ranked:
-    offsets = offsets_of(np.array([len(each) for each in lists], np.int64))
-    return Ranked(offsets, np.array([concept for each in lists for concept in each], np.int32))
+    offsets = offsets_of(np.array([len(concepts) for concepts in lists], np.int64))
+    return Ranked(offsets, np.array([concept for concepts in lists for concept in concepts], np.int32))
 
 
 def compared(first: list[list[int]], second: list[list[int]]) -> Comparison:
@@ -33,8 +33,8 @@ def compared(first: list[list[int]], second: list[list[int]]) -> Comparison:
 def test_nothing_has_changed_between_a_curation_and_itself(lists: list[list[int]]) -> None:
     same = compared(lists, lists)
     assert not same.change_B.any()
-    assert not any(each.any() for each in (same.gained_B, same.lost_B, same.gained_V, same.lost_V))
-    assert same.shared_B.tolist() == [len(each) for each in lists]
+    assert not any(array.any() for array in (same.gained_B, same.lost_B, same.gained_V, same.lost_V))
+    assert same.shared_B.tolist() == [len(array) for array in lists]
     several = same.shared_B > 1
     assert (same.correlation_B[several] == 1).all()
     assert np.isnan(same.correlation_B[~several]).all()
@@ -42,55 +42,55 @@ def test_nothing_has_changed_between_a_curation_and_itself(lists: list[list[int]
 
 @given(pair=pairs)
 def test_swapping_swaps_gained_and_lost_and_nothing_else(pair: tuple[list[list[int]], ...]) -> None:
-    there, back = compared(*pair), compared(*reversed(pair))
-    np.testing.assert_array_equal(there.change_B, back.change_B)
-    np.testing.assert_array_equal(there.correlation_B, back.correlation_B)
-    np.testing.assert_array_equal(there.shared_B, back.shared_B)
+    forward, backward = compared(*pair), compared(*reversed(pair))
+    np.testing.assert_array_equal(forward.change_B, backward.change_B)
+    np.testing.assert_array_equal(forward.correlation_B, backward.correlation_B)
+    np.testing.assert_array_equal(forward.shared_B, backward.shared_B)
     for gained, lost in (("gained_B", "lost_B"), ("gained_V", "lost_V"), ("first_V", "second_V")):
-        np.testing.assert_array_equal(getattr(there, gained), getattr(back, lost))
-        np.testing.assert_array_equal(getattr(there, lost), getattr(back, gained))
+        np.testing.assert_array_equal(getattr(forward, gained), getattr(backward, lost))
+        np.testing.assert_array_equal(getattr(forward, lost), getattr(backward, gained))
 
 
 @settings(deadline=None)
 @given(pair=pairs)
 def test_every_figure_equals_the_one_from_plain_lists(pair: tuple[list[list[int]], ...]) -> None:
-    found = compared(*pair)
+    comparison = compared(*pair)
     for image, (first, second) in enumerate(zip(*pair, strict=True)):
         shared = [concept for concept in first if concept in second]
-        assert found.shared_B[image] == len(shared)
-        assert found.gained_B[image] == len(set(second) - set(first))
-        assert found.lost_B[image] == len(set(first) - set(second))
-        assert 0 <= found.change_B[image] <= 1
-        assert (found.change_B[image] == 0) == (first == second)
-        assert (found.change_B[image] == 1) == (not shared and first != second)
+        assert comparison.shared_B[image] == len(shared)
+        assert comparison.gained_B[image] == len(set(second) - set(first))
+        assert comparison.lost_B[image] == len(set(first) - set(second))
+        assert 0 <= comparison.change_B[image] <= 1
+        assert (comparison.change_B[image] == 0) == (first == second)
+        assert (comparison.change_B[image] == 1) == (not shared and first != second)
         if len(shared) > 1:
             expected = spearmanr(
-                [first.index(each) for each in shared], [second.index(each) for each in shared]
+                [first.index(concept) for concept in shared], [second.index(concept) for concept in shared]
             )
-            assert found.correlation_B[image] == pytest.approx(expected.statistic)
+            assert comparison.correlation_B[image] == pytest.approx(expected.statistic)
     for concept in range(CONCEPTS):
-        before = [concept in each for each in pair[0]]
-        after = [concept in each for each in pair[1]]
-        assert found.first_V[concept] == sum(before)
-        assert found.second_V[concept] == sum(after)
-        assert found.gained_V[concept] == sum(b and not a for a, b in zip(before, after, strict=True))
-        assert found.lost_V[concept] == sum(a and not b for a, b in zip(before, after, strict=True))
+        before = [concept in archive for archive in pair[0]]
+        after = [concept in archive for archive in pair[1]]
+        assert comparison.first_V[concept] == sum(before)
+        assert comparison.second_V[concept] == sum(after)
+        assert comparison.gained_V[concept] == sum(b and not a for a, b in zip(before, after, strict=True))
+        assert comparison.lost_V[concept] == sum(a and not b for a, b in zip(before, after, strict=True))
 
 
 @given(pair=pairs, split=st.integers(0, 6))
 def test_shards_combined_are_the_whole(pair: tuple[list[list[int]], ...], split: int) -> None:
     first, second = pair
     parts = [compared(first[:split], second[:split]), compared(first[split:], second[split:])]
-    whole, put_together = compared(first, second), combined(parts)
+    whole, put_together = compared(first, second), combine(parts)
     for name in vars(whole):
         np.testing.assert_array_equal(getattr(whole, name), getattr(put_together, name))
 
 
 def test_a_change_at_the_top_weighs_more_than_one_at_the_end() -> None:
-    found = compared([[0, 1, 2, 3]] * 3, [[4, 1, 2, 3], [0, 1, 2, 4], [0, 1, 3, 2]])
+    comparison = compared([[0, 1, 2, 3]] * 3, [[4, 1, 2, 3], [0, 1, 2, 4], [0, 1, 3, 2]])
     # Lists of four end at place five: 4 + 4 of 20 for the first concept replaced, 1 + 1 for the last.
-    assert found.change_B.tolist() == [8 / 20, 2 / 20, 2 / 20]
-    assert found.correlation_B.tolist() == [1, 1, 0.8]
+    assert comparison.change_B.tolist() == [8 / 20, 2 / 20, 2 / 20]
+    assert comparison.correlation_B.tolist() == [1, 1, 0.8]
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -101,4 +101,4 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         compared([[0, 0]], [[0]])
     with pytest.raises(ValueError, match="nothing to combine"):
-        combined([])
+        combine([])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cocu.curation.archives import Archives
 from cocu.curation.concept_index import ConceptIndex
-from cocu.curation.lists import offsets_of
+from cocu.curation.ragged import offsets_of
 
 CONCEPTS = 5
 scored = st.lists(
@@ -23,11 +23,11 @@ captions = st.lists(st.sets(st.integers(0, CONCEPTS - 1)), min_size=6, max_size=
 
 
 def index(lists: list[dict[int, float]], named: list[set[int]]) -> ConceptIndex:
-    best_first = [sorted(each.items(), key=lambda entry: (-entry[1], entry[0])) for each in lists]
-    entries = [entry for each in best_first for entry in each]
+    best_first = [sorted(scores.items(), key=lambda entry: (-entry[1], entry[0])) for scores in lists]
+    entries = [entry for scores in best_first for entry in scores]
     zeros = np.zeros(len(entries), np.float32)
     archives = Archives(
-        offsets_B1=offsets_of(np.array([len(each) for each in lists], np.int64)),
+        offsets_B1=offsets_of(np.array([len(scores) for scores in lists], np.int64)),
         concepts_C=np.array([concept for concept, _ in entries], np.int32),
         scores_C=np.array([score for _, score in entries], np.float32),
         global_C=zeros,
@@ -38,8 +38,8 @@ def index(lists: list[dict[int, float]], named: list[set[int]]) -> ConceptIndex:
     )
     return ConceptIndex.of(
         archives,
-        caption_offsets_B1=offsets_of(np.array([len(each) for each in named], np.int64)),
-        caption_concepts_M=np.array([concept for each in named for concept in sorted(each)], np.int32),
+        caption_offsets_B1=offsets_of(np.array([len(scores) for scores in named], np.int64)),
+        caption_concepts_M=np.array([concept for scores in named for concept in sorted(scores)], np.int32),
         concepts=CONCEPTS,
     )
 
@@ -49,19 +49,21 @@ def test_every_answer_equals_the_one_from_plain_lists(
     lists: list[dict[int, float]], named: list[set[int]]
 ) -> None:
     named = named[: len(lists)]
-    found = index(lists, named)
+    built = index(lists, named)
     for concept in range(CONCEPTS):
-        holding = [row for row, each in enumerate(lists) if concept in each]
+        holding = [row for row, concepts in enumerate(lists) if concept in concepts]
         best = sorted(holding, key=lambda row: (-lists[row][concept], row))
-        assert found.rows_of(found.entries(concept)).tolist() == best
-        assert found.archived(concept).tolist() == holding
-        assert found.captioned(concept).tolist() == [row for row, each in enumerate(named) if concept in each]
-        assert found.archive_counts[concept] == len(holding)
-        assert found.caption_counts[concept] == sum(concept in each for each in named)
-        assert found.added_counts[concept] == sum(concept not in named[row] for row in holding)
+        assert built.rows_of(built.entries(concept)).tolist() == best
+        assert built.archived(concept).tolist() == holding
+        assert built.captioned(concept).tolist() == [
+            row for row, concepts in enumerate(named) if concept in concepts
+        ]
+        assert built.archive_counts[concept] == len(holding)
+        assert built.caption_counts[concept] == sum(concept in concepts for concepts in named)
+        assert built.added_counts[concept] == sum(concept not in named[row] for row in holding)
         together = Counter(other for row in holding for other in lists[row])
-        assert found.counts(np.array(holding, np.int64)).tolist() == [
-            together[each] for each in range(CONCEPTS)
+        assert built.counts(np.array(holding, np.int64)).tolist() == [
+            together[concepts] for concepts in range(CONCEPTS)
         ]
 
 
@@ -80,17 +82,17 @@ def test_one_concept_must_satisfy_every_condition(
     min_score: float | None,
 ) -> None:
     named = named[: len(lists)]
-    wanted = [
+    expected = [
         row
-        for row, each in enumerate(lists)
+        for row, scores in enumerate(lists)
         if any(
             concept in (None, other)
             and added in (None, other not in named[row])
             and (min_score is None or score >= min_score)
-            for other, score in each.items()
+            for other, score in scores.items()
         )
     ]
-    assert index(lists, named).archived(concept, added=added, min_score=min_score).tolist() == wanted
+    assert index(lists, named).archived(concept, added=added, min_score=min_score).tolist() == expected
 
 
 def test_archives_and_captions_must_be_of_the_same_images() -> None:

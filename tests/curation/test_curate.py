@@ -160,7 +160,7 @@ def curated(data: dict[str, Any], rows: np.ndarray, parameters: CurationParamete
         names=WORDS,
         parameters=parameters,
         statistics=Statistics.of_shard(mentions=mentions, images_ND=data["images"], concept_count=len(WORDS)),
-        embeddings_of=lambda asked: data["images"][asked],
+        embeddings_of=lambda requested: data["images"][requested],
     )
 
 
@@ -172,7 +172,7 @@ def test_official_equals_the_plain_implementation(seed: int) -> None:
     archives = curated(data, rows, CurationParameters(scoring="official", neighbours=6))
     for row in rows:
         part = slice(archives.offsets_B1[row], archives.offsets_B1[row + 1])
-        found = dict(zip(archives.concepts_C[part].tolist(), archives.scores_C[part], strict=True))
+        scores = dict(zip(archives.concepts_C[part].tolist(), archives.scores_C[part], strict=True))
         expected = plain_curation.official_scores(
             anchor=row,
             retrieved=[row, *(j for j in data["neighbours"][row, :5] if j >= 0)],
@@ -181,7 +181,7 @@ def test_official_equals_the_plain_implementation(seed: int) -> None:
             images_ND=data["images"],
             concepts_VD=data["concepts"],
         )
-        assert found == pytest.approx(expected, rel=1e-9)
+        assert scores == pytest.approx(expected, rel=1e-9)
 
 
 @settings(deadline=None, max_examples=20)

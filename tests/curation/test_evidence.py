@@ -21,7 +21,7 @@ WEIGHTS = Calibration(sharpness=2.0, intercept=0.3, prior=1.2, neighbours=0.8, e
 
 
 class Dataset:
-    """N pictures of V things: embeddings, captions that name some of the things, and all other samples by
+    """N images of V things: embeddings, captions that name some of the things, and all other samples by
     similarity."""
 
     def __init__(self, images_ND, concepts_VD, named):
@@ -54,7 +54,7 @@ class Dataset:
         ids_NL, similarities_NL = self.near(neighbours)
         rows = np.arange(len(self.named)) if rows is None else np.asarray(rows)
         candidates = expand(self.mentions, rows, ids_NL[rows])
-        found = rank(
+        scores = rank(
             scoring="evidence",
             candidates=candidates,
             mentions=self.mentions,
@@ -67,7 +67,7 @@ class Dataset:
         bounds = candidates.offsets_B1
         return [
             {
-                int(candidates.concepts_C[c]): tuple(float(part[c]) for part in found)
+                int(candidates.concepts_C[c]): tuple(float(part[c]) for part in scores)
                 for c in range(bounds[image], bounds[image + 1])
             }
             for image in range(len(rows))
@@ -93,7 +93,7 @@ def _unit(vectors):
 
 
 def _world(count, *, concepts=12, dimension=16, seed=0, blind=False):
-    """Pictures of two to five things each; captions name about half of them; a blind encoder sees only
+    """Images of two to five things each; captions name about half of them; a blind encoder sees only
     noise."""
     generator = np.random.default_rng(seed)
     concepts_VD = _unit(generator.normal(size=(concepts, dimension)))
@@ -134,11 +134,11 @@ def _by_definition(world: Dataset, image, neighbours, weights):
 @pytest.mark.parametrize("neighbours", [1, 4, 9])
 def test_equals_the_definition(neighbours):
     world, _ = _world(30)
-    for image, found in enumerate(world.scores(neighbours)):
+    for image, scores in enumerate(world.scores(neighbours)):
         expected = _by_definition(world, image, neighbours, WEIGHTS)
-        assert found.keys() == expected.keys()
+        assert scores.keys() == expected.keys()
         for concept, parts in expected.items():
-            assert found[concept] == pytest.approx(parts, abs=1e-4)
+            assert scores[concept] == pytest.approx(parts, abs=1e-4)
 
 
 def test_an_image_is_scored_alike_in_any_company():
@@ -157,9 +157,9 @@ def test_the_parts_add_up():
 
 def test_a_concept_of_the_own_caption_outranks_a_rare_one_of_a_far_neighbour():
     world, _ = _world(60)
-    for image, found in enumerate(world.scores(8, calibration=world.calibrated(8))):
-        own = [found[concept][0] for concept in world.named[image]]
-        added = [parts[0] for concept, parts in found.items() if concept not in world.named[image]]
+    for image, scores in enumerate(world.scores(8, calibration=world.calibrated(8))):
+        own = [scores[concept][0] for concept in world.named[image]]
+        added = [parts[0] for concept, parts in scores.items() if concept not in world.named[image]]
         assert not own or not added or max(own) > np.median(added)
 
 
@@ -173,13 +173,13 @@ def test_tiny_datasets_are_scored_with_finite_numbers(count):
         assert calibration == Calibration()
 
 
-def test_identical_pictures_leave_it_to_the_captions():
+def test_identical_images_leave_it_to_the_captions():
     images_ND = np.repeat(_unit(np.ones((1, 4))), 12, axis=0)
     concepts_VD = _unit(np.random.default_rng(0).normal(size=(3, 4)))
     world = Dataset(images_ND, concepts_VD, [[0]] * 9 + [[1]] * 2 + [[]])
-    found = world.scores(11, calibration=world.calibrated(11))[-1]
-    assert found[0][0] > found[1][0]
-    assert all(encoder == 0.0 for _, encoder, _ in found.values())
+    scores = world.scores(11, calibration=world.calibrated(11))[-1]
+    assert scores[0][0] > scores[1][0]
+    assert all(encoder == 0.0 for _, encoder, _ in scores.values())
 
 
 def test_zero_vectors_and_concepts_in_every_caption_stay_finite():
@@ -217,11 +217,11 @@ def test_calibration_learns_whom_to_trust():
     assert seeing.calibrated(8) == seeing.calibrated(8)
 
     def mean_rank_of_unnamed(world, calibration):
-        places = []
-        for image, found in enumerate(world.scores(8, calibration=calibration)):
-            added = sorted((c for c in found if c not in world.named[image]), key=lambda c: -found[c][0])
-            places += [added.index(c) for c in shown[image] if c in added]
-        return np.mean(places)
+        ranks = []
+        for image, scores in enumerate(world.scores(8, calibration=calibration)):
+            added = sorted((c for c in scores if c not in world.named[image]), key=lambda c: -scores[c][0])
+            ranks += [added.index(c) for c in shown[image] if c in added]
+        return np.mean(ranks)
 
     distrusting = Calibration(sharpness=1.0, intercept=0.0, prior=1.0, neighbours=1.0, encoder=0.0)
     assert mean_rank_of_unnamed(seeing, seeing.calibrated(8)) < mean_rank_of_unnamed(seeing, distrusting)
@@ -267,6 +267,6 @@ def test_needs_statistics_of_the_same_vocabulary():
 
 def test_an_own_mention_counts_once_even_when_it_is_the_only_one():
     world = Dataset(_unit(np.eye(3)), _unit(np.eye(3)), [[0], [1], [2]])
-    for image, found in enumerate(world.scores(2)):
-        assert found[image][2] >= TRUST_IN_CAPTIONS - 1e-6
+    for image, scores in enumerate(world.scores(2)):
+        assert scores[image][2] >= TRUST_IN_CAPTIONS - 1e-6
     assert OWN_CAPTION == -1

@@ -49,9 +49,9 @@ def expanded(
 
 
 def test_origins_are_the_own_caption_then_neighbour_positions() -> None:
-    found = expanded([[3, 5], [5], [1, 5]], [0], [[2, 1]])
-    assert found == [{1: [0], 3: [OWN_CAPTION], 5: [OWN_CAPTION, 0, 1]}]
-    assert list(found[0]) == [1, 3, 5]
+    candidates = expanded([[3, 5], [5], [1, 5]], [0], [[2, 1]])
+    assert candidates == [{1: [0], 3: [OWN_CAPTION], 5: [OWN_CAPTION, 0, 1]}]
+    assert list(candidates[0]) == [1, 3, 5]
 
 
 def test_own_caption_can_be_left_out() -> None:
@@ -59,17 +59,17 @@ def test_own_caption_can_be_left_out() -> None:
 
 
 def test_the_image_itself_missing_and_repeated_neighbours_do_not_count() -> None:
-    found = expanded([[1], [2], [3]], [0], [[0, 1, NO_NEIGHBOUR, 1, 2, -7]])
-    assert found == [{1: [OWN_CAPTION], 2: [1], 3: [4]}]
+    candidates = expanded([[1], [2], [3]], [0], [[0, 1, NO_NEIGHBOUR, 1, 2, -7]])
+    assert candidates == [{1: [OWN_CAPTION], 2: [1], 3: [4]}]
 
 
 def test_the_image_itself_does_not_count_even_without_its_caption() -> None:
     assert expanded([[1], [2]], [0], [[0, 1]], own_caption=False) == [{2: [1]}]
 
 
-def test_as_returned_counts_the_image_itself_and_repeats() -> None:
-    found = expanded([[1], [2]], [0], [[0, 1, 1]], own_caption=False, as_returned=True)
-    assert found == [{1: [0], 2: [1, 2]}]
+def test_count_anchor_counts_the_image_itself_and_repeats() -> None:
+    candidates = expanded([[1], [2]], [0], [[0, 1, 1]], own_caption=False, count_anchor=True)
+    assert candidates == [{1: [0], 2: [1, 2]}]
 
 
 def test_no_neighbours_no_captions_no_images() -> None:
@@ -80,10 +80,10 @@ def test_no_neighbours_no_captions_no_images() -> None:
 
 def test_captions_that_name_thousands() -> None:
     many = list(range(5000))
-    found = expanded([many[::2], many, many[1000:]], [0], [[1, 2]])
-    assert len(found[0]) == 5000
-    assert found[0][0] == [OWN_CAPTION, 0]
-    assert found[0][4998] == [OWN_CAPTION, 0, 1]
+    candidates = expanded([many[::2], many, many[1000:]], [0], [[1, 2]])
+    assert len(candidates[0]) == 5000
+    assert candidates[0][0] == [OWN_CAPTION, 0]
+    assert candidates[0][4998] == [OWN_CAPTION, 0, 1]
 
 
 @settings(deadline=None, max_examples=80)
@@ -95,7 +95,7 @@ def test_captions_that_name_thousands() -> None:
 def test_equals_a_plain_expansion(captions: list[list[int]], seed: int, own_caption: bool) -> None:
     count = len(captions)
     neighbours = np.random.default_rng(seed).integers(-1, count, (count, 6)).tolist()
-    for anchor, found in enumerate(
+    for anchor, candidates in enumerate(
         expanded(captions, list(range(count)), neighbours, own_caption=own_caption)
     ):
         expected: dict[int, list[int]] = {}
@@ -105,7 +105,7 @@ def test_equals_a_plain_expansion(captions: list[list[int]], seed: int, own_capt
             if row not in {-1, anchor} and row not in neighbours[anchor][:position]:
                 for concept in captions[row]:
                     expected.setdefault(concept, []).append(position)
-        assert list(found.items()) == sorted(expected.items())
+        assert list(candidates.items()) == sorted(expected.items())
 
 
 @pytest.mark.parametrize("row", [3, 2**40])

@@ -64,10 +64,23 @@ def test_refuses_what_is_not_a_map():
         LabelMap.by_name().labels_of_concepts(labels=["a", "a"], concept_count=1, find=lambda _: None)
 
 
-def test_loads_a_file(tmp_path):
-    file = tmp_path / "own.json"
-    file.write_text(json.dumps({"name": "own", "version": "3", "accepted": {"cup": ["mug"]}}))
-    label_map = LabelMap.load(file)
-    assert (label_map.version, label_map.accepted) == ("3", {"cup": ("mug",)})
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"accepted": {"cup": ["mug"], "cup": ["glass"]}}', "'cup' is there twice"),
+        ('{"accepted": {"cup": []}, "weight": NaN}', "NaN is no number"),
+        ('{"accepted": ' + "[" * 200_000, "nested too deeply"),
+    ],
+    ids=["repeated", "NaN", "deep"],
+)
+def test_refuses_what_would_lose_something(text, message):
+    with pytest.raises(ValueError, match=message):
+        LabelMap.from_json(text)
+
+
+def test_reads_a_map():
+    text = json.dumps({"name": "own", "version": 2**70, "accepted": {"cup": ["mug"]}})
+    label_map = LabelMap.from_json("\ufeff" + text)
+    assert (label_map.version, label_map.accepted) == (str(2**70), {"cup": ("mug",)})
     labels_V = label_map.labels_of_concepts(labels=["cup"], concept_count=2, find={"mug": 1}.get)
     np.testing.assert_array_equal(labels_V, [NO_LABEL, 0])

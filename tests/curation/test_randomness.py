@@ -23,7 +23,7 @@ from cocu.curation.randomness import (
 )
 
 KEYS = [f"{number:09d}" for number in range(20_000)]
-"""As like one another as keys get."""
+"""Keys that are as similar to each other as keys can be."""
 
 HASHES = key_hashes(KEYS)
 
@@ -45,7 +45,7 @@ def splitmix(state: int) -> int:
 @given(seed=st.integers(0, 2**64 - 1), start=st.integers(0, 2**40))
 def test_numbers__are_those_of_splitmix64(seed: int, start: int) -> None:
     step, mask = 0x9E3779B97F4A7C15, 2**64 - 1
-    expected = [splitmix((seed + (start + place + 1) * step) & mask) for place in range(3)]
+    expected = [splitmix((seed + (start + index + 1) * step) & mask) for index in range(3)]
     assert numbers(seed, 3, start=start).tolist() == expected
     assert nth(seed, start + 2) == expected[2]
     first = uniforms(np.array([seed], np.uint64), 1)[0, 0]
@@ -63,8 +63,8 @@ def test_a_seed_depends_on_its_context_and_key_alone() -> None:
         ("concepts", "hash0", 1),
         ("concepts", "other", 0, 1),
     ]
-    found = [seeds_of(names, key_hashes(["a", "b"])).tolist() for names in others]
-    assert len(set(itertools.chain(*found))) == 2 * len(others)
+    seeds = [seeds_of(names, key_hashes(["a", "b"])).tolist() for names in others]
+    assert len(set(itertools.chain(*seeds))) == 2 * len(others)
     assert seed_of("a", "bc") != seed_of("ab", "c")
 
 
@@ -88,42 +88,44 @@ def test_seeds__have_every_bit_even_and_independent_of_every_other() -> None:
 )
 def test_seeds__of_two_contexts_are_independent(other: tuple[str | int, ...]) -> None:
     """Bit by bit, and every bit against every other one: a context must not only shift or flip."""
-    one = bits(seeds_of(("concepts", "h", 0, 0), HASHES)).astype(np.float64) * 2 - 1
+    first = bits(seeds_of(("concepts", "h", 0, 0), HASHES)).astype(np.float64) * 2 - 1
     two = bits(seeds_of(other, HASHES)).astype(np.float64) * 2 - 1
-    assert np.abs(one.T @ two / len(KEYS)).max() < 6 / math.sqrt(len(KEYS))
+    assert np.abs(first.T @ two / len(KEYS)).max() < 6 / math.sqrt(len(KEYS))
 
 
 def test_seeds__differ_between_contexts_by_differences_that_do_not_repeat() -> None:
-    one, two = (seeds_of(("concepts", "h", 0, epoch), HASHES) for epoch in (0, 1))
-    assert len(np.unique(one ^ two)) == len(np.unique(one - two)) == len(KEYS)
+    first, second = (seeds_of(("concepts", "h", 0, epoch), HASHES) for epoch in (0, 1))
+    assert len(np.unique(first ^ second)) == len(np.unique(first - second)) == len(KEYS)
 
 
 @pytest.mark.parametrize("place", [0, 1, 5])
 def test_uniforms__are_uniform_over_keys_and_over_epochs(place: int) -> None:
     over_keys = uniforms(seeds_of(("concepts", "h", 0, 0), HASHES), 6)[:, place]
     assert kstest(over_keys, "uniform").pvalue > 1e-4
-    one = HASHES[:1]
-    over_epochs = [uniforms(seeds_of(("concepts", "h", 0, epoch), one), 6)[0, place] for epoch in range(5000)]
+    single_hash = HASHES[:1]
+    over_epochs = [
+        uniforms(seeds_of(("concepts", "h", 0, epoch), single_hash), 6)[0, place] for epoch in range(5000)
+    ]
     assert kstest(over_epochs, "uniform").pvalue > 1e-4
 
 
 def test_uniforms__of_a_seed_and_of_epochs_are_independent_pairs() -> None:
-    first = uniforms(seeds_of(("concepts", "h", 0, 0), HASHES), 2)
+    epoch = uniforms(seeds_of(("concepts", "h", 0, 0), HASHES), 2)
     next_epoch = uniforms(seeds_of(("concepts", "h", 0, 1), HASHES), 1)
-    for one, two in (
-        (first[:, 0], first[:, 1]),
-        (first[:, 0], next_epoch[:, 0]),
-        (first[:-1, 0], first[1:, 0]),
+    for first, second in (
+        (epoch[:, 0], epoch[:, 1]),
+        (epoch[:, 0], next_epoch[:, 0]),
+        (epoch[:-1, 0], epoch[1:, 0]),
     ):
-        cells, _, _ = np.histogram2d(one, two, bins=16, range=[[0, 1], [0, 1]])
+        cells, _, _ = np.histogram2d(first, second, bins=16, range=[[0, 1], [0, 1]])
         assert chisquare(cells.reshape(-1)).pvalue > 1e-4
 
 
 def test_permutations__are_all_alike() -> None:
-    """Every order of four as often as every other."""
-    found = [tuple(permutation(seed_of("order", number), 4).tolist()) for number in range(12_000)]
-    counts = [found.count(order) for order in itertools.permutations(range(4))]
-    assert sum(counts) == len(found)
+    """All orders of four elements are equally frequent."""
+    permutations = [tuple(permutation(seed_of("order", number), 4).tolist()) for number in range(12_000)]
+    counts = [permutations.count(order) for order in itertools.permutations(range(4))]
+    assert sum(counts) == len(permutations)
     assert chisquare(counts).pvalue > 1e-4
 
 

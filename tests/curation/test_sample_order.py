@@ -69,10 +69,10 @@ def test_a_shard_is_read_run_after_run():
         read = (rows[rows // 5_000 == shard] - 5_000 * shard).tolist()
         first = set(read[:RUN])
         begin = next(row for row in first if (row - 1) % 5_000 not in first)
-        for place in range(0, 5_000, RUN):
-            run = [(begin + row) % 5_000 for row in range(place, min(place + RUN, 5_000))]
-            assert set(read[place : place + RUN]) == set(run)
-            assert read[place : place + RUN] != run
+        for position in range(0, 5_000, RUN):
+            run = [(begin + row) % 5_000 for row in range(position, min(position + RUN, 5_000))]
+            assert set(read[position : position + RUN]) == set(run)
+            assert read[position : position + RUN] != run
 
 
 def test_neighbours_in_a_shard_are_mixed_with_other_shards():

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from tests.curation.draw_probabilities import draw_probabilities, sequence_probabilities
 
 from cocu.curation.archives import NO_CLUSTER, OWN_CAPTION, Archives
-from cocu.curation.probabilities import draw_probabilities, sequence_probabilities
 from cocu.curation.sampling import NO_CONCEPT, SAMPLERS, draw_concepts
 
 EXAMPLE = [("dog", 2.0, 0), ("man", 1.815439, 1), ("woman", 1.788018, 1), ("grass", 1.119165, 0)]
@@ -36,7 +36,7 @@ def _archives(*images) -> Archives:
 
 
 def _example() -> list[tuple[int, float, int]]:
-    return [(place, score, cluster) for place, (_, score, cluster) in enumerate(EXAMPLE)]
+    return [(position, score, cluster) for position, (_, score, cluster) in enumerate(EXAMPLE)]
 
 
 def _draws(image, keys, **parameters):
@@ -141,7 +141,7 @@ def test_the_caption_sampler_draws_evenly_what_the_caption_names_and_nothing_els
     arguments = {"curation_hash": "c", "seed": 0, "epoch": 0, "sampler": "caption"}
     two = draw_concepts(archives, keys, count=2, **arguments)
     counts = Counter(map(tuple, two.tolist()))
-    scores_C, clusters_C = np.array([each[1] for each in LONGER]), np.array([each[2] for each in LONGER])
+    scores_C, clusters_C = np.array([entry[1] for entry in LONGER]), np.array([entry[2] for entry in LONGER])
     named_C = np.array([False, True, True, False, True])
     expected = sequence_probabilities(scores_C, clusters_C, named_C, count=2, sampler="caption")
     assert expected == dict.fromkeys(itertools.permutations((1, 2, 4), 2), pytest.approx(1 / 6))

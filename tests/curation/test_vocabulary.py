@@ -154,6 +154,8 @@ def test_lines_that_are_wrong_are_named(text: str, message: str) -> None:
         ('{"concepts": ["dog"], "name": ""}', "is empty"),
         ('{"concepts": {"animals": {"pets": ["dog"]}}}', "concepts.animals: must be a list"),
         pytest.param('{"concepts": ' + "[" * 200_000, "nested too deeply", id="nested"),
+        ('{"concepts": {"pets": ["dog"], "pets": ["cat"]}}', "'pets' is there twice"),
+        ('{"concepts": ["dog"], "version": NaN}', "NaN is no number"),
         ('{"concepts": ["dog"], "templates": []}', "at least one prompt template"),
         ('{"format": "cocu vocabulary 1", "concepts": [{"name": "dog"}]}', r"concepts\[0\].forms: must be"),
         (
@@ -173,17 +175,11 @@ def test_json_that_is_wrong_is_named(text: str, message: str) -> None:
         Vocabulary.from_json(text)
 
 
-def test_files(tmp_path: Path, own: Vocabulary) -> None:
-    (tmp_path / "own.txt").write_bytes(b"\xef\xbb\xbf" + OWN.replace("\n", "\r\n").encode())
-    assert Vocabulary.load(tmp_path / "own.txt") == own
-    (tmp_path / "own.json").write_text(own.to_json())
-    assert Vocabulary.load(str(tmp_path / "own.json")) == own
-    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"latin\.txt: not UTF-8 at byte 3"):
-        Vocabulary.load(tmp_path / "latin.txt")
-    (tmp_path / "own.csv").write_text("dog")
+def test_texts_of_files(own: Vocabulary) -> None:
+    assert Vocabulary.from_text("\ufeff" + OWN.replace("\n", "\r\n"), file_name="own.txt") == own
+    assert Vocabulary.from_text("\ufeff" + own.to_json(), file_name="own.JSON") == own
     with pytest.raises(ValueError, match=r"a \.txt file"):
-        Vocabulary.load(tmp_path / "own.csv")
+        Vocabulary.from_text("dog", file_name="own.csv")
 
 
 def test_names_lie_in_order_and_find_finds_every_form(own: Vocabulary) -> None:
@@ -225,8 +221,8 @@ def test_a_megabyte_of_anything_is_matched(own: Vocabulary) -> None:
 @given(st.text())
 def test_any_text_is_matched(text: str) -> None:
     vocabulary = Vocabulary.from_lines("dog\nhot dog", name="own")
-    found = vocabulary.match(text)
-    assert found == sorted(set(found))
+    concepts = vocabulary.match(text)
+    assert concepts == sorted(set(concepts))
     assert vocabulary.find("dog") in vocabulary.match(text + "\n\n. dog")
 
 
@@ -298,13 +294,13 @@ def test_the_shipped_vocabulary_is_large_lower_case_and_free_of_conflicts(shippe
     assert all(concept.forms for concept in shipped.concepts)
     separate = {shipped.find(name) for name in ("person", "man", "woman", "boy", "girl", "child", "baby")}
     assert len(separate) == 7
-    for one, other in [
+    for word, other in [
         ("tv", "television set"),
         ("sofa", "couch"),
         ("plane", "aeroplane"),
         ("motorbike", "motorcycle"),
     ]:
-        assert shipped.find(one) == shipped.find(other) is not None
+        assert shipped.find(word) == shipped.find(other) is not None
     for debris in ["clothe", "pant", "sunglass", "scissor", "idea", "way", "day"]:
         assert shipped.find(debris) is None
 
@@ -368,7 +364,8 @@ def test_readings_of_class_names(class_name: str, phrase: str) -> None:
 
 @pytest.mark.photographs
 def test_the_names_of_the_photo_encoder_load_and_match(shared_folder: Path) -> None:
-    vocabulary = Vocabulary.load(shared_folder / "encoders" / "photo" / "concepts.txt")
+    file = shared_folder / "encoders" / "photo" / "concepts.txt"
+    vocabulary = Vocabulary.from_lines(file.read_text(encoding="utf-8"), name="concepts")
     assert len(vocabulary) == 1612
     assert named(vocabulary, "A woman on a motor scooter beside two buses, with a bowl of oranges") != []
     assert vocabulary.find("parasails") == vocabulary.find("parasail (sports)") is not None

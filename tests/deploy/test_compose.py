@@ -122,7 +122,7 @@ def test_services__wait_for_neither_qdrant_nor_triton(services: dict[str, Any]) 
         assert services[name]["depends_on"].keys() == {"migrate", "redis"}
 
 
-def test_workers__are_stopped_later_than_they_hand_back_their_chunks(services: dict[str, Any]) -> None:
+def test_workers__are_stopped_later_than_they_hand_back_their_tasks(services: dict[str, Any]) -> None:
     grace = int(services["worker"]["stop_grace_period"].removesuffix("s"))
     assert grace >= Settings().worker_grace_seconds + 5
     assert "container_name" not in services["worker"]
@@ -239,3 +239,41 @@ def _pin(repository: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
     )
+
+
+PLACES = {"data_folder", "catalog_url", "broker_url", "heartbeat_file"}
+"""Settings that are Compose's own, or the image's."""
+
+
+@pytest.mark.parametrize("name", ["api", "worker", "sweeper", "migrate"])
+def test_settings__of_the_environment_file_reach_every_container(name: str, services: dict[str, Any]) -> None:
+    environment = services[name]["environment"]
+    for field in Settings.model_fields.keys() - PLACES:
+        variable = f"COCU_{field.upper()}"
+        if variable == "COCU_WORKER_PROCESSES" and name != "worker":
+            continue
+        assert variable in environment, f"{variable} of .env reaches no {name}"
+        value = environment[variable]
+        # Nothing: as the environment or .env has it, and not set where neither does.
+        assert value is None or f"${{{variable}" in value or variable == "COCU_VECTORS_API_KEY"
+
+
+def test_settings__that_are_there_are_real(services: dict[str, Any]) -> None:
+    given = {name.lower() for name in services["worker"]["environment"] if name.startswith("COCU_")}
+    assert {name.removeprefix("cocu_") for name in given} <= Settings.model_fields.keys()
+
+
+def test_the_page__has_only_commands_that_the_host_has(repository: Path) -> None:
+    page = (repository / "deploy/README.md").read_text()
+    for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = line.split()[0]
+            assert command in {"docker", "python3", "make", "curl"}, line
+
+
+def test_the_page__curates_in_a_container_as_cocu_understands_it(repository: Path) -> None:
+    page = (repository / "deploy/README.md").read_text()
+    [line] = re.findall(r"api \\\n\s+(curate .*)", page)
+    shown = CliRunner().invoke(app, ["curate", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    for option in re.findall(r"--[a-z-]+", line):
+        assert option in shown.output

@@ -1,4 +1,4 @@
-"""A gRPC server with Triton's interface that does what a test tells it: what the real one seldom does."""
+"""A gRPC server with Triton's interface that a test controls, for faults that the real one seldom has."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
                 self._at_once -= 1
 
     def answer(self, request: Any, *, dim: int | None = None, version: str = "") -> Any:
-        """What the model says to a request for images."""
+        """Return the model's response to a request for images."""
         shape = list(request.inputs[0].shape)
         pixels = np.frombuffer(request.raw_input_contents[0], np.uint8).reshape(shape)
         embeddings_ND = self.encoder.embed_images(pixels)[:, :dim]

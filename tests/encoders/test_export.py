@@ -89,7 +89,7 @@ def test_export__gives_the_same_tokens(bundle: Bundle, caption: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (61, 33), (200, 30), (32, 32)])
-def test_export__prepares_pictures_as_the_original_does(
+def test_export__prepares_images_as_the_original_does(
     bundle: Bundle, tiny_name: str, shape: tuple[int, int]
 ) -> None:
     model, _, transform = open_clip.create_model_and_transforms(tiny_name)
@@ -126,3 +126,18 @@ def test_verify__notices_other_weights(bundle: Bundle, tiny_name: str) -> None:
     other = open_clip.create_model(tiny_name).eval()
     with pytest.raises(IntegrityError, match="off by"):
         export.verify(open_encoder(bundle.folder), other, open_clip.get_tokenizer(tiny_name))
+
+
+@pytest.mark.parametrize(
+    ("model_name", "pretrained", "words"),
+    [
+        ("ViT-B-33", None, "no model 'ViT-B-33'; near it are ViT-B-32"),
+        ("ViT-B-32", "openia", "no weights 'openia' for ViT-B-32.*near it are openai"),
+    ],
+)
+def test_export__of_an_unknown_name_is_one_line_with_those_near_it(
+    tmp_path: Path, model_name: str, pretrained: str | None, words: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=words) as refused:
+        export.require_known(model_name, pretrained)
+    assert len(str(refused.value)) < 400

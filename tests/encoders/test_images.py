@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cocu.encoders.bundle import ImageTower
-from cocu.encoders.fingerprints import fingerprint
 from cocu.encoders.images import preprocess
+from cocu.encoders.perceptual_hash import phash
 
 TOWER = ImageTower(file="image.onnx", input="pixels", output="embedding", size=32)
 
@@ -21,13 +21,13 @@ def noise(width: int, height: int) -> Image.Image:
 
 @settings(deadline=None, max_examples=50)
 @given(width=st.integers(1, 200), height=st.integers(1, 200))
-def test_preprocess__keeps_the_centre_of_the_picture(width: int, height: int) -> None:
+def test_preprocess__keeps_the_centre_of_the_image(width: int, height: int) -> None:
     image = noise(width, height)
     shortest = min(width, height)
     resized = image.resize((32 * width // shortest, 32 * height // shortest), Image.Resampling.BICUBIC)
     left, top = round((resized.width - 32) / 2), round((resized.height - 32) / 2)
     expected_HWC = np.asarray(resized.crop((left, top, left + 32, top + 32))).astype(int)
-    # Pillow's filter sees less of the surroundings where only the middle of a very long picture is resized.
+    # Pillow's filter sees less of the surroundings where only the middle of a very long image is resized.
     allowed = 0 if max(width, height) <= 8 * shortest else 48
     assert np.abs(preprocess(image, TOWER) - expected_HWC).max() <= allowed
 
@@ -57,7 +57,7 @@ def test_preprocess__squashes_where_the_bundle_says_so() -> None:
     np.testing.assert_array_equal(preprocess(image, tower), expected)
 
 
-def test_fingerprint__survives_a_copy_and_not_another_picture() -> None:
+def test_phash__survives_a_copy_and_not_another_image() -> None:
     random = np.random.default_rng(0)
     first, other = (
         Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize((300, 200))
@@ -66,16 +66,16 @@ def test_fingerprint__survives_a_copy_and_not_another_picture() -> None:
     copy = first.resize((150, 100)).convert("L")
     assert distance(first, copy) <= 4
     assert distance(first, other) >= 16
-    assert fingerprint(preprocess(Image.new("RGB", (50, 50)), TOWER)) == 0
+    assert phash(preprocess(Image.new("RGB", (50, 50)), TOWER)) == 0
 
 
-def test_fingerprint__reads_rows_from_the_left_and_the_top() -> None:
+def test_phash__reads_rows_from_the_left_and_the_top() -> None:
     brighter_HWC = np.tile(np.arange(72, dtype=np.uint8)[None, :, None], (64, 1, 3))
-    assert fingerprint(brighter_HWC) == 2**64 - 1
-    assert fingerprint(brighter_HWC[:, ::-1]) == 0
+    assert phash(brighter_HWC) == 2**64 - 1
+    assert phash(brighter_HWC[:, ::-1]) == 0
     brighter_HWC[:8, :8] = 100
-    assert fingerprint(brighter_HWC) == 2**63 - 1
+    assert phash(brighter_HWC) == 2**63 - 1
 
 
 def distance(a: Image.Image, b: Image.Image) -> int:
-    return (fingerprint(preprocess(a, TOWER)) ^ fingerprint(preprocess(b, TOWER))).bit_count()
+    return (phash(preprocess(a, TOWER)) ^ phash(preprocess(b, TOWER))).bit_count()

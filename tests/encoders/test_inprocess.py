@@ -18,12 +18,12 @@ def encoder(tmp_path: Path) -> InProcessEncoder:
     return open_encoder(write_tiny_bundle(tmp_path), threads=1, batch=4)
 
 
-def pictures(count: int) -> NDArray[np.uint8]:
+def images(count: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(1, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
 def test_embed_images__gives_unit_vectors_in_order(encoder: InProcessEncoder) -> None:
-    pixels_NHWC = pictures(11)
+    pixels_NHWC = images(11)
     embeddings_ND = encoder.embed_images(pixels_NHWC)
     assert embeddings_ND.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(embeddings_ND, axis=1), 1, atol=1e-6)
@@ -32,12 +32,12 @@ def test_embed_images__gives_unit_vectors_in_order(encoder: InProcessEncoder) ->
 
 
 def test_embed_images__of_none_is_empty(encoder: InProcessEncoder) -> None:
-    assert encoder.embed_images(pictures(0)).shape == (0, DIM)
+    assert encoder.embed_images(images(0)).shape == (0, DIM)
     assert encoder.embed_texts([]).shape == (0, DIM)
 
 
 @pytest.mark.parametrize(
-    "wrong", [pictures(2)[0], pictures(2)[:, :4], pictures(2)[..., :1], pictures(2).astype(np.float32)]
+    "wrong", [images(2)[0], images(2)[:, :4], images(2)[..., :1], images(2).astype(np.float32)]
 )
 def test_embed_images__refuses_other_pixels(encoder: InProcessEncoder, wrong: NDArray[np.uint8]) -> None:
     with pytest.raises(InvalidInputError, match="preprocess"):
@@ -45,7 +45,7 @@ def test_embed_images__refuses_other_pixels(encoder: InProcessEncoder, wrong: ND
 
 
 def test_embed_images__reports_what_is_no_embedding(encoder: InProcessEncoder) -> None:
-    pixels_NHWC = pictures(6)
+    pixels_NHWC = images(6)
     pixels_NHWC[5] = 0
     with pytest.raises(
         IntegrityError, match="norm nan instead of 1 for 1 of 2 inputs, the first at position 1"
@@ -84,7 +84,7 @@ def test_tokenize__of_a_very_long_text_is_that_of_its_beginning(encoder: InProce
 
 
 def test_encoder__may_be_shared_by_threads(encoder: InProcessEncoder) -> None:
-    pixels_NHWC = pictures(40)
+    pixels_NHWC = images(40)
     expected_ND = encoder.embed_images(pixels_NHWC)
     with ThreadPoolExecutor(4) as pool:
         for embeddings_ND in pool.map(encoder.embed_images, [pixels_NHWC] * 8):
@@ -124,4 +124,4 @@ def test_check_embeddings__refuses_another_shape() -> None:
 def test_embed_images__of_a_model_with_another_dim_is_an_error(tmp_path: Path) -> None:
     encoder = open_encoder(write_tiny_bundle(tmp_path, dim=DIM + 1))
     with pytest.raises(IntegrityError, match="shape"):
-        encoder.embed_images(pictures(1))
+        encoder.embed_images(images(1))

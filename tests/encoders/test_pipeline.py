@@ -12,7 +12,7 @@ from tests.encoders.tiny_bundle import SIZE, write_tiny_bundle
 
 from cocu.encoders import Bundle, InProcessEncoder, embed_stream, open_encoder
 from cocu.encoders.encoder import Float32s, ModelChangedError, Pixels
-from cocu.encoders.fingerprints import fingerprint
+from cocu.encoders.perceptual_hash import phash
 from cocu.errors import IntegrityError, UnavailableError
 
 
@@ -21,19 +21,19 @@ def encoder(tmp_path: Path) -> InProcessEncoder:
     return open_encoder(write_tiny_bundle(tmp_path), threads=1)
 
 
-def picture(seed: int) -> Image.Image:
+def image(seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(1, 256, (20, 30, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_embed_stream__keeps_order_and_values(encoder: InProcessEncoder, batch: int, threads: int) -> None:
-    results = list(embed_stream(encoder, range(10), load=picture, batch=batch, threads=threads))
+    results = list(embed_stream(encoder, range(10), load=image, batch=batch, threads=threads))
     assert [result.item for result in results] == list(range(10))
     for result in results:
-        pixels_HWC = encoder.preprocess(picture(result.item))
+        pixels_HWC = encoder.preprocess(image(result.item))
         assert result.error is None
-        assert result.fingerprint == fingerprint(pixels_HWC)
+        assert result.phash == phash(pixels_HWC)
         np.testing.assert_allclose(result.embedding, encoder.embed_images(pixels_HWC[None])[0], atol=1e-5)
 
 
@@ -41,7 +41,7 @@ def test_embed_stream__reports_an_item_that_fails_and_goes_on(encoder: InProcess
     def load(item: int) -> Image.Image:
         if item == 4:
             raise OSError("truncated")
-        return Image.new("RGB", (SIZE, SIZE)) if item in {2, 7} else picture(item)
+        return Image.new("RGB", (SIZE, SIZE)) if item in {2, 7} else image(item)
 
     results = list(embed_stream(encoder, range(9), load=load, batch=4))
     assert [result.item for result in results] == list(range(9))
@@ -66,21 +66,21 @@ def test_embed_stream__lets_faults_of_the_program_through(encoder: InProcessEnco
 
 
 def test_embed_stream__reads_no_further_than_two_batches_ahead(encoder: InProcessEncoder) -> None:
-    taken: list[int] = []
+    items_read: list[int] = []
 
     def endless() -> Iterator[int]:
         for number in count():
-            taken.append(number)
+            items_read.append(number)
             yield number
 
-    stream = embed_stream(encoder, endless(), load=picture, batch=4, threads=2)
+    stream = embed_stream(encoder, endless(), load=image, batch=4, threads=2)
     assert [result.item for result in islice(stream, 5)] == list(range(5))
-    assert len(taken) <= 12
+    assert len(items_read) <= 12
     stream.close()  # type: ignore[attr-defined]
 
 
 class ManyAtOnce(InProcessEncoder):
-    """Takes three batches at once, and raises what it is told to at the fifth."""
+    """Takes three batches at once, and raises the given error at the fifth."""
 
     parallel = 3
     error: Exception | None = None
@@ -103,28 +103,28 @@ def test_embed_stream__gives_several_batches_at_once_and_keeps_order(
     encoder: InProcessEncoder, tmp_path: Path
 ) -> None:
     many = ManyAtOnce(tmp_path)
-    results = list(embed_stream(many, range(40), load=picture, batch=4))
+    results = list(embed_stream(many, range(40), load=image, batch=4))
     assert [result.item for result in results] == list(range(40))
-    for one, other in zip(results, embed_stream(encoder, range(40), load=picture, batch=4), strict=True):
-        np.testing.assert_array_equal(one.embedding, other.embedding)
-    # Three that came together: the barrier would have broken otherwise.
+    for result, other in zip(results, embed_stream(encoder, range(40), load=image, batch=4), strict=True):
+        np.testing.assert_array_equal(result.embedding, other.embedding)
+    # Three batches ran at once, otherwise the barrier would be broken.
     assert not many.barrier.broken
 
 
 @pytest.mark.parametrize("error", [ModelChangedError("another"), UnavailableError("away")])
-def test_embed_stream__ends_when_no_picture_is_at_fault(
+def test_embed_stream__ends_when_no_image_is_at_fault(
     encoder: InProcessEncoder, tmp_path: Path, error: Exception
 ) -> None:
     many = ManyAtOnce(tmp_path)
     many.error = error
     results = []
     with pytest.raises(type(error), match=str(error)):
-        results.extend(embed_stream(many, range(400), load=picture, batch=4))
+        results.extend(embed_stream(many, range(400), load=image, batch=4))
     assert next(many.calls) < 12
 
 
 def test_embed_stream__leaves_no_threads_behind(encoder: InProcessEncoder) -> None:
-    stream = embed_stream(encoder, count(), load=picture, batch=2, threads=3)
+    stream = embed_stream(encoder, count(), load=image, batch=2, threads=3)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
@@ -132,4 +132,4 @@ def test_embed_stream__leaves_no_threads_behind(encoder: InProcessEncoder) -> No
 
 def test_embed_stream__refuses_empty_batches(encoder: InProcessEncoder) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        next(embed_stream(encoder, range(3), load=picture, batch=0))
+        next(embed_stream(encoder, range(3), load=image, batch=0))

@@ -1,4 +1,4 @@
-"""How the client of Triton takes what a server does to it; the real one: tests/contracts, tests/faults."""
+"""The client of Triton with a server that fails; for the real server see tests/contracts, tests/faults."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.encoders.tiny_bundle import SIZE, write_tiny_bundle
 from tests.servers.binaries import find_binary, free_port
 
 from cocu.encoders.encoder import ModelChangedError
-from cocu.encoders.offered import Encoders
-from cocu.encoders.triton import InferenceServer, Patience, TritonEncoder
+from cocu.encoders.registry import EncoderRegistry
+from cocu.encoders.triton import InferenceServer, RetryPolicy, TritonEncoder
 from cocu.encoders.triton.server import address_of
 from cocu.errors import IntegrityError, InvalidInputError, UnavailableError
 from cocu.platform import Platform
 from cocu.settings import Settings
 
-QUICK = Patience(seconds=2.0, seconds_per_input=0.0, first_wait=0.01, longest_wait=0.05)
+QUICK = RetryPolicy(seconds=2.0, seconds_per_input=0.0, first_backoff=0.01, max_backoff=0.05)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def source(server: ScriptedServer) -> Iterator[InferenceServer]:
-    source = InferenceServer(server.url, patience=QUICK, in_flight=4)
+    source = InferenceServer(server.url, retry_policy=QUICK, in_flight=4)
     yield source
     source.close()
 
@@ -152,7 +152,7 @@ def test_batches__are_no_larger_than_the_model_takes(server: ScriptedServer, sou
 def test_require__waits_for_a_model_that_is_not_ready(
     server: ScriptedServer, source: InferenceServer
 ) -> None:
-    encoders = Encoders(source)
+    encoders = EncoderRegistry(source)
     hash = encoders.list()[0].hash
     server.ready = False
     assert encoders.list() == ()
@@ -164,14 +164,14 @@ def test_require__waits_for_a_model_that_is_not_ready(
 
 def test_models_that_cannot_be_read__are_left_out(server: ScriptedServer) -> None:
     server.configurations["tiny_text"].parameters["cocu_encoder"].string_value = "{"
-    source = InferenceServer(server.url, patience=QUICK)
+    source = InferenceServer(server.url, retry_policy=QUICK)
     assert source.list() == ()
     source.close()
 
 
 def test_a_server_that_is_not_there__is_unavailable() -> None:
     source = InferenceServer(
-        f"grpc://127.0.0.1:{free_port()}", patience=Patience(seconds=0.3, seconds_per_input=0)
+        f"grpc://127.0.0.1:{free_port()}", retry_policy=RetryPolicy(seconds=0.3, seconds_per_input=0)
     )
     with pytest.raises(UnavailableError, match="did not answer in time"):
         source.list()
@@ -218,15 +218,16 @@ def test_grpcs__is_a_channel_whose_server_must_be_known(tmp_path: Path) -> None:
     openssl = find_binary("openssl", package="openssl")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    given = ["-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-days", "1"]
+    options = ["-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-days", "1"]
     subprocess.run(
-        [*command, *given, "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True
+        [*command, *options, "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True
     )
     credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     program = (
         "import sys\n"
-        "from cocu.encoders.triton import InferenceServer, Patience\n"
-        "source = InferenceServer(sys.argv[1], patience=Patience(seconds=3.0, seconds_per_input=0.0))\n"
+        "from cocu.encoders.triton import InferenceServer, RetryPolicy\n"
+        "policy = RetryPolicy(seconds=3.0, seconds_per_input=0.0)\n"
+        "source = InferenceServer(sys.argv[1], retry_policy=policy)\n"
         "print(source.list()[0].name)\n"
         "source.close()\n"
     )
@@ -242,7 +243,7 @@ def test_grpcs__is_a_channel_whose_server_must_be_known(tmp_path: Path) -> None:
         assert "UnavailableError" in listed().stderr
 
 
-def test_patience__waits_longer_each_time_but_not_forever() -> None:
-    patience = Patience(first_wait=0.1, longest_wait=5.0)
-    for attempt, most in ((0, 0.1), (1, 0.2), (3, 0.8), (10, 5.0), (10_000, 5.0)):
-        assert most / 2 <= patience.wait(attempt) <= most
+def test_backoff__grows_with_each_attempt_up_to_the_limit() -> None:
+    policy = RetryPolicy(first_backoff=0.1, max_backoff=5.0)
+    for attempt, longest in ((0, 0.1), (1, 0.2), (3, 0.8), (10, 5.0), (10_000, 5.0)):
+        assert longest / 2 <= policy.backoff(attempt) <= longest

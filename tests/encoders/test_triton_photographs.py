@@ -12,7 +12,7 @@ from PIL import Image
 from tests.servers.triton_server import triton_server
 
 from cocu.encoders import Bundle, InProcessEncoder, embed_stream
-from cocu.encoders.offered import Encoders
+from cocu.encoders.registry import EncoderRegistry
 from cocu.encoders.triton import InferenceServer
 from cocu.encoders.triton.configuration import ModelOptions
 from cocu.encoders.triton.repository import publish
@@ -23,12 +23,12 @@ PHOTOGRAPHS = 150
 
 
 def photographs(folder: Path) -> list[bytes]:
-    found: list[bytes] = []
+    paths: list[bytes] = []
     for shard in sorted(folder.rglob("*.tar")):
         with tarfile.open(shard) as archive:
-            pictures = [member for member in archive if member.name.endswith((".jpg", ".jpeg"))]
-            found += [archive.extractfile(member).read() for member in pictures]  # type: ignore[union-attr]
-    return found[:PHOTOGRAPHS]
+            images = [member for member in archive if member.name.endswith((".jpg", ".jpeg"))]
+            paths += [archive.extractfile(member).read() for member in images]  # type: ignore[union-attr]
+    return paths[:PHOTOGRAPHS]
 
 
 def test_photographs__have_the_same_embeddings_and_prompts_too(
@@ -36,20 +36,20 @@ def test_photographs__have_the_same_embeddings_and_prompts_too(
 ) -> None:
     bundle = Bundle.load(photo_encoder_folder)
     publish(bundle, tmp_path / "models", options=ModelOptions(backend="python", threads=1))
-    pictures = photographs(shared_folder / "datasets" / "coco-photos")
-    assert len(pictures) == PHOTOGRAPHS
+    images = photographs(shared_folder / "datasets" / "coco-photos")
+    assert len(images) == PHOTOGRAPHS
     texts = [f"a photo of a {name}" for name in ("zebra", "fire hydrant", "giraffe", "猫")] * 40
-    here = InProcessEncoder(bundle, threads=1)
+    in_process = InProcessEncoder(bundle, threads=1)
 
     def load(number: int) -> Image.Image:
-        return Image.open(io.BytesIO(pictures[number]))
+        return Image.open(io.BytesIO(images[number]))
 
     with triton_server(tmp_path / "models", tmp_path) as server:
-        encoders = Encoders(InferenceServer(server.url))
-        there = encoders.get("photo-conse")
-        served = list(embed_stream(there, range(PHOTOGRAPHS), load=load))
-        np.testing.assert_array_equal(there.embed_texts(texts), here.embed_texts(texts))
+        encoders = EncoderRegistry(InferenceServer(server.url))
+        on_server = encoders.get("photo-conse")
+        served = list(embed_stream(on_server, range(PHOTOGRAPHS), load=load))
+        np.testing.assert_array_equal(on_server.embed_texts(texts), in_process.embed_texts(texts))
         encoders.close()
-    for one, other in zip(served, embed_stream(here, range(PHOTOGRAPHS), load=load), strict=True):
-        assert one.error is None
-        np.testing.assert_array_equal(one.embedding, other.embedding)
+    for result, other in zip(served, embed_stream(in_process, range(PHOTOGRAPHS), load=load), strict=True):
+        assert result.error is None
+        np.testing.assert_array_equal(result.embedding, other.embedding)

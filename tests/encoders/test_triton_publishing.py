@@ -1,4 +1,4 @@
-"""What `cocu encoder publish` writes: read by Triton's own schema and held against the ONNX files."""
+"""The files of `cocu encoder publish`: read by Triton's own schema and compared with the ONNX files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def described(values: Any) -> list[tuple[str, str, list[int]]]:
     names = model_config_pb2.DataType
-    return [(one.name, TYPES[names.Name(one.data_type)], list(one.dims)) for one in values]
+    return [(tensor.name, TYPES[names.Name(tensor.data_type)], list(tensor.dims)) for tensor in values]
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "python"])
@@ -61,10 +61,12 @@ def test_configuration__is_that_of_the_onnx_files(
     for model in published.models:
         config = configuration(models / model)
         session = onnxruntime.InferenceSession(models / model / published.version / "model.onnx")
-        inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
-        outputs = [(one.name, one.type, one.shape[1:]) for one in session.get_outputs()]
+        inputs = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in session.get_inputs()]
+        outputs = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in session.get_outputs()]
         assert described(config.input) == inputs
-        assert [one for one in outputs if one[0] == config.output[0].name] == described(config.output)
+        assert [tensor for tensor in outputs if tensor[0] == config.output[0].name] == described(
+            config.output
+        )
         assert config.name == model
         assert config.backend == backend
         assert (models / model / published.version / config.default_model_filename).is_file()
@@ -75,7 +77,9 @@ def test_configuration__of_the_gpu(models: Path, bundle: Bundle) -> None:
     publish(bundle, models, options=options)
     config = configuration(models / "tiny_image")
     group_kinds = model_config_pb2.ModelInstanceGroup.Kind
-    assert [(group_kinds.Name(one.kind), one.count) for one in config.instance_group] == [("KIND_GPU", 2)]
+    assert [(group_kinds.Name(group.kind), group.count) for group in config.instance_group] == [
+        ("KIND_GPU", 2)
+    ]
     (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.name == "tensorrt"
     assert accelerator.parameters["precision_mode"] == "FP32"
@@ -105,24 +109,24 @@ def test_configuration__warms_up_with_the_smallest_and_the_largest_batch(
 ) -> None:
     publish(bundle, models, options=ModelOptions(max_batch=16))
     image, text = (configuration(models / f"tiny_{tower}").model_warmup for tower in ("image", "text"))
-    assert [one.batch_size for one in image] == [one.batch_size for one in text] == [1, 16]
+    assert [warm_up.batch_size for warm_up in image] == [warm_up.batch_size for warm_up in text] == [1, 16]
     assert list(image[0].inputs["pixels"].dims) == [SIZE, SIZE, 3]
     assert list(text[0].inputs["tokens"].dims) == [CONTEXT_LENGTH]
     assert image[0].inputs["pixels"].random_data
     assert text[0].inputs["tokens"].zero_data
     publish(bundle, models, options=ModelOptions(backend="python"))
-    assert [one.batch_size for one in configuration(models / "tiny_image").model_warmup] == [1]
+    assert [warm_up.batch_size for warm_up in configuration(models / "tiny_image").model_warmup] == [1]
 
 
 def test_configuration__carries_the_bundle(models: Path, bundle: Bundle) -> None:
     published = publish(bundle, models, options=ModelOptions())
     for tower in ("image", "text"):
-        found = read_tower(configuration(models / f"tiny_{tower}"), version=published.version)
-        assert found is not None
-        assert (found.hash, found.tower, found.description.dim) == (bundle.hash, tower, DIM)
-        assert found.description.image == bundle.image
-        assert found.description.text == bundle.text
-    assert found.tokenizer == (bundle.folder / "tokenizer.json").read_bytes()
+        tower_read = read_tower(configuration(models / f"tiny_{tower}"), version=published.version)
+        assert tower_read is not None
+        assert (tower_read.hash, tower_read.tower, tower_read.description.dim) == (bundle.hash, tower, DIM)
+        assert tower_read.description.image == bundle.image
+        assert tower_read.description.text == bundle.text
+    assert tower_read.tokenizer == (bundle.folder / "tokenizer.json").read_bytes()
 
 
 def test_configuration__of_a_stranger_is_none_of_ours(models: Path, bundle: Bundle) -> None:
@@ -215,8 +219,8 @@ def test_publish__mends_what_was_damaged_or_is_missing(models: Path, bundle: Bun
 
 
 def test_publish__cleans_up_after_a_killed_one(models: Path, bundle: Bundle) -> None:
-    for place in (models, models.parent):
-        (place / f".cocu-publish-{models.name}-killed" / "tiny_image").mkdir(parents=True)
+    for parent in (models, models.parent):
+        (parent / f".cocu-publish-{models.name}-killed" / "tiny_image").mkdir(parents=True)
     publish(bundle, models, options=ModelOptions())
     assert list(models.parent.glob("**/.cocu-publish-*-killed")) == []
 
@@ -224,7 +228,7 @@ def test_publish__cleans_up_after_a_killed_one(models: Path, bundle: Bundle) -> 
 def test_publish__from_several_at_once_is_as_from_one(models: Path, bundle: Bundle) -> None:
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: publish(bundle, models, options=ModelOptions()), range(4)))
-    assert [one.changed for one in done].count(True) == 1
+    assert [result.changed for result in done].count(True) == 1
     assert sorted(path.name for path in models.iterdir() if path.is_dir()) == ["tiny_image", "tiny_text"]
 
 
@@ -244,9 +248,9 @@ def test_options__must_make_sense() -> None:
 
 def test_command__publishes_and_says_what_it_did(models: Path, bundle: Bundle) -> None:
     command = [sys.executable, "-m", "cocu", "encoder", "publish", str(bundle.folder)]
-    given = [*command, "--repository", str(models), "--backend", "python", "--threads", "1", "--json"]
+    arguments = [*command, "--repository", str(models), "--backend", "python", "--threads", "1", "--json"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(given, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
     printed = json.loads(done.stdout)
     assert printed["hash"] == bundle.hash
     assert printed["models"] == ["tiny_image", "tiny_text"]

@@ -1,7 +1,7 @@
 """An encoder bundle of a few kilobytes, written byte by byte: no exporter is needed to test what reads it.
 
-Its image tower mixes a picture's mean red, green and blue, its text tower adds up the rows of a table; both
-divide by the norm. So a black picture has no embedding: the tower returns NaN, as a broken model would.
+Its image tower mixes an image's mean red, green and blue, its text tower adds up the rows of a table; both
+divide by the norm. So a black image has no embedding: the tower returns NaN, as a broken model would.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def _text_tower(table_VD: NDArray[np.float32]) -> bytes:
     return _model(nodes, initializers, ("tokens", _INT64, ["batch", CONTEXT_LENGTH]))
 
 
-def _model(nodes: list[bytes], initializers: list[bytes], given: tuple[str, int, list[str | int]]) -> bytes:
+def _model(
+    nodes: list[bytes], initializers: list[bytes], input_tensor: tuple[str, int, list[str | int]]
+) -> bytes:
     nodes = [
         *nodes,
         _node("Mul", ["raw", "raw"], "squares"),
@@ -95,7 +97,7 @@ def _model(nodes: list[bytes], initializers: list[bytes], given: tuple[str, int,
             *(_field(1, node) for node in nodes),
             _field(2, b"tiny"),
             *(_field(5, tensor) for tensor in [*initializers, _tensor("last", np.array([1]))]),
-            _field(11, _value(*given)),
+            _field(11, _value(*input_tensor)),
             _field(12, _value("embedding", _FLOAT, ["batch", DIM])),
         ]
     )

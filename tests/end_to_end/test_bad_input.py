@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from tests.running import picture, running
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import picture, running
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
@@ -123,6 +123,6 @@ def test_bad_input__is_counted_and_the_rest_goes_on(server: LocalServer, tmp_pat
         for key in [*archives, *REJECTED, "%00", "%2E%2E%2Fetc", "a" * 10_000]:
             for path in (f"datasets/{dataset.id}/samples/{key}", f"curations/{curation.id}/archives/{key}"):
                 statuses.append(http.get(f"/v1/{path}").status_code)
-            statuses.append(http.get(f"/v1/datasets/{dataset.id}/samples/{key}/image?size=64").status_code)
+            statuses.append(http.get(f"/v1/datasets/{dataset.id}/samples/{key}/image?size=96").status_code)
     assert statuses.count(200) == 3 * len(archives)
     assert max(statuses) < 500

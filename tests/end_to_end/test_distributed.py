@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.faults.distributed import Distributed
-from tests.running import running
+from tests.local_platform import running
 from tests.servers.postgres_server import PostgresServer
 from tests.servers.redis_server import RedisServer
 from tests.servers.s3_server import new_place, s3_variables
@@ -24,7 +24,7 @@ from cocu.encoders import Bundle
 from cocu.encoders.triton.configuration import ModelOptions
 from cocu.encoders.triton.repository import publish
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 # One thread for one inference everywhere: the bits of an embedding may depend on their number.
 SAME = {"worker_cores": 1, "samples_per_shard": 100}
@@ -47,7 +47,7 @@ class Pictures:
         vocabulary = None if self.vocabulary is None else client.vocabularies.from_file(self.vocabulary).id
         made = client.curations.create(dataset.id, encoder=self.encoder, vocabulary=vocabulary)
         ended = client.curations.wait(made.id, timeout=PATIENCE)
-        archives = list(client.archives.list(ended.id, limit=200))
+        archives = list(client.archives.list(ended.id, page_size=200))
         return {
             "state": ended.state,
             "samples": ended.samples,
@@ -121,7 +121,7 @@ def distributed(
         "broker_url": f"{redis.url[:-1]}2",
         "catalog_url": postgres.new_catalog(),
         "objects_url": new_place(s3_address),
-        # Nothing is disturbed here: a chunk that is tried twice was lost, not slow.
+        # Nothing is disturbed here: a task that is tried twice was lost, not slow.
         "lease_seconds": 60.0,
         **SAME,
     }
@@ -142,9 +142,10 @@ def test_scenes__on_all_servers_come_to_what_they_are_embedded(
         found = scenes.curated(client)
 
     assert found == expected_scenes
-    assert {chunk.attempts for chunk in distributed.chunks()} == {1}
+    assert {task.attempts for task in distributed.tasks()} == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.photographs
 def test_photographs__on_all_servers_come_to_what_they_are_embedded(
     distributed: Distributed, embedded: CocuClient, photographs: Pictures
@@ -155,7 +156,7 @@ def test_photographs__on_all_servers_come_to_what_they_are_embedded(
 
     assert (expected["state"], expected["samples"]) == ("completed", 388)
     assert found == expected
-    assert {chunk.attempts for chunk in distributed.chunks()} == {1}
+    assert {task.attempts for task in distributed.tasks()} == {1}
 
 
 def test_work__is_shared_by_the_workers(distributed: Distributed) -> None:
@@ -164,6 +165,7 @@ def test_work__is_shared_by_the_workers(distributed: Distributed) -> None:
     assert [part.said().count("succeeded") > 10 for part in workers] == [True, True]
 
 
+@pytest.mark.slow
 def test_postgresql_and_a_bucket__under_the_embedded_platform(
     tmp_path: Path,
     encoders: Path,

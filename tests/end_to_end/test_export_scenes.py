@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.running import running
+from tests.local_platform import running
 
 from cocu.client import CocuClient
-from cocu.client.models import Curation
-
-pytestmark = pytest.mark.slow
+from cocu.schemas import Curation
 
 
 def curate(client: CocuClient, path: Path) -> Curation:
@@ -20,6 +18,7 @@ def curate(client: CocuClient, path: Path) -> Curation:
     return client.curations.wait(client.curations.create(dataset.id).id, timeout=240)
 
 
+@pytest.mark.slow
 def test_export_of_scenes__put_in_elsewhere_comes_to_the_same(repository: Path, tmp_path: Path) -> None:
     encoder = repository / "examples" / "encoders" / "scenes"
     scenes = tmp_path / "scenes"

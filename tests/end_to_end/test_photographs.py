@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.running import running
+from tests.local_platform import running
 
 from cocu.client import CocuClient, read_labels
-from cocu.client.models import CocoInstances, Curation, Dataset, Evaluation, Parameters, Vocabulary
+from cocu.schemas import CocoInstances, Curation, Dataset, Evaluation, Parameters, Vocabulary
 
 pytestmark = [pytest.mark.slow, pytest.mark.photographs]
 
@@ -94,7 +94,7 @@ def test_archives__with_the_shipped_vocabulary(photographs: Photographs) -> None
 
 def test_archives__hold_their_evidence(photographs: Photographs) -> None:
     curation = photographs.curate()
-    archives = list(photographs.client.archives.list(curation.id, limit=200))
+    archives = list(photographs.client.archives.list(curation.id, page_size=200))
     assert len({archive.key for archive in archives}) == PHOTOGRAPHS
     captions = {archive.key: archive.caption for archive in archives}
     for archive in archives:

@@ -7,12 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.running import running
+from tests.local_platform import running
 
 from cocu.cli.demo import is_better
 from cocu.client import CocuClient, read_labels
-
-pytestmark = pytest.mark.slow
 
 
 def test_scenes__archives_name_more_than_captions(repository: Path, tmp_path: Path) -> None:
@@ -30,7 +28,7 @@ def test_scenes__archives_name_more_than_captions(repository: Path, tmp_path: Pa
         )
         evaluation = client.evaluations.create(curation.id, labels=labels)
         caption, archive = evaluation.row("caption").metrics, evaluation.row("archive").metrics
-        archives = list(client.archives.list(curation.id, limit=200))
+        archives = list(client.archives.list(curation.id, page_size=200))
     assert curation.state == "completed"
     assert states[-1] == "completed"
     assert len(archives) == samples == evaluation.images == 280
@@ -49,6 +47,7 @@ def test_demo__once_prints_the_table_and_succeeds(tmp_path: Path) -> None:
     assert "Traceback" not in outcome.stderr
 
 
+@pytest.mark.slow
 def test_scenes__curated_twice_have_the_same_content_hash(tmp_path: Path, repository: Path) -> None:
     """Curating the same upload elsewhere gives the same content, whatever the ids and paths are."""
     hashes = []

@@ -9,12 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from tests.running import running
+from tests.local_platform import running
 
 from cocu.client import CocuClient, read_labels
-from cocu.client.models import Curation, Parameters, SearchFilters, SearchRequest
-
-pytestmark = pytest.mark.slow
+from cocu.schemas import Curation, Parameters, SearchFilters, SearchRequest
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.running import picture, running, tar_of
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import picture, running, tar_of
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient
-from cocu.client.models import Archive, Curation, Parameters
+from cocu.schemas import Archive, Curation, Parameters
 
 WORDS = ("dog", "cat", "bench", "tree", "car", "boat")
 SAMPLES = 34
@@ -72,8 +72,8 @@ def members_of(numbers: range) -> dict[str, bytes]:
 def curate(client: CocuClient, vocabulary: str, dataset: str) -> Curation:
     client.datasets.wait(dataset, timeout=60)
     parameters = Parameters(neighbours=4)
-    made = client.curations.create(dataset, vocabulary=vocabulary, parameters=parameters)
-    return client.curations.wait(made.id, timeout=120)
+    curation = client.curations.create(dataset, vocabulary=vocabulary, parameters=parameters)
+    return client.curations.wait(curation.id, timeout=120)
 
 
 @pytest.fixture(scope="session")
@@ -102,17 +102,17 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Curated]:
 @pytest.fixture
 def again(curated: Curated) -> Iterator[Any]:
     """Puts exported files in as a new dataset, curates it likewise and returns the curation."""
-    made: list[str] = []
+    datasets: list[str] = []
 
     def put_in(folder: Path) -> Curation:
         dataset = curated.client.datasets.create(f"again from {folder.name}").id
-        made.append(dataset)
+        datasets.append(dataset)
         for path in sorted(path for path in folder.rglob("*") if path.suffix in (".tar", ".parquet")):
             curated.client.datasets.upload(dataset, path)
         return curate(curated.client, curated.curation.vocabulary, dataset)
 
     yield put_in
-    for dataset in made:
+    for dataset in datasets:
         curated.client.datasets.delete(dataset)
 
 
@@ -120,16 +120,16 @@ def expected_concepts(archive: Archive) -> list[dict[str, Any]]:
     """The concepts of an archive as exports have them."""
     return [
         {
-            "concept": each.concept,
-            "score": each.score,
-            "global": each.global_score,
-            "local": each.local_score,
-            "cluster": each.cluster,
-            "origins": [origin.key for origin in each.origins],
+            "concept": concept.concept,
+            "score": concept.score,
+            "global": concept.global_score,
+            "local": concept.local_score,
+            "cluster": concept.cluster,
+            "origins": [origin.key for origin in concept.origins],
         }
-        for each in archive.concepts
+        for concept in archive.concepts
     ]
 
 
 def expected_neighbours(archive: Archive) -> list[dict[str, Any]]:
-    return [{"key": each.key, "similarity": each.similarity} for each in archive.neighbours]
+    return [{"key": neighbour.key, "similarity": neighbour.similarity} for neighbour in archive.neighbours]

@@ -6,34 +6,36 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
 from tests.exports.conftest import SAMPLES, SHARDS, Curated, key_of
 
 from cocu.client import ClientError, CocuClient, ConflictError, NotFoundError
-from cocu.client.exports import NOTE
+from cocu.client.exports import RECORD
 from cocu.exports import files, rows
 from cocu.exports.export import Export
 from cocu.exports.keys import KeysCache
-from cocu.exports.parameters import ExportFormat, ExportParameters
+from cocu.exports.parameters import ExportParameters
 from cocu.platform import Platform
+from cocu.schemas import ExportFormat
 
-FORMATS = [format.value for format in ExportFormat]
+FORMATS = list(get_args(ExportFormat))
 
 
 class Watched(httpx.BaseTransport):
     """Notes the files asked for, and cuts some transfers short."""
 
     def __init__(self, *, cut: int = 0) -> None:
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self._cut = cut
         self._inner = httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         answer = self._inner.handle_request(request)
         if "/files/" in request.url.path:
-            self.asked.append(request.url.path.rpartition("/")[2])
+            self.requested.append(request.url.path.rpartition("/")[2])
             if self._cut:
                 self._cut -= 1
                 return httpx.Response(answer.status_code, headers=answer.headers, stream=_Broken(answer))
@@ -67,24 +69,25 @@ def test_manifest__counts_samples_and_names_files_that_are_there(curated: Curate
     assert manifest["content_hash"] == curated.curation.content_hash
     assert sum(file["samples"] for file in manifest["files"]) == SAMPLES
     for file in manifest["files"]:
-        found = httpx.get(curated.server.url + file["url"])
-        assert found.status_code == 200
-        assert found.headers["etag"] == f'"{file["etag"]}"'
-        assert "immutable" in found.headers["cache-control"]
-        assert httpx.get(curated.server.url + file["url"]).content == found.content
-        held = {"If-None-Match": found.headers["etag"]}
-        assert httpx.get(curated.server.url + file["url"], headers=held).status_code == 304
+        url = answer.url.join(file["url"])
+        response = httpx.get(url)
+        assert response.status_code == 200
+        assert response.headers["etag"] == f'"{file["etag"]}"'
+        assert "immutable" in response.headers["cache-control"]
+        assert httpx.get(url).content == response.content
+        headers = {"If-None-Match": response.headers["etag"]}
+        assert httpx.get(url, headers=headers).status_code == 304
     etags = [file["etag"] for file in manifest["files"]]
     assert len(set(etags)) == len(etags)
     assert httpx.get(answer.url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
 
 
 def test_etags__differ_where_bytes_do(curated: Curated) -> None:
-    asked: list[dict[str, str]] = [{"format": format} for format in FORMATS]
-    asked += [{"images": "false"}, {"max_concepts": "1"}]
+    queries: list[dict[str, str]] = [{"format": format} for format in FORMATS]
+    queries += [{"images": "false"}, {"max_concepts": "1"}]
     tags = [
         file["etag"]
-        for params in asked
+        for params in queries
         for file in httpx.get(f"{curated.url}/manifest", params=params).json()["files"]
     ]
     assert len(set(tags)) == len(tags)
@@ -98,13 +101,13 @@ def test_export__fetches_only_what_is_missing(curated: Curated, tmp_path: Path) 
             curated.curation.id, tmp_path, progress=lambda done, total, _: seen.append((done, total))
         )
         whole = contents(tmp_path)
-        assert watched.asked == [f"{number:05d}.tar" for number in range(len(SHARDS))]
+        assert watched.requested == [f"{number:05d}.tar" for number in range(len(SHARDS))]
         assert seen == [(sum(SHARDS[: number + 1]), SAMPLES) for number in range(len(SHARDS))]
         (tmp_path / "00001.tar").unlink()
         (tmp_path / "00002.tar").write_bytes(b"damaged")
-        watched.asked.clear()
+        watched.requested.clear()
         client.curations.export(curated.curation.id, tmp_path)
-    assert watched.asked == ["00001.tar", "00002.tar"]
+    assert watched.requested == ["00001.tar", "00002.tar"]
     assert contents(tmp_path) == whole
 
 
@@ -112,7 +115,7 @@ def test_export__begins_a_file_again_that_broke_off(curated: Curated, tmp_path: 
     watched = Watched(cut=2)
     with CocuClient(curated.server.url, transport=watched) as client:
         client.curations.export(curated.curation.id, tmp_path / "cut")
-    assert watched.asked[:3] == ["00000.tar"] * 3
+    assert watched.requested[:3] == ["00000.tar"] * 3
     curated.client.curations.export(curated.curation.id, tmp_path / "whole")
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
@@ -126,17 +129,17 @@ def test_export__replaces_files_of_other_parameters_and_keeps_other_curations(
     assert contents(tmp_path)["00000.jsonl"] != before["00000.jsonl"]
     with pytest.raises(ClientError, match="another folder"):
         curated.client.curations.export(curated.curation.id, tmp_path, "parquet")
-    (tmp_path / NOTE).write_text("{}")
+    (tmp_path / RECORD).write_text("{}")
     with pytest.raises(ClientError, match="damaged"):
         curated.client.curations.export(curated.curation.id, tmp_path, "jsonl")
 
 
 def test_note__tells_what_the_export_was_made_of(curated: Curated, tmp_path: Path) -> None:
     curated.client.curations.export(curated.curation.id, tmp_path, "jsonl")
-    note = json.loads((tmp_path / NOTE).read_text())
-    assert note["manifest"]["encoder_hash"] == curated.curation.encoder_hash
-    assert note["manifest"]["parameters"] == curated.curation.parameters
-    assert set(note["files"]) == set(contents(tmp_path)) - {NOTE}
+    record = json.loads((tmp_path / RECORD).read_text())
+    assert record["manifest"]["encoder_hash"] == curated.curation.encoder_hash
+    assert record["manifest"]["parameters"] == curated.curation.parameters
+    assert set(record["files"]) == set(contents(tmp_path)) - {RECORD}
 
 
 @pytest.mark.parametrize(
@@ -180,29 +183,29 @@ def test_export__of_a_curation_that_is_not_there_or_not_complete(curated: Curate
 
 def test_shard_without_archives__has_its_samples_with_empty_ones(curated: Curated) -> None:
     platform = _platform(curated)
-    asked = ExportParameters(format=ExportFormat.JSONL)
+    parameters = ExportParameters(format="jsonl")
     export = Export.of(
-        platform, KeysCache(platform.objects), asked, tenant="default", curation=curated.curation.id
+        platform, KeysCache(platform.objects), parameters, tenant="default", curation=curated.curation.id
     )
     shards = (export.shards[0], replace(export.shards[1], content_hash=None), *export.shards[2:])
     content = b"".join(files.files(replace(export, shards=shards))[1].pieces())
-    found = [json.loads(line) for line in content.splitlines()]
-    assert [row["key"] for row in found] == [key_of(number) for number in range(15, 30)]
-    assert all(row["concepts"] == [] and row["neighbours"] == [] for row in found)
+    documents = [json.loads(line) for line in content.splitlines()]
+    assert [row["key"] for row in documents] == [key_of(number) for number in range(15, 30)]
+    assert all(row["concepts"] == [] and row["neighbours"] == [] for row in documents)
 
 
 def test_images__are_read_some_at_a_time(curated: Curated, monkeypatch: pytest.MonkeyPatch) -> None:
     platform = _platform(curated)
     export = Export.of(
         platform,
-        KeysCache(platform.objects, room=1),
+        KeysCache(platform.objects, max_bytes=1),
         ExportParameters(),
         tenant="default",
         curation=curated.curation.id,
     )
     shard = next(export.shard_exports())
     largest = max(shard.table["size"].to_pylist())
-    monkeypatch.setattr(rows, "MOST_BYTES", 3 * largest)
+    monkeypatch.setattr(rows, "MAX_BYTES", 3 * largest)
     sizes = [sum(block["size"].to_pylist()) for block, _, _ in shard.blocks()]
     assert len(sizes) > 2
     assert max(sizes) <= 3 * largest

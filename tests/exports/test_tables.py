@@ -24,7 +24,7 @@ from tests.exports.conftest import (
     metadata_of,
 )
 
-from cocu.client.models import Curation
+from cocu.schemas import Curation
 
 REREADABLE = ["parquet", "huggingface"]
 
@@ -45,8 +45,8 @@ def test_parquet__holds_every_sample_with_its_archive(curated: Curated, tmp_path
         assert row["sha256"] == hashlib.sha256(curated.images[key]).hexdigest()
         assert row["concepts"] == expected_concepts(curated.archives[key])
         assert row["neighbours"] == expected_neighbours(curated.archives[key])
-    found = [json.loads(str(row["metadata"] or "{}")) for row in rows]
-    assert found == [metadata_of(number) for number in range(SAMPLES)]
+    metadata = [json.loads(str(row["metadata"] or "{}")) for row in rows]
+    assert metadata == [metadata_of(number) for number in range(SAMPLES)]
 
 
 def test_parquet__without_images_is_a_table_of_archives(curated: Curated, tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_stream_of_parquet__is_a_tar_of_the_files(curated: Curated, tmp_path: Pa
     curated.client.curations.export(curated.curation.id, tmp_path, format)  # type: ignore[arg-type]
     answer = httpx.get(curated.url, params={"format": format})
     with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
-        found = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+        members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "cocu-export.json"]
-    assert found == {str(path.relative_to(tmp_path)): path.read_bytes() for path in files}
+    assert members == {str(path.relative_to(tmp_path)): path.read_bytes() for path in files}
 
 
 def test_jsonl__is_a_sample_a_line(curated: Curated, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from tests.exports.conftest import (
     metadata_of,
 )
 
-from cocu.client.models import Curation
 from cocu.exports.webdataset import released_text
+from cocu.schemas import Curation
 
 
 def members(content: bytes) -> dict[str, bytes]:
@@ -36,14 +36,14 @@ def test_files__hold_every_sample_with_its_archive(curated: Curated, tmp_path: P
     assert [(file.name, file.samples) for file in manifest.files] == [
         (f"{number:05d}.tar", samples) for number, samples in enumerate(SHARDS)
     ]
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     for file in manifest.files:
-        found |= members((tmp_path / file.name).read_bytes())
-    documents = {name[:-5]: json.loads(content) for name, content in found.items() if name.endswith(".json")}
-    texts = {name[:-4]: content.decode() for name, content in found.items() if name.endswith(".txt")}
+        files |= members((tmp_path / file.name).read_bytes())
+    documents = {name[:-5]: json.loads(content) for name, content in files.items() if name.endswith(".json")}
+    texts = {name[:-4]: content.decode() for name, content in files.items() if name.endswith(".txt")}
     images = {
         name.rpartition(".")[0]: content
-        for name, content in found.items()
+        for name, content in files.items()
         if not name.endswith((".txt", ".json"))
     }
     assert texts == curated.captions
@@ -87,42 +87,44 @@ def test_import_of_an_export__comes_to_the_same_curation(
 def test_stream__is_one_tar_of_all_samples(curated: Curated) -> None:
     answer = httpx.get(curated.url, params={"format": "webdataset"})
     assert answer.headers["content-type"] == "application/x-tar"
-    found = members(answer.content)
-    texts = {name[:-4]: content.decode() for name, content in found.items() if name.endswith(".txt")}
+    files = members(answer.content)
+    texts = {name[:-4]: content.decode() for name, content in files.items() if name.endswith(".txt")}
     assert texts == curated.captions
 
 
 def test_without_images__there_are_none(curated: Curated) -> None:
-    found = members(httpx.get(curated.url, params={"images": "false"}).content)
-    assert {name.rpartition(".")[2] for name in found} == {"txt", "json"}
+    files = members(httpx.get(curated.url, params={"images": "false"}).content)
+    assert {name.rpartition(".")[2] for name in files} == {"txt", "json"}
 
 
 def test_max_concepts__are_the_best(curated: Curated) -> None:
-    found = members(httpx.get(curated.url, params={"max_concepts": 2, "images": "false"}).content)
+    files = members(httpx.get(curated.url, params={"max_concepts": 2, "images": "false"}).content)
     assert any(len(archive.concepts) > 2 for archive in curated.archives.values())
     for key, archive in curated.archives.items():
-        document = json.loads(found[f"{key}.json"])
+        document = json.loads(files[f"{key}.json"])
         assert document["cocu"]["concepts"] == expected_concepts(archive)[:2]
 
 
 def test_released__is_caption_scores_and_clusters(curated: Curated) -> None:
-    found = members(httpx.get(curated.url, params={"format": "released"}).content)
-    assert not any(name.endswith(".json") for name in found)
+    files = members(httpx.get(curated.url, params={"format": "released"}).content)
+    assert not any(name.endswith(".json") for name in files)
     for key, archive in curated.archives.items():
-        caption, scores, clusters = found[f"{key}.txt"].decode().split("\n")
+        caption, scores, clusters = files[f"{key}.txt"].decode().split("\n")
         assert caption == " ".join(curated.captions[key].splitlines())
-        assert list(json.loads(scores).items()) == [(each.concept, each.score) for each in archive.concepts]
+        assert list(json.loads(scores).items()) == [
+            (concept.concept, concept.score) for concept in archive.concepts
+        ]
         assert json.loads(clusters) == {}
-    images = {name.rpartition(".")[0]: data for name, data in found.items() if not name.endswith(".txt")}
+    images = {name.rpartition(".")[0]: data for name, data in files.items() if not name.endswith(".txt")}
     assert images == curated.images
 
 
 def test_released__names_clusters_when_asked(curated: Curated) -> None:
-    found = members(httpx.get(curated.url, params={"format": "released", "clusters": "true"}).content)
+    files = members(httpx.get(curated.url, params={"format": "released", "clusters": "true"}).content)
     archive = max(curated.archives.values(), key=lambda archive: len(archive.concepts))
-    clusters = json.loads(found[f"{archive.key}.txt"].decode().split("\n")[2])
+    clusters = json.loads(files[f"{archive.key}.txt"].decode().split("\n")[2])
     named = {concept: int(cluster) for cluster, concepts in clusters.items() for concept in concepts}
-    assert named == {each.concept: each.cluster for each in archive.concepts}
+    assert named == {concept.concept: concept.cluster for concept in archive.concepts}
 
 
 @pytest.mark.parametrize("caption", ["a\nb", "a\r\nb", "a\u2028b", "a\x0bb", "a\x85b", "a\x1eb"])

@@ -1,4 +1,4 @@
-"""What disturbed runs are compared with, made once."""
+"""The result that disturbed runs are compared with, computed once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tests.faults.distributed import Distributed, undisturbed
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 from tests.servers.redis_server import RedisServer
-from tests.workers.tiny_encoder import write_tiny_encoder
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def tiny_encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def expected(tmp_path_factory: pytest.TempPathFactory, tiny_encoders: Path) -> dict[str, Any]:
-    """What the curation of `distributed.upload` comes to where nothing disturbs it."""
+    """The result of the curation of `distributed.upload` without faults."""
     outcome = undisturbed(tmp_path_factory.mktemp("undisturbed"), tiny_encoders)
     assert outcome["state"] == "completed"
     return outcome
@@ -42,6 +42,6 @@ def servers(
 
 @pytest.fixture
 def platform(servers: Distributed) -> Iterator[Distributed]:
-    """The API and a sweeper; workers are the tests' to start, and end with them."""
+    """The API and a sweeper; workers that a test starts end with it."""
     with servers.undone():
         yield servers

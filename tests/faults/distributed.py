@@ -24,16 +24,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import select
-from tests.running import running
-from tests.workers.driving import WORDS, some_samples, tar_of
+from tests.local_platform import running
+from tests.pipeline.pipeline_driver import WORDS, some_samples, tar_of
 
+from cocu.catalog import Catalog, models
+from cocu.catalog.states import Stage, TaskState
 from cocu.client import CocuClient
 from cocu.settings import Settings
-from cocu.storage.catalog import Catalog, models
-from cocu.storage.catalog.states import ChunkState, Stage
 
 REPOSITORY = Path(__file__).parent.parent.parent
-PATIENCE = 60.0
+PATIENCE = 150.0
 WARNINGS = "error,ignore:You're running the worker with superuser"
 QUICK = {
     "lease_seconds": 2.0,
@@ -45,7 +45,7 @@ QUICK = {
     # There is seldom a vector store beside these tests, and search is not what they are about.
     "vectors_url": "http://127.0.0.1:9",
 }
-"""Settings of a platform that notices soon what has happened to it."""
+"""Settings with short times, so that faults are noticed soon."""
 
 
 class Part:
@@ -69,15 +69,15 @@ class Part:
         return self.process.poll() is None
 
     def children(self) -> list[int]:
-        """The processes that a worker has begun."""
+        """Return the child processes of a worker."""
         return children_of(self.process.pid)
 
     def said(self) -> str:
-        """What it has printed and logged."""
+        """Return what it has printed and logged."""
         return self.log.read_text(errors="replace")
 
     def wait_for(self, text: str) -> str:
-        """Waits until it has printed a line with this text, and returns that."""
+        """Wait until it has printed a line with this text; return the line."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             for line in self.said().splitlines():
@@ -88,13 +88,13 @@ class Part:
         raise AssertionError(f"it does not say {text!r}:\n{self.said()}")
 
     def kill(self) -> None:
-        """kill -9 of it and its children at once."""
+        """Send SIGKILL to it and its children at the same time."""
         if self.alive:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
 
     def terminate(self, *, within: float = 30.0) -> int:
-        """SIGTERM, as containers are stopped; the exit code. Fails if it takes longer than it may."""
+        """Stop it by SIGTERM, as containers are stopped; return the exit code. Fails if it takes too long."""
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(within)
@@ -116,8 +116,10 @@ class Distributed:
     def environment(self, **changes: Any) -> dict[str, str]:
         """The environment of a part, one core each."""
         single = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": WARNINGS, "PYTHONUNBUFFERED": "1"}
-        given = {f"COCU_{name.upper()}": _text(value) for name, value in (self.settings | changes).items()}
-        return {**os.environ, **single, **given}
+        variables = {
+            f"COCU_{name.upper()}": _text(value) for name, value in (self.settings | changes).items()
+        }
+        return {**os.environ, **single, **variables}
 
     def start(self, *command: str, **changes: Any) -> Part:
         """Starts `cocu COMMAND` with these changes of the settings."""
@@ -158,37 +160,38 @@ class Distributed:
         return part
 
     def catalog(self) -> Catalog:
-        """The catalog, to look into; it is closed with the platform."""
+        """Return the catalog for reading; it is closed with the platform."""
         if self._catalog is None:
             self._catalog = Catalog.open(Settings(**self.settings).catalog_url)
         return self._catalog
 
-    def chunks(self, dataset: str | None = None) -> list[Any]:
-        """Every chunk (of a dataset) as the catalog has it, `index` left out."""
-        statement = select(models.Chunk.__table__).where(models.Chunk.stage != Stage.INDEX)
+    def tasks(self, dataset: str | None = None) -> list[Any]:
+        """Return every task (of a dataset) from the catalog, except those of the vector store."""
+        of_vectors = (Stage.INDEX, Stage.INDEX_CONCEPTS)
+        statement = select(models.Task.__table__).where(models.Task.stage.not_in(of_vectors))
         if dataset is not None:
-            statement = statement.where(models.Chunk.dataset_id == dataset)
+            statement = statement.where(models.Task.dataset_id == dataset)
         with self.catalog().read() as connection:
             return list(connection.execute(statement))
 
     def running(self, dataset: str | None = None) -> dict[str, int]:
-        """The ids of the processes that run chunks (of a dataset) now, by chunk."""
-        held = [chunk for chunk in self.chunks(dataset) if chunk.state == ChunkState.RUNNING]
-        return {chunk.id: int(chunk.lease_owner.split(":")[1]) for chunk in held}
+        """Return the ids of the processes that run tasks (of a dataset) now, by task."""
+        held = [task for task in self.tasks(dataset) if task.state == TaskState.RUNNING]
+        return {task.id: int(task.lease_owner.split(":")[1]) for task in held}
 
     def busy(self, dataset: str | None = None, *, but: Container[tuple[str, int]] = ()) -> tuple[str, int]:
-        """A chunk that runs, and the process that runs it; waits for one. but: those that do not count."""
+        """Wait for a running task; return it and its process. but: tasks to ignore."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             for held in self.running(dataset).items():
                 if held not in but:
                     return held
             time.sleep(0.01)
-        raise AssertionError("no chunk runs")
+        raise AssertionError("no task runs")
 
     @contextmanager
     def undone(self) -> Iterator[Self]:
-        """Kills at the end of the block what was started in it, and lets the rest go on."""
+        """Kill at the end of the block the parts that were started in it; the others go on."""
         before = len(self.parts)
         try:
             yield self
@@ -200,7 +203,7 @@ class Distributed:
                 part.kill()
 
     def tell(self) -> None:
-        """Shows the ends of all logs, for a test that fails."""
+        """Print the ends of all logs, for a test that fails."""
         for part in self.parts:
             sys.stderr.write(f"--- {part.log.name}\n{part.said()[-4000:]}\n")
 
@@ -223,30 +226,30 @@ class Distributed:
 
 
 def _text(value: object) -> str:
-    """A setting as its environment variable has it."""
+    """Return the value of the environment variable for a setting."""
     return json.dumps(value) if isinstance(value, list | dict) else str(value)
 
 
 def children_of(parent: int) -> list[int]:
-    """The ids of the processes whose parent this is."""
-    found = []
+    """Return the ids of the child processes of a process."""
+    children = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[1]) == parent:
-            found.append(int(folder.name))
-    return sorted(found)
+            children.append(int(folder.name))
+    return sorted(children)
 
 
 UPLOADS = 2
 SAMPLES = 75
-"""Of each upload: with 25 samples to a shard, a curation has 6 shards and 6 × 4 + 2 chunks."""
+"""Of each upload: with 25 samples to a shard, a curation has 6 shards and 6 × 4 + 2 tasks."""
 
 
 def upload(client: CocuClient, folder: Path, *, uploads: int = UPLOADS, samples: int = SAMPLES) -> str:
-    """Sends the uploads and waits until they are ingested; the id of the dataset."""
+    """Send the uploads and wait until they are ingested; return the id of the dataset."""
     dataset = client.datasets.create(f"set {secrets.token_hex(4)}")
     for number in range(uploads):
         own = some_samples(samples, first=number * samples)
@@ -258,7 +261,7 @@ def upload(client: CocuClient, folder: Path, *, uploads: int = UPLOADS, samples:
 
 
 def begin(client: CocuClient, folder: Path, dataset: str) -> str:
-    """Asks for the curation; its id."""
+    """Create the curation; return its id."""
     words = folder / "words.txt"
     words.write_text("\n".join(WORDS))
     vocabulary = client.vocabularies.from_file(words)
@@ -267,7 +270,7 @@ def begin(client: CocuClient, folder: Path, dataset: str) -> str:
 
 
 def outcome(client: CocuClient, curation: str, *, timeout: float = 2 * PATIENCE) -> dict[str, Any]:
-    """Waits for the curation; what there is in the end, comparable between platforms."""
+    """Wait for the curation; return its result in a form that is comparable between platforms."""
     ended = client.curations.wait(curation, timeout=timeout)
     report = client.datasets.report(ended.dataset)
     archived = [archive.key for archive in client.archives.list(curation)] if ended.completed else []
@@ -279,7 +282,9 @@ def outcome(client: CocuClient, curation: str, *, timeout: float = 2 * PATIENCE)
         "archives": archived,
         "report": report.model_dump(exclude={"dataset"}),
         "stages": {
-            one.stage: (one.done, one.total, one.failed) for one in ended.stages if one.stage != "index"
+            stage.stage: (stage.done, stage.total, stage.failed)
+            for stage in ended.stages
+            if not stage.stage.startswith("index")
         },
     }
 
@@ -290,7 +295,7 @@ def curate(client: CocuClient, folder: Path, **sizes: int) -> dict[str, Any]:
 
 
 def undisturbed(folder: Path, encoders: Path, **sizes: int) -> dict[str, Any]:
-    """The same in one process without servers: what every disturbed run has to come to."""
+    """The same in one process without servers: the result that every disturbed run must have."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = {"samples_per_shard": QUICK["samples_per_shard"], "sweep_seconds": 0.2}
     with running(folder / "data", encoders, **chosen) as server, CocuClient(server.url) as client:
@@ -299,7 +304,7 @@ def undisturbed(folder: Path, encoders: Path, **sizes: int) -> dict[str, Any]:
 
 @contextmanager
 def watched(seconds: float) -> Iterator[None]:
-    """Fails when the block takes longer: nothing in it may hang."""
+    """Fail if the block takes longer: nothing in it may hang."""
     began = time.monotonic()
     yield
     took = time.monotonic() - began

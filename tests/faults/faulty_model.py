@@ -1,7 +1,7 @@
-"""The published program of a Triton model, made to fail as a file says: what fault tests serve.
+"""The published program of a Triton model with faults that a file sets; fault tests serve it.
 
-{"seconds": 10, "slow": 2}      the next two requests take so long
-{"poison": true}                magenta pictures have no embedding: NaN
+{"seconds": 10, "slow": 2}      the next two requests take this long
+{"poison": true}                magenta images have no embedding: NaN
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ class FaultyModel:
             file.write_text(file.read_text(encoding="utf-8") + program, encoding="utf-8")
 
     def set(self, **faults: Any) -> None:
-        """What is wrong from the next request on; nothing, without arguments."""
+        """Set the faults from the next request on; none without arguments."""
         fresh = self._faults.with_suffix(".new")
         fresh.write_text(json.dumps(faults))
         fresh.replace(self._faults)
 
     @property
     def answered(self) -> int:
-        """Requests that the models have answered."""
+        """The number of requests that the models have answered."""
         return self._answered.stat().st_size
 
 
 def magenta(side: int) -> NDArray[np.uint8]:
-    """The picture that a poisoned model cannot embed."""
+    """Return the image that a poisoned model cannot embed."""
     return np.full((side, side, 3), MAGENTA, np.uint8)

@@ -1,11 +1,11 @@
-"""`cocu` with a fault, or slower, as COCU_TEST_FAULTS says (JSON): what tests start in place of `cocu`.
+"""`cocu` with faults or delays, as COCU_TEST_FAULTS says (JSON); tests start it in place of `cocu`.
 
     python -m tests.faults.faulty_worker worker --processes 2
 
-seconds: how much longer every chunk takes, at its beginning, so that it can be met in the middle.
-take_seconds: how much longer it takes until it knows that a chunk was leased to it.
-deadly_side: pictures this wide kill the process that opens them, as one does that needs too much memory.
-clock: by how many seconds the clock of the process is wrong.
+seconds: how long every task waits at its beginning, so that a test can disturb it while it runs.
+take_seconds: how long the worker waits after the lease of a task was stored, before it knows of it.
+deadly_side: images of this width kill the process that opens them, as if they needed too much memory.
+clock: the number of seconds by which the clock of the process is wrong.
 """
 
 from __future__ import annotations
@@ -14,49 +14,48 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 from PIL import Image
 
 from cocu.cli import main
-from cocu.datasets import images
-from cocu.storage.catalog import planning
-from cocu.workers import embed, stages
-from cocu.workers.leases import Lease
+from cocu.formats import images
+from cocu.pipeline import planner
+from cocu.pipeline.lease import Lease
+from cocu.pipeline.stages import StageSpec, embed
 
 FAULTS = json.loads(os.environ.get("COCU_TEST_FAULTS", "{}"))
 
 
 def make_slow(seconds: float) -> None:
-    for stage, run in dict(stages.STAGES).items():
+    run = StageSpec.run
 
-        def slowly(lease: Lease, run: Callable[[Lease], None] = run) -> None:
-            time.sleep(seconds)
-            run(lease)
+    def slowly(spec: StageSpec, lease: Lease) -> None:
+        time.sleep(seconds)
+        run(spec, lease)
 
-        stages.STAGES[stage] = slowly  # type: ignore[index]
+    StageSpec.run = slowly  # type: ignore[method-assign]
 
 
 def make_slow_to_take(seconds: float) -> None:
-    take = planning.take
+    take = planner.take
 
-    def slowly(*arguments: Any, **options: Any) -> planning.Taken:
+    def slowly(*arguments: Any, **options: Any) -> planner.Taken:
         taken = take(*arguments, **options)
         time.sleep(seconds)
         return taken
 
-    planning.take = slowly
+    planner.take = slowly
 
 
 def make_deadly(side: int) -> None:
     load = images.load_image
 
     def deadly(data: bytes, **options: object) -> Image.Image:
-        picture: Image.Image = load(data, **options)
-        if picture.width == side:
+        image: Image.Image = load(data, **options)
+        if image.width == side:
             os.kill(os.getpid(), signal.SIGKILL)
-        return picture
+        return image
 
     embed.load_image = deadly  # type: ignore[assignment]
 

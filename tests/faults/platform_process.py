@@ -1,4 +1,4 @@
-"""A process that curates a few uploads and tells the result: what the fault tests kill.
+"""A process that curates a few uploads and prints the result; the fault tests kill it.
 
     python -m tests.faults.platform_process DATA ENCODERS
 
@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
-from tests.workers.driving import (
+from tests.pipeline.indexed_archives import assert_indexed, in_store
+from tests.pipeline.pipeline_driver import (
+    PATIENCE,
     TENANT,
     Samples,
     archives_of,
     begin,
-    picture,
+    noise_png,
     send,
     settings,
     some_samples,
@@ -26,9 +29,9 @@ from tests.workers.driving import (
     wait_for_ingest,
 )
 
+from cocu.catalog import curations, datasets, rejections, samples, tasks, uploads
+from cocu.pipeline.embedded import EmbeddedWorkers
 from cocu.platform import Platform
-from cocu.storage.catalog import curations, datasets, rejections, samples, uploads
-from cocu.workers.embedded import EmbeddedWorkers
 
 UPLOADS = 4
 SAMPLES = 60
@@ -37,21 +40,26 @@ SAMPLES = 60
 def upload(number: int) -> Samples:
     """An upload whose first sample has a key of every other upload, and whose last is no image."""
     own = some_samples(SAMPLES, first=number * SAMPLES)
-    return {"shared": (picture(number), "a dog")} | own | {f"bad{number}": (b"no image", "a cat")}
+    return {"shared": (noise_png(number), "a dog")} | own | {f"bad{number}": (b"no image", "a cat")}
 
 
 def carry_on(platform: Platform) -> dict[str, object]:
-    """Does whatever is left to do, and returns what there is in the end."""
-    found = datasets.find_by_name(platform.catalog, tenant=TENANT, name="set")
-    dataset = found or datasets.create(platform.catalog, tenant=TENANT, name="set")
+    """Do all remaining work, and return the final content of the platform."""
+    existing = datasets.find_by_name(platform.catalog, tenant=TENANT, name="set")
+    dataset = existing or datasets.create(platform.catalog, tenant=TENANT, name="set")
     names = [f"{number}.tar" for number in range(UPLOADS)]
     for number, name in enumerate(names):
         send(platform, dataset.id, name, tar_of(upload(number)))
     wait_for_ingest(platform, dataset.id)
     curation = wait_for(platform, begin(platform, dataset.id).id)
+    end = time.monotonic() + PATIENCE
+    while tasks.unfinished(platform.catalog):
+        assert time.monotonic() < end, "the archives are still being put into the vector store"
+        time.sleep(0.02)
+    assert_indexed(platform, curation)
     report = rejections.report(platform.catalog, tenant=TENANT, dataset_id=dataset.id)
     listed = uploads.list_page(platform.catalog, tenant=TENANT, dataset_id=dataset.id, limit=99)
-    shards = {one.id for one in samples.shards(platform.catalog, tenant=TENANT, dataset_id=dataset.id)}
+    shards = {shard.id for shard in samples.shards(platform.catalog, tenant=TENANT, dataset_id=dataset.id)}
     return {
         "state": curation.state,
         "content_hash": curation.content_hash,
@@ -59,8 +67,9 @@ def carry_on(platform: Platform) -> dict[str, object]:
         "statistics": curation.statistics,
         "archives": len(archives_of(platform, curation)),
         "curations": len(curations.list_page(platform.catalog, tenant=TENANT, limit=9).items),
-        "uploads": [(one.name, one.state, one.accepted) for one in listed.items],
+        "uploads": [(record.name, record.state, record.accepted) for record in listed.items],
         "skipped": report.skipped,
+        "concepts": {name: sorted(keys) for name, keys in in_store(platform, curation).items()},
         "indexed": platform.vectors.count(encoder=curation.encoder_hash, tenant=TENANT, dataset=dataset.id),
         "objects": sorted(
             path.replace(dataset.id, "DATASET").replace(curation.id, "CURATION")
@@ -71,9 +80,9 @@ def carry_on(platform: Platform) -> dict[str, object]:
 
 
 def _left_behind(path: str, shards: set[str]) -> bool:
-    """Whether nothing names this object: a file that was sent in again, or a shard of another attempt.
+    """Return whether nothing names this object: a file uploaded twice, or a shard of another attempt.
 
-    Both wait for the dataset to be deleted.
+    Garbage collection deletes both after a day.
     """
     folder, _, name = path.rpartition("/")
     if folder.endswith("/uploads"):
@@ -83,8 +92,8 @@ def _left_behind(path: str, shards: set[str]) -> bool:
 
 def main() -> None:
     data, encoders = (Path(argument) for argument in sys.argv[1:])
-    made = settings(data, encoders, samples_per_shard=25)
-    with Platform.open(made) as platform, EmbeddedWorkers(platform):
+    options = settings(data, encoders, samples_per_shard=25)
+    with Platform.open(options) as platform, EmbeddedWorkers(platform):
         print("ready", flush=True)
         print(json.dumps(carry_on(platform)), flush=True)
 

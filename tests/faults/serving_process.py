@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.running import running
+from tests.local_platform import running
 
 
 def main() -> None:

@@ -12,15 +12,15 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.running import running
+from tests.local_platform import running
 from tests.servers.postgres_server import PostgresServer
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
 
 from cocu.api import idempotency
 from cocu.api.server import LocalServer
-from cocu.storage.catalog import datasets
+from cocu.catalog import datasets
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 ANSWER_SECONDS = 60.0
 """Longer than any request may take on a busy machine."""
@@ -43,13 +43,13 @@ def server(
 
 
 def post(server: LocalServer, name: str) -> httpx.Response:
-    """Asks for a dataset, with its name as the key."""
+    """Create a dataset, with its name as the idempotency key."""
     url, headers = f"{server.url}/v1/datasets", {"Idempotency-Key": name}
     return httpx.post(url, json={"name": name}, headers=headers, timeout=ANSWER_SECONDS)
 
 
 def post_until_done(server: LocalServer, name: str) -> httpx.Response:
-    """Asks again while it is said to be in flight."""
+    """Send the request again while the first one is in progress."""
     while (answer := post(server, name)).status_code == 409:
         assert int(answer.headers["Retry-After"]) > 0
         time.sleep(0.1)
@@ -58,11 +58,11 @@ def post_until_done(server: LocalServer, name: str) -> httpx.Response:
 
 def named(server: LocalServer, name: str) -> int:
     listed = httpx.get(f"{server.url}/v1/datasets?limit=1000", timeout=ANSWER_SECONDS).json()["items"]
-    return sum(one["name"] == name for one in listed)
+    return sum(dataset["name"] == name for dataset in listed)
 
 
 class Away:
-    """The database from the moment on at which a statement comes by: connections are cut and refused."""
+    """Cuts and refuses all connections to the database as soon as it sees a certain statement."""
 
     def __init__(self, proxy: TcpProxy, statement: bytes) -> None:
         self._proxy, self._statement = proxy, statement
@@ -78,6 +78,7 @@ class Away:
         self._proxy.refusing = False
 
 
+@pytest.mark.slow
 def test_catalog_away_before_it_is_done__the_key_is_free_once_it_is_back(
     server: LocalServer, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_catalog_away_before_it_is_done__the_key_is_free_once_it_is_back(
     assert named(server, name) == 1
 
 
+@pytest.mark.slow
 def test_catalog_away_once_it_is_done__the_answer_is_given_and_kept_when_it_is_back(
     server: LocalServer, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +114,7 @@ def test_catalog_away_once_it_is_done__the_answer_is_given_and_kept_when_it_is_b
     assert named(server, name) == 1
 
 
+@pytest.mark.slow
 def test_request_that_takes_longer_than_a_claim__is_carried_out_once(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

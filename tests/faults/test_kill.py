@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.faults.forms import KILLS
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.faults.fault_counts import KILLS
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 SEED = int(os.environ.get("COCU_TEST_KILL_SEED", "1"))
 
@@ -37,7 +37,6 @@ def outcome_of(process: subprocess.Popen[str]) -> dict[str, object]:
     return outcome
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300 + 20 * KILLS)
 def test_killing_the_process_again_and_again_changes_nothing(tmp_path: Path, repository: Path) -> None:
     write_tiny_encoder(tmp_path / "encoders" / "tiny")

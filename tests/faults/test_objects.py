@@ -1,4 +1,4 @@
-"""The object store failing, slow, silent, full: an object is whole or not there, nobody waits for ever."""
+"""The object store fails, is slow, silent or full: an object is complete or missing, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.faults.distributed import Distributed, begin, outcome, upload
-from tests.faults.forms import cases
-from tests.running import running, tar_of_samples
+from tests.faults.fault_counts import cases
+from tests.local_platform import running, tar_of_samples
 from tests.servers.redis_server import RedisServer
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
 
@@ -33,7 +33,7 @@ MEBIBYTE = 1 << 20
 
 
 def failing(every: int, methods: bytes = b"GET HEAD PUT POST DELETE") -> Callable[[bytes], bytes | None]:
-    """Answers every so manieth request of these methods with 500."""
+    """Answer every n-th request of these methods with 500."""
     count = 0
 
     def answer(data: bytes) -> bytes | None:
@@ -49,7 +49,7 @@ def failing(every: int, methods: bytes = b"GET HEAD PUT POST DELETE") -> Callabl
 
 @pytest.fixture
 def proxy(s3_address: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpProxy]:
-    """Before the S3 server, in this process and those that it starts."""
+    """A proxy before the S3 server, for this process and those that it starts."""
     port = urlsplit(s3_address).port
     assert port is not None
     with tcp_proxy(port) as started:
@@ -59,7 +59,7 @@ def proxy(s3_address: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def objects(proxy: TcpProxy, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    """A store behind the proxy that loses patience sooner than a real one."""
+    """A store behind the proxy, with shorter timeouts than a real one."""
     quick = {
         "init_backoff": timedelta(milliseconds=10),
         "max_backoff": timedelta(milliseconds=100),
@@ -85,6 +85,7 @@ def calls(objects: ObjectStore) -> dict[str, Callable[[], object]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [2, 3])
 def test_errors_now_and_then__are_not_noticed(objects: ObjectStore, proxy: TcpProxy, every: int) -> None:
     proxy.answer_with(failing(every))
@@ -100,16 +101,17 @@ def test_errors_now_and_then__are_not_noticed(objects: ObjectStore, proxy: TcpPr
     assert proxy.answers > 10
 
 
-@pytest.mark.parametrize("trouble", ["errors", "refusing", "silent"])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["errors", "refusing", "silent"])
 def test_errors_all_the_time__are_an_unavailable_store(
-    objects: ObjectStore, proxy: TcpProxy, trouble: str
+    objects: ObjectStore, proxy: TcpProxy, fault: str
 ) -> None:
     objects.put("a", b"0123")
     began = time.monotonic()
-    if trouble == "errors":
+    if fault == "errors":
         proxy.answer_with(failing(1))
     else:
-        setattr(proxy, trouble, True)
+        setattr(proxy, fault, True)
         proxy.cut_all()
     with ThreadPoolExecutor(9) as pool:
         begun = {name: pool.submit(call) for name, call in calls(objects).items()}
@@ -125,6 +127,7 @@ def test_errors_all_the_time__are_an_unavailable_store(
     assert not list(objects.scratch.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_slow__is_waited_for(objects: ObjectStore, proxy: TcpProxy) -> None:
     proxy.delay_seconds = 0.2
     objects.put("a", b"0123")
@@ -132,6 +135,7 @@ def test_slow__is_waited_for(objects: ObjectStore, proxy: TcpProxy) -> None:
     assert objects.local_path("a").read_bytes() == b"0123"
 
 
+@pytest.mark.slow
 def test_put_cut_off_in_the_middle__leaves_what_was_there(objects: ObjectStore, proxy: TcpProxy) -> None:
     objects.put("a", b"before")
     sent = 0
@@ -151,6 +155,7 @@ def test_put_cut_off_in_the_middle__leaves_what_was_there(objects: ObjectStore, 
     assert not list(objects.scratch.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_writer_killed_in_the_middle_of_a_put__leaves_what_was_there(
     objects: ObjectStore, proxy: TcpProxy, bucket: str, tmp_path: Path
 ) -> None:
@@ -171,6 +176,7 @@ def test_writer_killed_in_the_middle_of_a_put__leaves_what_was_there(
     assert objects.get("a") == b"before"
 
 
+@pytest.mark.slow
 def test_bucket_that_is_not_there__is_unavailable_not_a_missing_object(objects: ObjectStore) -> None:
     elsewhere = ObjectStore.open("s3://no-such-bucket/prefix", cache=objects.scratch)
 
@@ -194,10 +200,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk__of_objects_in_files(small_disk: Path) -> None:
     objects = ObjectStore.open(str(small_disk / "objects"))
     objects.put("a", b"before")
-    with pytest.raises(UnavailableError, match="No space"):
+    with pytest.raises(UnavailableError, match="no space"):
         objects.put("a", bytes(8 * MEBIBYTE))
     with pytest.raises(UnavailableError, match="no space"), objects.writing("a") as file:
         file.write(bytes(8 * MEBIBYTE))
@@ -208,10 +215,11 @@ def test_full_disk__of_objects_in_files(small_disk: Path) -> None:
     assert objects.size("a") == 2 * MEBIBYTE
 
 
+@pytest.mark.slow
 def test_full_disk__of_local_copies_makes_room_for_the_next(
     bucket: str, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cocu.storage.copies.KEPT_SECONDS", 0.0)
+    monkeypatch.setattr("cocu.storage.local_cache.KEPT_SECONDS", 0.0)
     elsewhere = ObjectStore.open(bucket)
     for name in ("a", "b", "c"):
         elsewhere.put(name, name.encode() * (2 * MEBIBYTE))
@@ -219,13 +227,14 @@ def test_full_disk__of_local_copies_makes_room_for_the_next(
     objects = ObjectStore.open(bucket, cache=small_disk / "cache")
     for name in ("a", "b", "c", "a"):
         assert objects.local_path(name).stat().st_size == 2 * MEBIBYTE
-    with pytest.raises(UnavailableError, match="No space"):
+    with pytest.raises(UnavailableError, match="no space"):
         objects.local_path("large")
 
     assert not list(small_disk.rglob("*.part"))
     assert objects.local_path("b").read_bytes() == b"b" * (2 * MEBIBYTE)
 
 
+@pytest.mark.slow
 def test_file_larger_than_a_process_may_write__is_a_full_disk(tmp_path: Path) -> None:
     program = (
         "import resource, sys; from cocu.errors import UnavailableError\n"
@@ -278,8 +287,8 @@ def platform(
     tmp_path: Path, redis: RedisServer, tiny_encoders: Path, proxy: TcpProxy, bucket: str
 ) -> Iterator[Distributed]:
     """API, sweeper and a worker of two processes, whose objects are in a bucket behind the proxy."""
-    given = {"broker_url": redis.url, "encoders_url": tiny_encoders, "objects_url": bucket}
-    with Distributed(tmp_path / "many", **given) as started:
+    options = {"broker_url": redis.url, "encoders_url": tiny_encoders, "objects_url": bucket}
+    with Distributed(tmp_path / "many", **options) as started:
         started.start_api()
         started.start_sweeper()
         started.start_worker(processes=2)
@@ -288,23 +297,23 @@ def platform(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("trouble", cases("errors", "away", "slow"))
+@pytest.mark.parametrize("fault", cases("errors", "away", "slow"))
 def test_whole_curation__comes_to_the_same(
-    platform: Distributed, proxy: TcpProxy, expected: dict[str, Any], trouble: str
+    platform: Distributed, proxy: TcpProxy, expected: dict[str, Any], fault: str
 ) -> None:
     with platform.client() as client:
-        if trouble == "errors":
+        if fault == "errors":
             proxy.answer_with(failing(4))
-        if trouble == "slow":
+        if fault == "slow":
             proxy.delay_seconds = 0.03
         curation = begin(client, platform.folder, upload(client, platform.folder))
-        if trouble == "away":
+        if fault == "away":
             proxy.refusing = True
             proxy.cut_all()
             time.sleep(3)
             proxy.refusing = False
-        found = outcome(client, curation, timeout=120)
+        actual = outcome(client, curation, timeout=120)
         proxy.answer_with(None)
 
-    assert found == expected
+    assert actual == expected
     assert all(part.alive for part in platform.parts)

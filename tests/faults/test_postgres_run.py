@@ -13,15 +13,15 @@ from typing import Any
 import httpx
 import pytest
 from tests.faults.distributed import Distributed, begin, outcome, upload
-from tests.faults.forms import DISTURBANCES
+from tests.faults.fault_counts import DISTURBANCES
 from tests.servers.postgres_server import PostgresServer
 from tests.servers.redis_server import RedisServer
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 LONGEST_ANSWER = 30.0
-"""Nobody waits longer: five seconds of patience, and a machine that may be busy."""
+"""No request takes longer: the timeout of five seconds, and time for a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,13 @@ def serving(
 ) -> Iterator[Distributed]:
     """API, sweeper and a worker of two processes, whose catalog is behind the proxy."""
     url = postgres.database_url(postgres.new_database(), port=proxy.port)
-    given = {
+    options = {
         "broker_url": redis.url,
         "encoders_url": tiny_encoders,
         "catalog_url": url,
         "lease_seconds": 20.0,
     }
-    with Distributed(tmp_path_factory.mktemp("many"), **given) as started:
+    with Distributed(tmp_path_factory.mktemp("many"), **options) as started:
         started.start_api()
         started.start_sweeper()
         started.start_worker(processes=2)
@@ -55,7 +55,7 @@ def serving(
 
 @pytest.fixture
 def platform(serving: Distributed, postgres: PostgresServer, proxy: TcpProxy) -> Iterator[Distributed]:
-    """The same; what else a test starts ends with it, and the database is as it was."""
+    """The same platform; parts that a test starts are stopped, and the database is restored."""
     url = serving.url
     try:
         with serving.undone():
@@ -67,7 +67,7 @@ def platform(serving: Distributed, postgres: PostgresServer, proxy: TcpProxy) ->
 
 
 class Asking:
-    """Asks the API all the time, and notes how it answers and how long that takes."""
+    """Sends requests to the API all the time, and records statuses and times."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -95,6 +95,7 @@ class Asking:
                 self.without_advice += answer.status_code == 503 and "Retry-After" not in answer.headers
 
 
+@pytest.mark.slow
 def test_restarts_in_mid_curation__change_nothing(
     platform: Distributed, postgres: PostgresServer, expected: dict[str, Any]
 ) -> None:
@@ -103,9 +104,9 @@ def test_restarts_in_mid_curation__change_nothing(
         for _ in range(DISTURBANCES):
             time.sleep(0.5)
             postgres.restart(down_seconds=0.5)
-        found = outcome(client, curation)
+        actual = outcome(client, curation)
 
-    assert found == expected
+    assert actual == expected
     assert set(asking.statuses) <= {200, 503}
     assert asking.statuses[200] > 0
     assert asking.without_advice == 0
@@ -113,6 +114,7 @@ def test_restarts_in_mid_curation__change_nothing(
     assert all(part.alive for part in platform.parts)
 
 
+@pytest.mark.slow
 def test_connections_dropped_in_commit__change_nothing(
     platform: Distributed, proxy: TcpProxy, expected: dict[str, Any]
 ) -> None:
@@ -128,16 +130,17 @@ def test_connections_dropped_in_commit__change_nothing(
     with platform.client() as client:
         proxy.cut_when(watch, forward=False)
         curation = begin(client, platform.folder, dataset := upload(client, platform.folder))
-        found = outcome(client, curation)
+        actual = outcome(client, curation)
         proxy.cut_when(None, forward=False)
 
-    assert found == expected
+    assert actual == expected
     assert proxy.cuts > 20
-    chunks = platform.chunks(dataset)
-    assert {chunk.state for chunk in chunks} == {"done"}
-    assert {chunk.failures for chunk in chunks} == {0}
+    tasks = platform.tasks(dataset)
+    assert {task.state for task in tasks} == {"done"}
+    assert {task.failures for task in tasks} == {0}
 
 
+@pytest.mark.slow
 def test_away_for_long__is_answered_503_and_the_run_goes_on_afterwards(
     platform: Distributed, postgres: PostgresServer, expected: dict[str, Any]
 ) -> None:
@@ -151,15 +154,16 @@ def test_away_for_long__is_answered_503_and_the_run_goes_on_afterwards(
         ]
         took = time.monotonic() - began
         postgres.start()
-        found = outcome(client, curation)
+        actual = outcome(client, curation)
 
     assert [answer.status_code for answer in answers] == [503] * 3
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
     assert all("127.0.0.1" not in answer.text and "psycopg" not in answer.text for answer in answers)
     assert took < 3 * LONGEST_ANSWER
-    assert found == expected
+    assert actual == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("creates", ["dataset", "curation"])
 def test_two_replicas_with_the_same_idempotency_key_at_once__make_one(
     platform: Distributed, creates: str
@@ -196,8 +200,8 @@ def test_two_replicas_with_the_same_idempotency_key_at_once__make_one(
     assert len({answer.content for answer in answers}) == 1
     with platform.client() as client:
         if creates == "dataset":
-            assert [one.name for one in client.datasets.list()].count("the same") == 1
+            assert [dataset.name for dataset in client.datasets.list()].count("the same") == 1
         else:
             assert client.curations.wait(answers[0].json()["id"], timeout=60).state == "completed"
-            assert [one.dataset for one in client.curations.list()].count(dataset) == 1
-            assert {chunk.attempts for chunk in platform.chunks(dataset)} == {1}
+            assert [curation.dataset for curation in client.curations.list()].count(dataset) == 1
+            assert {task.attempts for task in platform.tasks(dataset)} == {1}

@@ -10,18 +10,18 @@ from typing import Any
 import httpx
 import pytest
 from tests.faults.distributed import Distributed, begin, outcome, upload, watched
-from tests.faults.forms import DISTURBANCES
+from tests.faults.fault_counts import DISTURBANCES
 from tests.servers.redis_server import RedisServer
 
 REQUEST_SECONDS = 20.0
-"""Longer than any request may take on a busy machine, and far from what hangs."""
+"""Longer than any request may take on a busy machine; a request that takes longer hangs."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + 30 * DISTURBANCES)]
+pytestmark = pytest.mark.timeout(300 + 30 * DISTURBANCES)
 
 
 @pytest.fixture
 def disturbed(platform: Distributed, redis: RedisServer) -> Iterator[Distributed]:
-    """The platform with a worker; Redis is as it was at the end."""
+    """The platform with a worker; Redis is restored at the end."""
     platform.start_worker(processes=2, faults={"seconds": 0.2})
     try:
         yield platform
@@ -56,7 +56,9 @@ def silence(redis: RedisServer) -> None:
     redis.thaw()
 
 
-@pytest.mark.parametrize("disturb", [empty, restart, lose, fill, silence])
+@pytest.mark.parametrize(
+    "disturb", [restart, *(pytest.param(how, marks=pytest.mark.slow) for how in (empty, lose, fill, silence))]
+)
 def test_a_run_ends_the_same_whatever_happens_to_redis(
     disturbed: Distributed,
     redis: RedisServer,
@@ -75,11 +77,12 @@ def test_a_run_ends_the_same_whatever_happens_to_redis(
     assert disturbed.parts[-1].alive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["dead", "silent", "full"])
 def test_requests_are_answered_while_redis_is_away(
     disturbed: Distributed, redis: RedisServer, expected: dict[str, Any], tmp_path: Path, state: str
 ) -> None:
-    """What is asked for is in the catalog; it begins when Redis is back."""
+    """The request is in the catalog; its work starts when Redis is back."""
     away, back = {
         "dead": (redis.kill, redis.start),
         "silent": (redis.freeze, redis.thaw),

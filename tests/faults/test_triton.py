@@ -15,25 +15,25 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.faults.distributed import PATIENCE, QUICK, begin, curate, outcome, upload, watched
+from tests.faults.fault_counts import cases
 from tests.faults.faulty_model import FaultyModel, magenta
-from tests.faults.forms import cases
-from tests.running import running
+from tests.local_platform import running
+from tests.pipeline.pipeline_driver import encoded, some_samples, tar_of
+from tests.pipeline.tiny_encoder import SIZE, write_tiny_encoder
 from tests.servers.triton_server import TritonServer, triton_server
-from tests.workers.driving import encoded, some_samples, tar_of
-from tests.workers.tiny_encoder import SIZE, write_tiny_encoder
 from tritonclient.grpc import InferenceServerClient
 
 from cocu.api.server import LocalServer
 from cocu.client import CocuClient, CurationFailedError
 from cocu.encoders import Bundle, embed_stream, open_encoder
 from cocu.encoders.encoder import ModelChangedError
-from cocu.encoders.offered import Encoders
+from cocu.encoders.registry import EncoderRegistry
 from cocu.encoders.triton import InferenceServer
 from cocu.encoders.triton.configuration import ModelOptions
 from cocu.encoders.triton.repository import publish
 from cocu.errors import IntegrityError, UnavailableError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 EXPLICIT = ("--model-control-mode=explicit", "--load-model=*")
 
@@ -85,7 +85,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def in_the_middle(
     server: LocalServer, faulty: FaultyModel, folder: Path, *, seconds: float = 0.3
 ) -> Iterator[Future[dict[str, Any]]]:
-    """A curation that is being embedded, slowly; the block may do something to it."""
+    """A curation while its images are slowly embedded; the block may disturb it."""
     faulty.set(seconds=seconds)
     with ThreadPoolExecutor(1) as pool, CocuClient(server.url) as client:
         ending = pool.submit(curate, client, folder)
@@ -94,6 +94,7 @@ def in_the_middle(
         yield ending
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_in_mid_embed__changes_nothing(
     server: LocalServer,
     triton: TritonServer,
@@ -111,7 +112,8 @@ def test_killed_and_started_again_in_mid_embed__changes_nothing(
         assert ending.result(PATIENCE) == expected
 
 
-def test_away_for_longer_than_a_chunk_waits__changes_nothing(
+@pytest.mark.slow
+def test_away_for_longer_than_a_task_waits__changes_nothing(
     triton: TritonServer, faulty: FaultyModel, tmp_path: Path, expected: dict[str, Any]
 ) -> None:
     hasty = {"encoder_seconds": 1.0, "encoder_seconds_per_input": 0.0}
@@ -126,6 +128,7 @@ def test_away_for_longer_than_a_chunk_waits__changes_nothing(
         assert ending.result(PATIENCE) == expected
 
 
+@pytest.mark.slow
 def test_slow__is_waited_for(
     server: LocalServer, faulty: FaultyModel, tmp_path: Path, expected: dict[str, Any]
 ) -> None:
@@ -134,6 +137,7 @@ def test_slow__is_waited_for(
         assert curate(client, tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_silent__is_waited_for_until_it_speaks_again(
     server: LocalServer,
     triton: TritonServer,
@@ -149,18 +153,18 @@ def test_silent__is_waited_for_until_it_speaks_again(
         assert ending.result(PATIENCE) == expected
 
 
-@pytest.mark.parametrize("trouble", cases("silent", "killed", "slow"))
+@pytest.mark.parametrize("fault", cases("silent", "killed", "slow"))
 def test_search__without_the_server_answers_503_and_when_to_come_back(
-    triton: TritonServer, faulty: FaultyModel, tmp_path: Path, trouble: str
+    triton: TritonServer, faulty: FaultyModel, tmp_path: Path, fault: str
 ) -> None:
     hasty = {"encoder_seconds": 2.0, "encoder_seconds_per_input": 0.0}
     with platform_with(triton, tmp_path, **hasty) as server, CocuClient(server.url) as client:
         dataset = upload(client, tmp_path, uploads=1, samples=10)
         assert outcome(client, begin(client, tmp_path, dataset))["state"] == "completed"
-        if trouble == "slow":
+        if fault == "slow":
             faulty.set(seconds=10.0)
         else:
-            (triton.kill if trouble == "killed" else triton.pause)()
+            (triton.kill if fault == "killed" else triton.pause)()
         query = {"dataset": dataset, "text": "a photo of a dog"}
         with watched(20.0):
             answer = httpx.post(f"{server.url}/v1/search", json=query, timeout=30)
@@ -169,7 +173,7 @@ def test_search__without_the_server_answers_503_and_when_to_come_back(
         assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_no_embedding_for_one_picture__fails_that_picture_alone(
+def test_no_embedding_for_one_image__fails_only_that_image(
     server: LocalServer, faulty: FaultyModel, tmp_path: Path
 ) -> None:
     faulty.set(poison=True)
@@ -181,7 +185,7 @@ def test_no_embedding_for_one_picture__fails_that_picture_alone(
         client.datasets.wait(dataset, timeout=PATIENCE)
         ended = outcome(client, begin(client, tmp_path, dataset))
         failed = list(client.datasets.rejections(dataset))
-    assert [(one.key, one.reason) for one in failed] == [("poison", "embedding_failed")]
+    assert [(rejection.key, rejection.reason) for rejection in failed] == [("poison", "embedding_failed")]
     assert ended["state"] == "completed"
     assert set(ended["archives"]) >= set(some_samples(60))
 
@@ -198,17 +202,17 @@ def test_embed_stream__finds_the_poison_in_a_batch(
         return Image.fromarray(np.random.default_rng(item).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
 
     source = InferenceServer(triton.url)
-    results = list(embed_stream(Encoders(source).get(), range(100), load=load))
+    results = list(embed_stream(EncoderRegistry(source).get(), range(100), load=load))
     source.close()
-    assert [one.item for one in results if one.embedding is None] == [17]
+    assert [result.item for result in results if result.embedding is None] == [17]
     assert isinstance(results[17].error, IntegrityError)
-    for one in results[:17] + results[18:]:
-        pixels_NHWC = here.preprocess(load(one.item))[None]
-        np.testing.assert_allclose(one.embedding, here.embed_images(pixels_NHWC)[0], atol=1e-6)
+    for result in results[:17] + results[18:]:
+        pixels_NHWC = here.preprocess(load(result.item))[None]
+        np.testing.assert_allclose(result.embedding, here.embed_images(pixels_NHWC)[0], atol=1e-6)
 
 
 def swap(triton: TritonServer, models: Path, folder: Path, *, restart: bool) -> None:
-    """Puts another bundle of the same name into the place of the models."""
+    """Replace the models by another bundle of the same name."""
     other = Bundle.load(write_tiny_encoder(folder / "other", seed=8))
     if restart:
         triton.kill()
@@ -223,6 +227,7 @@ def swap(triton: TritonServer, models: Path, folder: Path, *, restart: bool) -> 
     client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restart", cases(True, False), ids=cases("restarted", "reloaded"))
 def test_model_swapped_in_mid_run__is_refused(
     server: LocalServer,
@@ -249,11 +254,11 @@ def test_embed_stream__ends_when_the_model_is_swapped(
         return Image.fromarray(np.random.default_rng(item).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
 
     source = InferenceServer(triton.url)
-    stream = embed_stream(Encoders(source).get(), iter(range(10_000)), load=load, batch=8)
+    stream = embed_stream(EncoderRegistry(source).get(), iter(range(10_000)), load=load, batch=8)
     assert next(stream).embedding is not None
     swap(triton, models, tmp_path, restart=restart)
     with pytest.raises(ModelChangedError, match=r"'tiny' was replaced .* start a new curation"):
-        assert all(one.embedding is not None for one in stream)
+        assert all(result.embedding is not None for result in stream)
     source.close()
 
 
@@ -261,7 +266,7 @@ def test_model_taken_away__is_unavailable_and_back_again_once_it_is_loaded(
     triton: TritonServer, faulty: FaultyModel
 ) -> None:
     source = InferenceServer(triton.url)
-    encoders = Encoders(source)
+    encoders = EncoderRegistry(source)
     encoder = encoders.get("tiny")
     client = InferenceServerClient(triton.url.removeprefix("grpc://"))
     client.unload_model("tiny_text")

@@ -1,4 +1,4 @@
-"""Workers that die, are told to stop, get a message twice or live by a wrong clock: the run ends the same."""
+"""Workers that die, stop, get a message twice or have a wrong clock: the run ends with the same result."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from typing import Any
 
 import pytest
 from tests.faults.distributed import PATIENCE, Distributed, begin, outcome, undisturbed, upload, watched
-from tests.faults.forms import KILLS, cases
+from tests.faults.fault_counts import KILLS, cases
+from tests.pipeline.pipeline_driver import noise_png, some_samples, tar_of
 from tests.servers.redis_server import RedisServer
-from tests.workers.driving import picture, some_samples, tar_of
 
+from cocu.catalog.states import UNFINISHED_TASKS, TaskState
+from cocu.pipeline.queue import connected_queue
 from cocu.platform import Platform
 from cocu.settings import Settings
-from cocu.storage.catalog.states import UNFINISHED_CHUNKS, ChunkState
-from cocu.workers.sending import sending
 
 SEED = int(os.environ.get("COCU_TEST_KILL_SEED", "1"))
 SURE = {"lease_seconds": 60.0}
-"""Where a lease must not end because the machine is busy."""
+"""Settings for tests in which no lease may end because the machine is busy."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + 10 * KILLS)]
+pytestmark = pytest.mark.timeout(300 + 10 * KILLS)
 
 
-def test_killing_workers_in_mid_chunk_again_and_again_changes_nothing(
+def test_killing_workers_in_mid_task_again_and_again_changes_nothing(
     platform: Distributed, tiny_encoders: Path, tmp_path: Path
 ) -> None:
-    """Some kills take one process of a worker, others the whole worker, whose place another takes."""
-    # More chunks than kills: the run must not be over before the last of them.
+    """Some kills end one child of a worker, others the whole worker; then another worker is started."""
+    # More tasks than kills: the run must not be over before the last of them.
     sizes = {"uploads": 2, "samples": 75 + 25 * (KILLS // 8)}
     expected = undisturbed(tmp_path, tiny_encoders, **sizes)
     moments = random.Random(SEED)
@@ -44,7 +44,7 @@ def test_killing_workers_in_mid_chunk_again_and_again_changes_nothing(
         curation = begin(client, tmp_path, dataset)
         killed: set[tuple[str, int]] = set()
         while len(killed) < KILLS:
-            chunk_id, process = platform.busy(dataset, but=killed)
+            task_id, process = platform.busy(dataset, but=killed)
             time.sleep(moments.uniform(0, 0.4))
             if moments.random() < 0.25:
                 worker.kill()
@@ -52,17 +52,18 @@ def test_killing_workers_in_mid_chunk_again_and_again_changes_nothing(
             else:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-            # Only those count that met their chunk before its end.
-            if platform.running(dataset).get(chunk_id) == process:
-                killed.add((chunk_id, process))
+            # Only those count that met their task before its end.
+            if platform.running(dataset).get(task_id) == process:
+                killed.add((task_id, process))
         assert client.curations.get(curation).finished_at is None
-        found = outcome(client, curation)
+        actual = outcome(client, curation)
 
-    assert found == expected
-    chunks = platform.chunks(dataset)
-    assert sum(chunk.attempts for chunk in chunks) >= len(chunks) + KILLS
+    assert actual == expected
+    tasks = platform.tasks(dataset)
+    assert sum(task.attempts for task in tasks) >= len(tasks) + KILLS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", cases(4, 2))
 def test_a_task_delivered_several_times_at_once_counts_once(
     platform: Distributed, expected: dict[str, Any], tmp_path: Path, times: int
@@ -70,44 +71,46 @@ def test_a_task_delivered_several_times_at_once_counts_once(
     for _ in range(2):
         platform.start_worker(processes=2, **SURE)
     settings = Settings(**platform.settings)
-    with platform.client() as client, Platform.open(settings) as opened, sending(opened) as sender:
+    with platform.client() as client, Platform.open(settings) as opened, connected_queue(opened) as sender:
         dataset = upload(client, tmp_path)
         curation = begin(client, tmp_path, dataset)
         while client.curations.get(curation).finished_at is None:
-            waiting = [chunk for chunk in platform.chunks(dataset) if chunk.state in UNFINISHED_CHUNKS]
-            sender.deliver((chunk.id, chunk.stage) for chunk in waiting for _ in range(times))
+            waiting = [task for task in platform.tasks(dataset) if task.state in UNFINISHED_TASKS]
+            sender.publish((task.id, task.stage) for task in waiting for _ in range(times))
             time.sleep(0.02)
         assert outcome(client, curation) == expected
-    # Nobody else began what one was at.
-    assert {chunk.attempts for chunk in platform.chunks(dataset)} == {1}
+    # No task was started a second time.
+    assert {task.attempts for task in platform.tasks(dataset)} == {1}
 
 
+@pytest.mark.slow
 def test_a_message_that_always_kills_its_worker_is_given_up(platform: Distributed, tmp_path: Path) -> None:
-    """By our own count: the broker would deliver it for ever."""
+    """The platform counts the attempts itself: the broker would deliver the message for ever."""
     allowed = 2
     faulty: dict[str, Any] = {"faults": {"deadly_side": 13}, "max_lost_leases": allowed, "lease_seconds": 1.0}
     worker = platform.start_worker(processes=2, **faulty)
-    samples = some_samples(75) | {"00030": (picture(30, side=13), "a dog")}
+    samples = some_samples(75) | {"00030": (noise_png(30, side=13), "a dog")}
     file = tmp_path / "0.tar"
     file.write_bytes(tar_of(samples))
     with platform.client() as client:
-        dataset = client.datasets.create("with a deadly picture").id
+        dataset = client.datasets.create("with a deadly image").id
         client.datasets.upload(dataset, file)
         client.datasets.wait(dataset, timeout=PATIENCE)
         curation = begin(client, tmp_path, dataset)
-        found = outcome(client, curation)
+        actual = outcome(client, curation)
         detail = str(client.curations.get(curation).detail)
 
-    assert found["state"] == "completed_with_errors"
-    (failed,) = [chunk for chunk in platform.chunks(dataset) if chunk.state == ChunkState.FAILED]
-    assert failed.attempts == allowed + 2  # those that died, and the one that gave it up
-    assert failed.subject in detail
+    assert actual["state"] == "completed_with_errors"
+    (failed,) = [task for task in platform.tasks(dataset) if task.state == TaskState.FAILED]
+    assert failed.attempts == allowed + 2  # the workers that died, and the one that gave the task up
+    assert failed.target in detail
     assert "workers vanished" in detail
-    assert len(found["archives"]) == 75 - 25  # of the other two shards
+    assert len(actual["archives"]) == 75 - 25  # of the other two shards
     assert worker.alive
 
 
-def test_a_worker_told_to_stop_hands_its_chunk_back(
+@pytest.mark.slow
+def test_a_worker_told_to_stop_hands_its_task_back(
     platform: Distributed, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     slow: dict[str, Any] = {"faults": {"seconds": 0.3}, **SURE}
@@ -122,11 +125,12 @@ def test_a_worker_told_to_stop_hands_its_chunk_back(
             worker = platform.start_worker(processes=2, **slow)
         assert outcome(client, curation) == expected
     # What was handed back does not count as tried.
-    assert {chunk.attempts for chunk in platform.chunks(dataset)} == {1}
+    assert {task.attempts for task in platform.tasks(dataset)} == {1}
 
 
-def test_a_process_ended_while_a_chunk_begins_hands_it_back(platform: Distributed, tmp_path: Path) -> None:
-    """As Celery does at times with a process that it believes to be idle."""
+@pytest.mark.slow
+def test_a_process_ended_while_a_task_begins_hands_it_back(platform: Distributed, tmp_path: Path) -> None:
+    """Celery sometimes sends SIGTERM to a process that it believes to be idle."""
     worker = platform.start_worker(faults={"take_seconds": 0.5, "seconds": 0.1}, **SURE)
     with platform.client() as client:
         dataset = upload(client, tmp_path, uploads=1, samples=25)
@@ -140,10 +144,11 @@ def test_a_process_ended_while_a_chunk_begins_hands_it_back(platform: Distribute
             assert process not in platform.running(dataset).values()
         assert outcome(client, curation)["state"] == "completed"
     # Handed back, not lost: that would take until the end of the lease, and count.
-    assert {chunk.attempts for chunk in platform.chunks(dataset)} == {1}
+    assert {task.attempts for task in platform.tasks(dataset)} == {1}
 
 
-def test_a_chunk_that_does_not_listen_is_taken_from_a_worker_told_to_stop(
+@pytest.mark.slow
+def test_a_task_that_does_not_listen_is_taken_from_a_worker_told_to_stop(
     tmp_path: Path, redis: RedisServer, tiny_encoders: Path
 ) -> None:
     with (
@@ -160,14 +165,15 @@ def test_a_chunk_that_does_not_listen_is_taken_from_a_worker_told_to_stop(
             platform.busy(dataset)
             asking, _ = silent.accept()  # from now on it waits for an answer that never comes
             assert worker.terminate(within=30.0) == 0
-            (chunk,) = platform.chunks(dataset)
-            assert (chunk.state, chunk.attempts) == (ChunkState.PENDING, 0)
-            # No sweeper runs here: the chunk was told to others too.
+            (task,) = platform.tasks(dataset)
+            assert (task.state, task.attempts) == (TaskState.PENDING, 0)
+            # No sweeper runs here: the task was told to others too.
             platform.start_worker()
             platform.busy(dataset)
             asking.close()
 
 
+@pytest.mark.slow
 def test_leases_do_not_depend_on_the_clocks_of_workers(
     platform: Distributed, expected: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -175,11 +181,12 @@ def test_leases_do_not_depend_on_the_clocks_of_workers(
     with platform.client() as client:
         dataset = upload(client, tmp_path)
         assert outcome(client, begin(client, tmp_path, dataset)) == expected
-    assert {chunk.attempts for chunk in platform.chunks(dataset)} == {1}
+    assert {task.attempts for task in platform.tasks(dataset)} == {1}
     for worker in workers:
         assert "succeeded" in worker.said()
 
 
+@pytest.mark.slow
 def test_one_of_several_sweepers_is_killed(
     platform: Distributed, expected: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-EXAMPLES = int(os.environ.get("COCU_FUZZ_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("COCU_FUZZ_EXAMPLES", "2"))
 CONFIGURATION = """
 hooks = {hooks}
 seed = 20260601

@@ -15,14 +15,14 @@ def naive_neighbours(
     groups = list(range(len(embeddings_ND))) if groups is None else groups
     ids_QL = np.full((len(queries), count), NO_NEIGHBOUR, np.int64)
     similarities_QL = np.zeros((len(queries), count), np.float32)
-    for place, query in enumerate(queries):
+    for column, query in enumerate(queries):
         similarities = {row: float(exact_ND[row] @ exact_ND[query]) for row in range(len(exact_ND))}
         seen = {groups[query]}
         position = 0
         for row in sorted(similarities, key=lambda row: (-similarities[row], row)):
             if groups[row] not in seen and position < count:
                 seen.add(groups[row])
-                ids_QL[place, position], similarities_QL[place, position] = row, similarities[row]
+                ids_QL[column, position], similarities_QL[column, position] = row, similarities[row]
                 position += 1
     return ids_QL, similarities_QL
 

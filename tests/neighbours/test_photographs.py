@@ -1,4 +1,4 @@
-"""What counts as a copy, on real photographs and the encoder made for them."""
+"""Copies among real photographs, with an encoder for photographs."""
 
 from __future__ import annotations
 
@@ -38,19 +38,20 @@ def photographs(shared_folder: Path) -> list[Image.Image]:
         return [Image.open(content).convert("RGB") for content in contents if content is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [recompressed, halved])
 def test_group_duplicates__finds_copies_and_only_copies(
     photographs: list[Image.Image], photo_encoder_folder: Path, change: Callable[[Image.Image], Image.Image]
 ) -> None:
     count = len(photographs)
-    pictures = [*photographs, *(change(photograph) for photograph in photographs)]
-    embedded = list(embed_stream(open_encoder(photo_encoder_folder), pictures, load=Image.Image.copy))
-    embeddings_ND: NDArray[np.float16] = np.array([each.embedding for each in embedded], np.float16)
+    images = [*photographs, *(change(photograph) for photograph in photographs)]
+    embedded = list(embed_stream(open_encoder(photo_encoder_folder), images, load=Image.Image.copy))
+    embeddings_ND: NDArray[np.float16] = np.array([result.embedding for result in embedded], np.float16)
     groups_N = group_duplicates(
         hashes=range(2 * count),
         lists=[top_neighbours([embeddings_ND], range(2 * count), count=24)],
         threshold=THRESHOLD,
-        fingerprints_N=np.array([each.fingerprint for each in embedded], np.uint64),
+        phashes_N=np.array([result.phash for result in embedded], np.uint64),
     ).groups_N
     np.testing.assert_array_equal(groups_N[:count], np.arange(count))
     of_original = groups_N[count:] == np.arange(count)

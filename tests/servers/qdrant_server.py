@@ -27,11 +27,20 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from qdrant_client import QdrantClient, models
+from qdrant_client.local.qdrant_local import QdrantLocal
 from tests.servers.binaries import free_port
 
-from cocu.storage.vectors.connection import commit_faster
-
 REPOSITORY = Path(__file__).parent.parent.parent
+
+
+def commit_faster(client: QdrantClient) -> None:
+    """Let the local mode commit without waiting for the disk, which it does point by point."""
+    local = client._client
+    assert isinstance(local, QdrantLocal)
+    for collection in local.collections.values():
+        if collection.storage is not None:
+            collection.storage.storage.execute("PRAGMA journal_mode=WAL")
+            collection.storage.storage.execute("PRAGMA synchronous=NORMAL")
 
 
 class _RefusedError(Exception):
@@ -119,10 +128,6 @@ def application(client: QdrantClient, api_key: str | None = None) -> FastAPI:
         points = body.batch if isinstance(body, models.PointsBatch) else body.points
         return answer(lambda: client.upsert(there(name), points))
 
-    @app.post("/collections/{name}/points")
-    def retrieve(name: str, body: models.PointRequest) -> Any:
-        return answer(lambda: client.retrieve(there(name), body.ids, with_payload=body.with_payload or False))
-
     @app.post("/collections/{name}/points/query")
     def query(name: str, body: models.QueryRequest) -> Any:
         assert isinstance(body.query, list | models.NearestQuery)
@@ -146,14 +151,10 @@ def application(client: QdrantClient, api_key: str | None = None) -> FastAPI:
     def delete_points(name: str, body: models.PointsSelector) -> Any:
         return answer(lambda: client.delete(there(name), body))
 
-    @app.post("/collections/{name}/points/payload/delete")
-    def delete_payload(name: str, body: models.DeletePayload) -> Any:
-        selected = body.filter or body.points or []
-        return answer(lambda: client.delete_payload(there(name), body.keys, selected))
-
-    @app.post("/collections/{name}/points/batch")
-    def batch(name: str, body: models.UpdateOperations) -> Any:
-        return answer(lambda: client.batch_update_points(there(name), body.operations))
+    @app.post("/collections/{name}/facet")
+    def facet(name: str, body: models.FacetRequest) -> Any:
+        limit = body.limit or 10
+        return answer(lambda: client.facet(there(name), body.key, facet_filter=body.filter, limit=limit))
 
     return app
 

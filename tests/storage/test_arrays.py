@@ -122,8 +122,8 @@ def test_other_files_do_not_hold_arrays(objects: ObjectStore, data: bytes) -> No
 
 
 def mentions(*lists: list[int], scale: float = 0.1) -> Mentions:
-    offsets = np.cumsum([0, *(len(one) for one in lists)]).astype(np.int64)
-    concepts = np.array([concept for one in lists for concept in one], np.int32)
+    offsets = np.cumsum([0, *(len(concepts) for concepts in lists)]).astype(np.int64)
+    concepts = np.array([concept for concepts in lists for concept in concepts], np.int32)
     return Mentions(offsets, concepts, (concepts * scale).astype(np.float32))
 
 
@@ -140,7 +140,9 @@ def test_mentions_are_mapped_and_concatenated(objects: ObjectStore) -> None:
         write_mentions(objects, f"m/{number}", part)
     mapped = [read_mentions(objects, f"m/{number}") for number in range(3)]
     assert all(same(*pair) for pair in zip(parts, mapped, strict=True))
-    assert same(concatenate_mentions(mapped), mentions([1, 5], [], [2], [], [7]))
+    assert same(
+        concatenate_mentions([lambda part=part: part for part in mapped]), mentions([1, 5], [], [2], [], [7])
+    )
     assert same(concatenate_mentions([]), mentions())
 
 

@@ -53,16 +53,16 @@ def test_write_blocks__holds_two_blocks_at_most() -> None:
                 asyncio.get_running_loop().call_later(0.2, goes_on.set)
             yield b"12345678"
 
-    most = 0
+    most_taken = 0
 
     def write(_: bytes | bytearray) -> None:
-        nonlocal most
+        nonlocal most_taken
         if not goes_on.is_set():
             goes_on.wait(20)
-            most = taken
+            most_taken = taken
 
     asyncio.run(write_blocks(chunks(), write, size=8))
-    assert most == 2
+    assert most_taken == 2
 
 
 def test_block_writer__flushes_what_came_before_the_stream_broke_off() -> None:

@@ -1,4 +1,4 @@
-"""Local copies of objects: fetched once, the least recently used deleted first, never one just handed out."""
+"""Local copies of objects: fetched once, those used longest ago deleted first, never one that is in use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cocu.storage.copies import KEPT_SECONDS, LocalCopies
+from cocu.storage.local_cache import KEPT_SECONDS, LocalCopies
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def copies(tmp_path: Path) -> LocalCopies:
 
 
 def age(path: Path, seconds: float) -> None:
-    """Makes a copy as if it had been used so long ago."""
+    """Make a copy look as if it was last used so many seconds ago."""
     moment = time.time() - seconds
     os.utime(path, (moment, moment))
 
@@ -41,26 +41,26 @@ def test_copy__is_fetched_once(copies: LocalCopies) -> None:
         yield b"345"
 
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda _: copies.path("a", size=5, fetch=fetch), range(6)))
+        paths = list(pool.map(lambda _: copies.path("a", size=5, fetch=fetch), range(6)))
 
-    assert len(set(found)) == 1
-    assert found[0].read_bytes() == b"12345"
+    assert len(set(paths)) == 1
+    assert paths[0].read_bytes() == b"12345"
     assert fetched == ["a"]
 
 
 def test_copy__is_fetched_once_by_several_processes(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from cocu.storage.copies import LocalCopies\n"
+        "import sys, time; from pathlib import Path; from cocu.storage.local_cache import LocalCopies\n"
         "def fetch():\n"
         "    print('fetched', flush=True); time.sleep(0.5); yield b'12345'\n"
         "LocalCopies(Path(sys.argv[1])).path('a', size=5, fetch=fetch)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    said = [process.communicate(timeout=60)[0] for process in started]
+    outputs = [process.communicate(timeout=60)[0] for process in started]
 
     assert [process.returncode for process in started] == [0] * 3
-    assert sorted(said) == ["", "", "fetched\n"]
+    assert sorted(outputs) == ["", "", "fetched\n"]
 
 
 def test_eviction__takes_those_used_longest_ago(copies: LocalCopies) -> None:
@@ -101,7 +101,7 @@ def test_copy__that_was_cut_off_is_fetched_again(copies: LocalCopies) -> None:
 
 
 def test_copy__of_another_size_than_it_should_have_is_none(copies: LocalCopies, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="3 bytes came of 5"):
+    with pytest.raises(OSError, match="3 of 5 bytes were received"):
         copies.path("a", size=5, fetch=lambda: [b"123"])
 
     assert not list(tmp_path.rglob("*.part"))

@@ -1,4 +1,4 @@
-"""Objects in files. What every store does alike: tests/contracts."""
+"""Objects in files. What all stores have in common: tests/contracts."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cocu.curation.archives import NO_CLUSTER, NO_NEIGHBOUR, OWN_CAPTION, Archives
 from cocu.errors import IntegrityError, NotFoundError
-from cocu.storage.content import combined_hash, content_hash
+from cocu.storage.content_hash import combined_hash, content_hash
 from cocu.storage.objects import ObjectStore
 from cocu.storage.tables import (
     ARCHIVES,
@@ -79,7 +79,7 @@ def random_archives(
     random = np.random.default_rng(0)
     total = count * concepts
     origins = random.integers(1, 4, total)
-    made = Archives(
+    archives = Archives(
         offsets_B1=np.arange(0, total + 1, concepts),
         concepts_C=random.integers(0, vocabulary, total, dtype=np.int32),
         scores_C=random.normal(size=total).astype(np.float32),
@@ -89,7 +89,7 @@ def random_archives(
         origin_offsets_C1=np.concatenate([[0], np.cumsum(origins)]),
         origins_O=random.integers(-1, 16, origins.sum(), dtype=np.int32),
     )
-    return made, random.integers(0, count, (count, 16)), random.random((count, 16), np.float32)
+    return archives, random.integers(0, count, (count, 16)), random.random((count, 16), np.float32)
 
 
 def test_samples_survive_with_nasty_strings(objects: ObjectStore) -> None:
@@ -170,10 +170,10 @@ def test_rows_are_found_in_every_row_group(objects: ObjectStore) -> None:
         with pytest.raises(NotFoundError, match=f"no row {row}"):
             read_row(objects, "t", row)
     for start in (0, 1, 255, 256, 999, 1000):
-        found = [
+        read_keys = [
             key for piece in iterate_table(objects, "t", start=start) for key in piece["key"].to_pylist()
         ]
-        assert found == keys[start:]
+        assert read_keys == keys[start:]
 
 
 def test_missing_and_damaged_tables(objects: ObjectStore) -> None:
@@ -196,9 +196,9 @@ def test_archives_come_back_as_the_same_arrays(objects: ObjectStore) -> None:
         read_table(objects, "t"),
         pa.concat_tables([table().slice(0, 1), table().slice(1)]),
     ):
-        found = archives_of(read, NAMES)
+        read_back = archives_of(read, NAMES)
         for field in dataclasses.fields(Archives):
-            got, expected = getattr(found, field.name), getattr(archives(), field.name)
+            got, expected = getattr(read_back, field.name), getattr(archives(), field.name)
             np.testing.assert_array_equal(got, expected)
             assert got.dtype == expected.dtype
     part = archives_of(table().slice(2), NAMES)
@@ -241,22 +241,22 @@ def test_no_images_no_neighbours() -> None:
 
 
 def test_the_hash_is_of_the_values_not_of_the_file(objects: ObjectStore) -> None:
-    made, neighbours, similarities = random_archives(700, 5)
-    whole = archives_table(
-        made,
+    values, neighbours, similarities = random_archives(700, 5)
+    table = archives_table(
+        values,
         keys=[f"{n}" for n in range(700)],
         names=[f"c{n}" for n in range(500)],
         neighbours_BL=neighbours,
         neighbour_similarities_BL=similarities,
     )
-    expected = content_hash(whole)
+    expected = content_hash(table)
     for row_group in (64, 1000):
-        write_table(objects, "t", whole, row_group=row_group)
+        write_table(objects, "t", table, row_group=row_group)
         assert content_hash(read_table(objects, "t")) == expected
     with objects.writing("u") as file:
-        pq.write_table(whole, file, compression="gzip", version="1.0", use_dictionary=False)
+        pq.write_table(table, file, compression="gzip", version="1.0", use_dictionary=False)
     assert content_hash(read_table(objects, "u")) == expected
-    pieces = pa.concat_tables([whole.slice(0, 3), whole.slice(3, 0), whole.slice(3, 500), whole.slice(503)])
+    pieces = pa.concat_tables([table.slice(0, 3), table.slice(3, 0), table.slice(3, 500), table.slice(503)])
     assert content_hash(pieces) == expected
     assert content_hash(pa.table({"a": pa.array(["x", "y"]).dictionary_encode()})) == content_hash(
         pa.table({"a": pa.array(["x", "y"], pa.large_string())})

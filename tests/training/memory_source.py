@@ -8,7 +8,7 @@ import torch
 
 from cocu_training.configuration import TrainingConfiguration
 from cocu_training.data.stream import Samples
-from cocu_training.gathering import world
+from cocu_training.distributed import world
 
 TEXT_TOKENS = 64
 END = TEXT_TOKENS - 1

@@ -12,10 +12,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
 from cocu_training import command_line
-from cocu_training.command_line import changed, evaluated, main
+from cocu_training.command_line import apply_settings, main, parse_evaluation
 from cocu_training.configuration import TrainingConfiguration
+from cocu_training.error_file import ERROR_FILE
 from cocu_training.errors import ConfigurationError
-from cocu_training.loop.running import Evaluated, Run
+from cocu_training.loop.run import EvaluationRequest, Run
 from cocu_training.loop.trainer import Outcome
 
 
@@ -56,7 +57,7 @@ def test_a_run_is_put_together_from_a_preset_an_arm_and_settings(
         arm="topk", steps=7, templates=("the {}",), tokenizer="elsewhere.json"
     )
     assert (run.server, run.curation, run.folder, run.resume) == ("http://platform:1", "c1", tmp_path, True)
-    assert run.evaluated == Evaluated(protocol="scenes", dataset=Path("/pictures"))
+    assert run.evaluated == EvaluationRequest(protocol="scenes", dataset=Path("/pictures"))
 
 
 def test_a_run_is_put_together_from_a_file_and_the_environment(
@@ -94,11 +95,13 @@ def test_what_is_wrong_is_a_line(
 ) -> None:
     monkeypatch.chdir(repository)
     monkeypatch.setattr("cocu.client.transport.time.sleep", lambda seconds: None)
+    monkeypatch.setenv(ERROR_FILE, str(tmp_path / "1.error"))
     output = tmp_path / "run"
     assert call(monkeypatch, ["run", "--curation", "c", "--output", str(output), *arguments]) == 1
     shown = capsys.readouterr().err
     assert shown.startswith("error:")
     assert words in shown
+    assert shown == f"error: {(tmp_path / '1.error').read_text()}\n"
     assert not output.exists()
 
 
@@ -111,12 +114,16 @@ def test_evaluate_says_what_is_not_there(
 
 def test_settings_are_json_or_strings_as_they_stand() -> None:
     configuration = TrainingConfiguration.scenes()
-    made = changed(configuration, ["average_decay=null", "mask_shared=false", "arm=caption", "epochs=2"])
+    made = apply_settings(
+        configuration, ["average_decay=null", "mask_shared=false", "arm=caption", "epochs=2"]
+    )
     assert made == configuration.with_(average_decay=None, mask_shared=False, arm="caption", epochs=2)
 
 
 def test_what_is_evaluated_is_protocol_and_folder() -> None:
-    assert evaluated(None, 3) is None
-    assert evaluated("voc=/data/a=b", 3) == Evaluated(protocol="voc", dataset=Path("/data/a=b"), pictures=3)
+    assert parse_evaluation(None, 3) is None
+    assert parse_evaluation("voc=/data/a=b", 3) == EvaluationRequest(
+        protocol="voc", dataset=Path("/data/a=b"), images=3
+    )
     with pytest.raises(ConfigurationError, match="PROTOCOL=FOLDER"):
-        evaluated("voc", None)
+        parse_evaluation("voc", None)

@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
 from PIL import Image
-from tests.running import running
+from tests.local_platform import running
 from torch.nn import functional
 
 from cocu.client import CocuClient
@@ -137,10 +137,10 @@ def test_scenes_are_trained_on_killed_resumed_and_evaluated(served: Served, tmp_
     assert [line["loss"] for line in steps(tmp_path / "killed")] == losses
 
     examples = served.repository / "examples" / "scenes"
-    names, scenes = scenes_of(examples, pictures=12)
+    names, scenes = scenes_of(examples, images=12)
     agree(served, tmp_path / "killed", examples, names, scenes, "--pictures", "12")
-    # So few steps teach no object, but what fills half of a picture is met: the same masks without the rest.
-    grounds = {key: (picture, without_objects(mask_HW)) for key, (picture, mask_HW) in scenes.items()}
+    # So few steps teach no object, but what fills half of an image is met: the same masks without the rest.
+    grounds = {key: (image, without_objects(mask_HW)) for key, (image, mask_HW) in scenes.items()}
     write_folder(tmp_path / "grounds", names[:GROUNDS], grounds)
     assert agree(served, tmp_path / "killed", tmp_path / "grounds", names[:GROUNDS], grounds) > 0.01
 
@@ -175,13 +175,13 @@ def agree(
 
 @torch.no_grad()
 def mean_iou_of(checkpoint: Path, names: list[str], scenes: dict[str, Scene]) -> float:
-    """By its definition, from the masks and what the network says of each picture."""
+    """By its definition, from the masks and what the network says of each image."""
     model, configuration = load_model(checkpoint)
     texts = Texts(configuration.tokenizer, configuration.context_length)
     classes_CE = model.embed_texts(texts([f"a photo of a {name}." for name in names]))
     both_C, either_C = np.zeros(len(names)), np.zeros(len(names))
-    for picture, mask_HW in scenes.values():
-        said_HW = segmented_by(model, picture, classes_CE)
+    for image, mask_HW in scenes.values():
+        said_HW = segmented_by(model, image, classes_CE)
         for label in range(len(names)):
             true_HW, here_HW = mask_HW == label, (said_HW == label) & (mask_HW != UNCOUNTED)
             both_C[label] += (true_HW & here_HW).sum()
@@ -189,14 +189,14 @@ def mean_iou_of(checkpoint: Path, names: list[str], scenes: dict[str, Scene]) ->
     return float((both_C[either_C > 0] / either_C[either_C > 0]).mean())
 
 
-def scenes_of(examples: Path, *, pictures: int) -> tuple[list[str], dict[str, Scene]]:
+def scenes_of(examples: Path, *, images: int) -> tuple[list[str], dict[str, Scene]]:
     """Names of the classes, and so many scenes spread over the shards, by key."""
     files: dict[str, bytes] = {}
     for shard in examples.glob("*.tar"):
         with tarfile.open(shard) as tar:
             files |= {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
     keys = sorted(name.removesuffix(MASK) for name in files if name.endswith(MASK))
-    chosen = [keys[number] for number in np.linspace(0, len(keys) - 1, pictures).round().astype(int)]
+    chosen = [keys[number] for number in np.linspace(0, len(keys) - 1, images).round().astype(int)]
     scenes = {
         key: (
             Image.open(io.BytesIO(files[f"{key}.jpg"])).convert("RGB"),
@@ -214,15 +214,15 @@ def without_objects(mask_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def write_folder(folder: Path, names: list[str], scenes: dict[str, Scene]) -> None:
     for each in ("pictures", "masks"):
         (folder / each).mkdir(parents=True)
-    for key, (picture, mask_HW) in scenes.items():
-        picture.save(folder / "pictures" / f"{key}.png")
+    for key, (image, mask_HW) in scenes.items():
+        image.save(folder / "pictures" / f"{key}.png")
         Image.fromarray(mask_HW).save(folder / "masks" / f"{key}.png")
     (folder / "classes.json").write_text(json.dumps({"names": names}))
 
 
-def segmented_by(model: GroupViT, picture: Image.Image, classes_CE: torch.Tensor) -> NDArray[np.int64]:
-    """The class of each pixel of a picture that is one window of 128 pixels."""
-    pixels_HW3 = torch.from_numpy(np.array(picture)).float()
+def segmented_by(model: GroupViT, image: Image.Image, classes_CE: torch.Tensor) -> NDArray[np.int64]:
+    """The class of each pixel of an image that is one window of 128 pixels."""
+    pixels_HW3 = torch.from_numpy(np.array(image)).float()
     pixels_13HW = functional.interpolate(pixels_HW3.permute(2, 0, 1)[None], (128, 128), mode="bilinear")
     mean_3, deviation_3 = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
     groups = model.groups((pixels_13HW.round() / 255 - mean_3[:, None, None]) / deviation_3[:, None, None])
@@ -233,7 +233,7 @@ def segmented_by(model: GroupViT, picture: Image.Image, classes_CE: torch.Tensor
     soft_1GHW = groups.assignment_BPG.transpose(1, 2).unflatten(2, groups.grid)
     group_HW = functional.interpolate(soft_1GHW, (128, 128), mode="bilinear")[0].argmax(dim=0)
     scores_1CHW = scores_GC.T[:, group_HW][None]
-    return functional.interpolate(scores_1CHW, picture.size[::-1], mode="bilinear")[0].argmax(dim=0).numpy()
+    return functional.interpolate(scores_1CHW, image.size[::-1], mode="bilinear")[0].argmax(dim=0).numpy()
 
 
 def test_told_to_stop_with_its_workers_it_writes_a_checkpoint_and_says_so(

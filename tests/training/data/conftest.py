@@ -16,5 +16,5 @@ def tokenizer(repository: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("stream"), tokenizer) as there:
-        yield there
+    with serving(tmp_path_factory.mktemp("stream"), tokenizer) as platform:
+        yield platform

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.running import picture, running, tar_of
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.local_platform import picture, running, tar_of
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from cocu.client import CocuClient
 
@@ -51,7 +51,7 @@ def process(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def curate(url: str, folder: Path) -> str:
-    """The id of a curation of 26 noisy pictures by four words."""
+    """The id of a curation of 26 noisy images by four words."""
     members: dict[str, bytes] = {}
     for number in range(SAMPLES):
         members[f"{number:03d}.jpg"] = picture(number, side=40)

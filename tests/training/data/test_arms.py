@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 from cocu.client import Batch
 from cocu_training.configuration import TrainingConfiguration
-from cocu_training.data.arms import NO_CONCEPT, Arm, ConceptTable, Drawn
+from cocu_training.data.arms import NO_CONCEPT, Arm, ConceptTable, DrawnTexts
 from cocu_training.errors import ConfigurationError
 
 TRUTH = {"a": ["dog", "sky", "fire hydrant", "dog"], "b": ["cat"], "c": []}
@@ -38,10 +38,10 @@ def oracle(tmp_path: Path, **changes: object) -> Arm:
     [("caption_nouns", "caption", 3), ("topk", "topk", 3), ("cluster", "cluster", 3)],
 )
 def test_the_platform_draws_for_three_of_them(arm: str, sampler: str, texts: int) -> None:
-    made = Arm.of(TrainingConfiguration.scenes().with_(arm=arm))
-    assert (made.request.sampler, made.request.concepts, made.texts) == (sampler, texts, 3)
-    assert made.request.drop_last
-    drawn = made.draw(
+    built = Arm.of(TrainingConfiguration.scenes().with_(arm=arm))
+    assert (built.request.sampler, built.request.concepts, built.texts) == (sampler, texts, 3)
+    assert built.request.drop_last
+    drawn = built.draw(
         batch(
             key=["a", "b"],
             caption=["one", "two"],
@@ -51,21 +51,23 @@ def test_the_platform_draws_for_three_of_them(arm: str, sampler: str, texts: int
         epoch=0,
     )
     assert drawn == [
-        Drawn(["a photo of a dog", "the sky", "one"], [4, 7, NO_CONCEPT]),
-        Drawn(["two", "two", "two"], [NO_CONCEPT] * 3),
+        DrawnTexts(["a photo of a dog", "the sky", "one"], [4, 7, NO_CONCEPT]),
+        DrawnTexts(["two", "two", "two"], [NO_CONCEPT] * 3),
     ]
 
 
 def test_the_caption_alone_has_no_other_texts() -> None:
-    made = Arm.of(TrainingConfiguration.scenes().with_(arm="caption"))
-    assert made.texts == 0
-    assert made.request.concepts == 1
-    assert made.draw(batch(key=["a", "b"]), epoch=0) == [Drawn([], [])] * 2
+    built = Arm.of(TrainingConfiguration.scenes().with_(arm="caption"))
+    assert built.texts == 0
+    assert built.request.concepts == 1
+    assert built.draw(batch(key=["a", "b"]), epoch=0) == [DrawnTexts([], [])] * 2
 
 
 def test_the_oracle_draws_what_is_true_and_pads_with_the_caption(tmp_path: Path) -> None:
-    made = oracle(tmp_path, concepts=4)
-    drawn = made.draw(batch(key=["a", "b", "c", "unknown"], caption=["one", "two", "three", "four"]), epoch=2)
+    built = oracle(tmp_path, concepts=4)
+    drawn = built.draw(
+        batch(key=["a", "b", "c", "unknown"], caption=["one", "two", "three", "four"]), epoch=2
+    )
     texts, ids = drawn[0]
     names = {template.replace("{}", name) for template in TEMPLATES for name in TRUTH["a"]}
     assert len(set(ids[:3])) == 3
@@ -73,8 +75,8 @@ def test_the_oracle_draws_what_is_true_and_pads_with_the_caption(tmp_path: Path)
     assert texts[3:] == ["one"]
     assert ids[3:] == [NO_CONCEPT]
     assert drawn[1].texts[1:] == ["two"] * 3
-    assert drawn[2] == Drawn(["three"] * 4, [NO_CONCEPT] * 4)
-    assert drawn[3] == Drawn(["four"] * 4, [NO_CONCEPT] * 4)
+    assert drawn[2] == DrawnTexts(["three"] * 4, [NO_CONCEPT] * 4)
+    assert drawn[3] == DrawnTexts(["four"] * 4, [NO_CONCEPT] * 4)
 
 
 def test_the_oracles_draw_is_a_function_of_seed_epoch_and_key(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures to pixels: sizes, shares, and nothing but the picture and the seed."""
+"""Images to pixels: sizes, shares, and nothing but the image and the seed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def gradient(width: int, height: int) -> np.ndarray:
 
 @pytest.mark.parametrize("strength", ["none", "light", "full"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_pixels_are_a_function_of_picture_and_seed(strength: str, kind: str) -> None:
+def test_pixels_are_a_function_of_image_and_seed(strength: str, kind: str) -> None:
     image = encoded(gradient(90, 70), kind)
     augmentation = Augmentation(size=32, strength=strength)
     first, again = augmentation(image, seed=5), augmentation(memoryview(image), seed=5)
@@ -77,7 +77,7 @@ def test_boxes_have_the_areas_and_ratios_asked_for() -> None:
     assert abs(lefts.mean() - 0.5) < 0.02
 
 
-def test_half_of_the_pictures_are_mirrored() -> None:
+def test_half_of_the_images_are_mirrored() -> None:
     image = encoded(gradient(64, 64))
     augmentation = Augmentation(size=16, strength="light", smallest_crop=0.9)
     mirrored = [
@@ -95,7 +95,7 @@ def test_decoding_at_a_lower_resolution_looks_the_same() -> None:
         assert np.abs(from_jpeg.astype(int) - from_png).mean() < 3
 
 
-def test_pictures_are_turned_as_their_camera_says() -> None:
+def test_images_are_turned_as_their_camera_says() -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
     turned = Augmentation(size=40, strength="none")(
@@ -108,27 +108,27 @@ def test_pictures_are_turned_as_their_camera_says() -> None:
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "I;16"])
 def test_every_kind_of_colour_becomes_rgb(mode: str) -> None:
     out = io.BytesIO()
-    picture = Image.new("L", (30, 20), 100) if mode == "I;16" else Image.new("RGB", (30, 20), (9, 99, 199))
-    picture.convert(mode).save(out, "JPEG" if mode == "CMYK" else "PNG")
+    image = Image.new("L", (30, 20), 100) if mode == "I;16" else Image.new("RGB", (30, 20), (9, 99, 199))
+    image.convert(mode).save(out, "JPEG" if mode == "CMYK" else "PNG")
     assert Augmentation(size=8)(out.getvalue(), seed=1).shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize("image", [b"", b"nonsense", encoded(gradient(50, 50), "JPEG")[:300]])
-def test_what_is_no_picture_is_an_error_of_ours(image: bytes) -> None:
+def test_what_is_no_image_is_an_error_of_ours(image: bytes) -> None:
     with pytest.raises(DataError, match="cannot be decoded"):
         Augmentation(size=8)(image, seed=1)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_each_operation_changes_the_picture_and_keeps_its_size(operation: object) -> None:
+def test_each_operation_changes_the_image_and_keeps_its_size(operation: object) -> None:
     # An edge, for the operation that sharpens them.
     pixels = gradient(48, 32) // 2 + 20
     pixels[8:16, 8:16] += 60
-    picture = Image.fromarray(pixels)
-    changed = operation(picture, 0.9, random.Random(0))  # type: ignore[operator]
+    image = Image.fromarray(pixels)
+    changed = operation(image, 0.9, random.Random(0))  # type: ignore[operator]
     assert changed.size == (48, 32)
     assert changed.mode == "RGB"
-    assert changed.tobytes() != picture.tobytes()
+    assert changed.tobytes() != image.tobytes()
 
 
 def test_what_is_moved_in_from_outside_has_the_mean_colour() -> None:
@@ -137,10 +137,10 @@ def test_what_is_moved_in_from_outside_has_the_mean_colour() -> None:
     assert FILL in colours
 
 
-def test_about_a_quarter_of_pictures_stay_as_they_are() -> None:
-    picture = Image.fromarray(gradient(24, 24) // 2 + 20)
+def test_about_a_quarter_of_images_stay_as_they_are() -> None:
+    image = Image.fromarray(gradient(24, 24) // 2 + 20)
     unchanged = sum(
-        rand_augment(picture, random.Random(seed)).tobytes() == picture.tobytes() for seed in range(600)
+        rand_augment(image, random.Random(seed)).tobytes() == image.tobytes() for seed in range(600)
     )
     # Two operations, each done half of the time.
     assert 110 < unchanged < 190

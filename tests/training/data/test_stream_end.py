@@ -43,8 +43,8 @@ class Reading:
         return self.process.stdout.readline()
 
     def workers(self) -> list[int]:
-        found: list[int] = json.loads(self.line())
-        return found
+        workers: list[int] = json.loads(self.line())
+        return workers
 
     def go_on(self) -> None:
         assert self.process.stdin is not None
@@ -55,7 +55,7 @@ class Reading:
         """Its exit status, once nothing is left of it."""
         status = self.process.wait(LONGEST)
         end = time.monotonic() + LONGEST
-        while left := processes.marked(self._mark):
+        while left := processes.find_marked(self._mark):
             assert time.monotonic() < end, f"it is gone, and left the processes {left}"
             time.sleep(0.05)
         return status
@@ -64,7 +64,7 @@ class Reading:
 @contextmanager
 def reading(served: Served, repository: Path, end: str) -> Iterator[Reading]:
     mark = uuid4().hex
-    command = [sys.executable, "-m", "tests.training.data.reading_process", served.url, served.curation]
+    command = [sys.executable, "-m", "tests.training.data.reader_process", served.url, served.curation]
     with subprocess.Popen(
         [*command, str(served.tokenizer), end],
         cwd=repository,
@@ -94,7 +94,7 @@ def test_closing_ends_also_a_worker_that_does_not_answer(served: Served, reposit
         os.kill(first, signal.SIGSTOP)
         read.go_on()
         assert read.workers() == []
-        assert processes.began(first) is processes.began(second) is None
+        assert processes.start_time(first) is processes.start_time(second) is None
         read.go_on()
         assert read.ended() == 0
 
@@ -107,18 +107,18 @@ def test_a_signal_ends_it_while_the_platform_is_silent(
     assert port is not None
     with tcp_proxy(port) as proxy:
         through = replace(served, url=f"http://127.0.0.1:{proxy.port}")
-        asked = threading.Semaphore(0)
+        request_seen = threading.Semaphore(0)
 
         def watch(request: bytes) -> bool:
             if b"epoch=1&" in request:
                 proxy.silent = True
-                asked.release()
+                request_seen.release()
             return False
 
         with reading(through, repository, "waits") as read:
             assert len(read.workers()) == 2
             proxy.cut_when(watch, forward=False)
             read.go_on()
-            assert asked.acquire(timeout=LONGEST)
+            assert request_seen.acquire(timeout=LONGEST)
             read.process.send_signal(number)
             assert read.ended() == -number

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 from tests.servers.binaries import free_port
 from tests.servers.tcp_proxy import tcp_proxy
 from tests.training.data.platforms import SAMPLES, Served, curate, process
-from tests.training.data.streaming import CONFIGURATION, assert_equal, epoch_of, opened
+from tests.training.data.streams import CONFIGURATION, assert_equal, epoch_of, opened
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,10 +37,10 @@ def test_connections_are_cut_in_mid_stream(served: Served, workers: int) -> None
         through = replace(served, url=f"http://127.0.0.1:{proxy.port}")
         with opened(through, SMALL_BATCHES.with_(workers=workers)) as stream:
             proxy.answer_bytes = A_PIECE
-            found = list(stream.samples(0, start=0))
+            received = list(stream.samples(0, start=0))
     assert proxy.cuts >= 2
-    assert_equal(found, expected)
-    assert len(found) == SAMPLES // 2
+    assert_equal(received, expected)
+    assert len(received) == SAMPLES // 2
 
 
 def test_the_platform_is_killed_and_started_again(tmp_path: Path, tokenizer: Path) -> None:
@@ -54,12 +54,12 @@ def test_the_platform_is_killed_and_started_again(tmp_path: Path, tokenizer: Pat
             # So that the last batches have not come when the platform is killed.
             proxy.answer_bytes = A_PIECE
             samples = stream.samples(0, start=0)
-            found = [next(samples)]
+            received = [next(samples)]
             server.send_signal(signal.SIGKILL)
             server.wait()
             cut = proxy.cuts
         proxy.answer_bytes = None
         with process(tmp_path, port), stream:
-            found += samples
+            received += samples
     assert cut >= 1
-    assert_equal(found, expected)
+    assert_equal(received, expected)

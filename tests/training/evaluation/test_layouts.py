@@ -10,19 +10,19 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.training.evaluation.writing import (
+from tests.training.evaluation.layout_writers import (
     COCO_VALUES,
     LAYOUT_WRITERS,
     SIZES,
+    save_image,
     save_levels,
-    save_picture,
     write_cityscapes,
     write_coco,
     write_folder,
     write_pascal,
 )
 
-from cocu.datasets import scenes
+import cocu_scenes
 from cocu_training.evaluation import DatasetError, open_dataset, read_class_names
 
 
@@ -31,31 +31,31 @@ def test_labels_are_read_as_the_layout_means_them(layout: str, tmp_path: Path) -
     expected = LAYOUT_WRITERS[layout](tmp_path)
     dataset = open_dataset(layout, tmp_path)
     assert len(dataset) == 3
-    read = {each.key: each for each in dataset}
+    read = {image.key: image for image in dataset}
     assert set(read) == set(SIZES)
-    for key, each in read.items():
-        np.testing.assert_array_equal(each.labels_HW, expected[key], err_msg=key)
-        assert each.labels_HW.dtype == np.int64
-        assert each.picture_HW3.shape == (*SIZES[key], 3)
-        assert each.picture_HW3.dtype == np.uint8
+    for key, image in read.items():
+        np.testing.assert_array_equal(image.labels_HW, expected[key], err_msg=key)
+        assert image.labels_HW.dtype == np.int64
+        assert image.image_HW3.shape == (*SIZES[key], 3)
+        assert image.image_HW3.dtype == np.uint8
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUT_WRITERS if name not in {"folder", "imagenet_s"}])
 def test_labels_are_classes_of_the_set(layout: str, tmp_path: Path) -> None:
     LAYOUT_WRITERS[layout](tmp_path)
-    highest = max(each.labels_HW.max() for each in open_dataset(layout, tmp_path))
+    highest = max(image.labels_HW.max() for image in open_dataset(layout, tmp_path))
     assert highest == len(read_class_names(layout).names) - 1, "the writers use the last class"
 
 
 @pytest.mark.parametrize("form", ["_instanceTrainIds", "_labelTrainIds", ""])
 def test_coco_labels_are_read_in_every_form_they_have(form: str, tmp_path: Path) -> None:
     objects, stuff = write_coco(tmp_path, form=form)
-    for each in open_dataset("coco_object", tmp_path):
-        np.testing.assert_array_equal(each.labels_HW, objects[each.key])
+    for image in open_dataset("coco_object", tmp_path):
+        np.testing.assert_array_equal(image.labels_HW, objects[image.key])
     if form == "_instanceTrainIds":
         return
-    for each in open_dataset("coco_stuff", tmp_path):
-        np.testing.assert_array_equal(each.labels_HW, stuff[each.key])
+    for image in open_dataset("coco_stuff", tmp_path):
+        np.testing.assert_array_equal(image.labels_HW, stuff[image.key])
 
 
 def test_coco_names_are_those_of_the_values(tmp_path: Path) -> None:
@@ -86,16 +86,16 @@ def test_own_folders_bring_their_names(tmp_path: Path) -> None:
 
 
 def test_generated_scenes_are_read_from_their_shards(tmp_path: Path) -> None:
-    scenes.write_scenes(tmp_path, seed=5, count=5, shards=2)
+    cocu_scenes.write_scenes(tmp_path, seed=5, count=5, shards=2)
     dataset = open_dataset("scenes", tmp_path)
     assert dataset.names is not None
-    assert dataset.names.names == scenes.class_names()
-    expected = {scene.key: scene for scene in scenes.generate(5, 0, 5)}
-    assert {each.key for each in dataset} == set(expected)
-    for each in dataset:
-        np.testing.assert_array_equal(each.labels_HW, expected[each.key].mask)
-        difference_HW3 = each.picture_HW3.astype(int) - np.asarray(expected[each.key].picture).astype(int)
-        assert np.abs(difference_HW3).mean() < 8, "JPEG of the picture with this mask"
+    assert dataset.names.names == cocu_scenes.class_names()
+    expected = {scene.key: scene for scene in cocu_scenes.generate(5, 0, 5)}
+    assert {image.key for image in dataset} == set(expected)
+    for image in dataset:
+        np.testing.assert_array_equal(image.labels_HW, expected[image.key].mask)
+        difference_HW3 = image.image_HW3.astype(int) - np.asarray(expected[image.key].image).astype(int)
+        assert np.abs(difference_HW3).mean() < 8, "JPEG of the image with this mask"
 
 
 def test_scenes_may_be_exported_to_a_folder(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_cityscapes_without_train_ids_says_how_they_are_made(tmp_path: Path) -> 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     (tmp_path / "annotations" / "validation").mkdir(parents=True)
-    with pytest.raises(DatasetError, match="holds no pictures of split 'val' in the layout ade20k"):
+    with pytest.raises(DatasetError, match="holds no images of split 'val' in the layout ade20k"):
         open_dataset("ade20k", tmp_path)
 
 
@@ -146,10 +146,10 @@ def test_damaged_and_coloured_labels_are_named(tmp_path: Path) -> None:
     dataset = open_dataset("voc", tmp_path)
     mask = tmp_path / "SegmentationClass" / "first.png"
     mask.write_bytes(mask.read_bytes()[:60])
-    with pytest.raises(DatasetError, match=r"first\.png is not a picture"):
+    with pytest.raises(DatasetError, match=r"first\.png is not an image"):
         dataset[0]
-    save_picture(mask, (48, 64), 0)
-    with pytest.raises(DatasetError, match=r"first\.png has RGB pixels, but labels are one value a pixel"):
+    save_image(mask, (48, 64), 0)
+    with pytest.raises(DatasetError, match=r"first\.png has RGB pixels, but labels are one value per pixel"):
         dataset[0]
 
 
@@ -177,8 +177,8 @@ def test_names_that_are_only_background_are_refused(tmp_path: Path) -> None:
         open_dataset("folder", tmp_path)
 
 
-def test_masks_without_pictures_are_named(tmp_path: Path) -> None:
+def test_masks_without_images_are_named(tmp_path: Path) -> None:
     write_folder(tmp_path, names=["dog", "cat", "car", "sky"])
     (tmp_path / "pictures" / "third.png").unlink()
-    with pytest.raises(DatasetError, match=r"third\.png has no picture"):
+    with pytest.raises(DatasetError, match=r"third\.png has no image"):
         open_dataset("folder", tmp_path)

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 from cocu_training.evaluation import LAYOUTS, PROTOCOLS, EvaluationError, find_protocol, read_class_names
 from cocu_training.evaluation.class_names import class_name_sets
 
-# Name, classes that are named, pictures, S, crop, stride, threshold.
+# Name, classes that are named, images, S, crop, stride, threshold.
 COCU = [
     ("voc", 20, 1449, 448, 448, 224, 0.95),
     ("context", 59, 5105, 448, 448, 224, 0.35),
@@ -26,11 +26,11 @@ COCU = [
 
 @pytest.mark.parametrize("row", COCU, ids=[row[0] for row in COCU])
 def test_cocus_protocols_are_as_published(row: tuple[str, int, int, int, int, int, float | None]) -> None:
-    name, named, pictures, short_side, crop, stride, threshold = row
+    name, named, images, short_side, crop, stride, threshold = row
     protocol = find_protocol(name)
     assert (protocol.short_side, protocol.long_side) == (short_side, 2048)
     assert (protocol.crop, protocol.stride, protocol.threshold) == (crop, stride, threshold)
-    assert (protocol.family, protocol.pictures) == ("cocu", pictures)
+    assert (protocol.family, protocol.images) == ("cocu", images)
     assert protocol.templates == ("a photo of a {}.",)
     assert protocol.most_pixels == (1000**2 if name.startswith("imagenet_s") else 0)
     names = protocol.names()
@@ -43,8 +43,8 @@ def test_the_second_protocol_has_one_size_and_two_variants_without_background() 
     assert [protocol.name.removeprefix("tcl-") for protocol in family] == [
         "voc", "voc20", "context", "context59", "coco_object", "coco_stuff", "cityscapes", "ade20k"
     ]  # fmt: skip
-    assert {(each.short_side, each.crop, each.stride) for each in family} == {(448, 448, 224)}
-    assert {each.name: each.threshold for each in family if each.threshold is not None} == {
+    assert {(member.short_side, member.crop, member.stride) for member in family} == {(448, 448, 224)}
+    assert {member.name: member.threshold for member in family if member.threshold is not None} == {
         "tcl-voc": 0.5,
         "tcl-context": 0.5,
         "tcl-coco_object": 0.5,

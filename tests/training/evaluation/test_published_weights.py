@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from tests.training.evaluation.writing import rectangles, save_levels, save_picture, write_pascal
+from tests.training.evaluation.layout_writers import rectangles, save_image, save_levels, write_pascal
 from tests.training.model.test_groupvit import theirs
 
 from cocu_training.data.texts import Texts
 from cocu_training.evaluation import evaluate, find_protocol, open_dataset
 from cocu_training.evaluation.datasets import SegmentationDataset
 from cocu_training.evaluation.segmentation import class_scores, group_maps
-from cocu_training.evaluation.windows import prepare
+from cocu_training.evaluation.sliding_window import prepare
 from cocu_training.model import GroupViT, GroupViTConfiguration
 from cocu_training.model.hugging_face import load_hugging_face
 
@@ -44,14 +44,14 @@ def test_a_checkpoint_of_hugging_face_is_evaluated(texts: Texts, tmp_path: Path)
     load_hugging_face(model, torch.load(tmp_path / "pytorch_model.bin", weights_only=True))
     write_pascal(tmp_path / "VOC2012", context=False)
     dataset = open_dataset("voc", tmp_path)
-    # One window a picture, so that what the reference gives can be compared.
+    # One window an image, so that what the reference gives can be compared.
     protocol = replace(find_protocol("voc"), short_side=32, long_side=32, crop=32, stride=32, threshold=0.5)
     evaluation = evaluate(model, texts, dataset, protocol, thresholds=(0.1, 0.9))
-    assert evaluation.pictures == 3
+    assert evaluation.images == 3
     assert 0 <= evaluation.mean_iou <= 1
     labels_HW = dataset[2].labels_HW
     assert labels_HW.shape == (32, 32)
-    predicted_HW = predicted_by(reference, texts, dataset[2].picture_HW3, protocol.names().prompted)
+    predicted_HW = predicted_by(reference, texts, dataset[2].image_HW3, protocol.names().prompted)
     ours = evaluate(model, texts, replace(dataset, entries=dataset.entries[2:]), protocol)
     counts_C = torch.bincount(predicted_HW.flatten(), minlength=21)
     assert (counts_C > 0).sum() >= 2, "weights whose groups are all alike would compare nothing"
@@ -86,12 +86,9 @@ def test_a_folder_that_transformers_saved_is_evaluated_by_the_command(
         check=False,
     )
     assert shown.returncode == 0, shown.stderr
-    truths_NHW = np.stack([picture.labels_HW for picture in dataset])
+    truths_NHW = np.stack([image.labels_HW for image in dataset])
     predicted_NHW = np.stack(
-        [
-            predicted_by(reference, texts, picture.picture_HW3, names, threshold=None).numpy()
-            for picture in dataset
-        ]
+        [predicted_by(reference, texts, image.image_HW3, names, threshold=None).numpy() for image in dataset]
     )
     assert len(np.unique(predicted_NHW)) >= 3, "weights whose groups are all alike would compare nothing"
     expected = mean_iou(truths_NHW, predicted_NHW)
@@ -106,12 +103,12 @@ def test_a_folder_that_transformers_saved_is_evaluated_by_the_command(
 
 
 SIDE = 448
-"""Of pictures that are one window of the protocol `folder` each."""
+"""Of images that are one window of the protocol `folder` each."""
 
 
 def write_squares(folder: Path, names: tuple[str, ...]) -> SegmentationDataset:
     for seed, values in enumerate(([0, 1, 255], [2, 3, 0], [1, 2])):
-        save_picture(folder / "pictures" / f"{seed}.png", (SIDE, SIDE), seed)
+        save_image(folder / "pictures" / f"{seed}.png", (SIDE, SIDE), seed)
         save_levels(folder / "masks" / f"{seed}.png", rectangles(values, (SIDE, SIDE)))
     (folder / "classes.json").write_text(json.dumps({"names": names, "version": "squares-1"}))
     return open_dataset("folder", folder)
@@ -131,14 +128,14 @@ def mean_iou(truths_NHW: NDArray[np.int64], predicted_NHW: NDArray[np.int64]) ->
 def predicted_by(
     reference: torch.nn.Module,
     texts: Texts,
-    picture_HW3: object,
+    image_HW3: object,
     names: tuple[str, ...],
     *,
     threshold: float | None = 0.5,
 ) -> torch.Tensor:
     """Labels from what Hugging Face's own model gives for one window; None where there is no background."""
     side, patch = reference.config.vision_config.image_size, reference.config.vision_config.patch_size
-    pixels_13HW = prepare(picture_HW3, (side, side), torch.device("cpu"))[None]
+    pixels_13HW = prepare(image_HW3, (side, side), torch.device("cpu"))[None]
     tokens_CT = texts([f"a photo of a {name}." for name in names])
     outputs = reference(
         input_ids=tokens_CT,

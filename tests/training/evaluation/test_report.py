@@ -1,4 +1,4 @@
-"""What is printed and written: every figure with its protocol, and pictures that show what was predicted."""
+"""What is printed and written: every figure with its protocol, and images that show what was predicted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch")
 
 from PIL import Image
 from rich.console import Console
-from tests.training.evaluation.painted import ColourReader, paint_dataset
-from tests.training.evaluation.writing import write_folder
+from tests.training.evaluation.colour_reader import ColourReader, paint_dataset
+from tests.training.evaluation.layout_writers import write_folder
 
 from cocu_training.data.texts import Texts
 from cocu_training.evaluation import (
@@ -28,9 +28,9 @@ from cocu_training.evaluation import (
     print_evaluation,
     write_evaluation,
 )
-from cocu_training.evaluation.pictures import class_colours, colours, draw_preview, group_map, overlay
-from cocu_training.evaluation.segmentation import Segmented
-from cocu_training.evaluation.windows import SegmentedPicture, Window
+from cocu_training.evaluation.images import class_colours, colours, draw_preview, group_map, overlay
+from cocu_training.evaluation.segmentation import SegmentedWindow
+from cocu_training.evaluation.sliding_window import SegmentedImage, Window
 
 NAMES = ["background", "dog", "cat", "red car", "zebra"]
 PROTOCOL = replace(find_protocol("folder"), short_side=48, crop=40, stride=24)
@@ -61,7 +61,7 @@ def test_figures_are_printed_with_all_they_depend_on(evaluation: Evaluation) -> 
         "windows of 40 every 24",
         "“a photo of a {}.”",
         "background below 0.95",
-        "3 pictures of val in",
+        "3 images of val in",
         "class names mine-3",
         f"weights {evaluation.checkpoint[:12]}",
         f"mIoU {100 * evaluation.mean_iou:.2f} %",
@@ -74,9 +74,9 @@ def test_figures_are_printed_with_all_they_depend_on(evaluation: Evaluation) -> 
     assert "0.50" in rows, "the thresholds that were tried"
 
 
-def test_fewer_pictures_than_published_are_said(evaluation: Evaluation) -> None:
-    partly = replace(evaluation, pictures=2, protocol=replace(find_protocol("voc")))
-    assert "2 of 3 pictures of val" in printed(partly)
+def test_fewer_images_than_published_are_said(evaluation: Evaluation) -> None:
+    partly = replace(evaluation, images=2, protocol=replace(find_protocol("voc")))
+    assert "2 of 3 images of val" in printed(partly)
     assert "the published set has 1,449" in printed(partly)
 
 
@@ -105,12 +105,12 @@ def test_keys_with_slashes_stay_in_the_folder(evaluation: Evaluation, tmp_path: 
     assert [path.name for path in (tmp_path / "results" / "previews").iterdir()] == [".._a_b.png"]
 
 
-def test_overlays_show_labels_over_the_picture() -> None:
+def test_overlays_show_labels_over_the_image() -> None:
     palette_C3 = class_colours(["background", "dog"], [1])
     assert palette_C3[0].tolist() == [70, 74, 82]
-    picture_HW3 = np.full((1, 3, 3), 100, np.uint8)
+    image_HW3 = np.full((1, 3, 3), 100, np.uint8)
     labels_HW = np.array([[0, 1, -1]])
-    shown_HW3 = overlay(picture_HW3, labels_HW, palette_C3, strength=0.5)
+    shown_HW3 = overlay(image_HW3, labels_HW, palette_C3, strength=0.5)
     assert shown_HW3[0, 0].tolist() == [85, 87, 91]
     np.testing.assert_allclose(shown_HW3[0, 1], (100 + palette_C3[1].astype(float)) / 2, atol=0.5)
     assert shown_HW3[0, 2].tolist() == [162, 162, 162], "light where none counts"
@@ -121,19 +121,19 @@ def test_colours_are_the_same_each_time_and_all_differ() -> None:
     assert len({tuple(row) for row in colours(301).tolist()}) == 301
 
 
-def test_of_many_classes_those_in_the_picture_differ_most() -> None:
+def test_of_many_classes_those_in_the_image_differ_most() -> None:
     names = [f"class {number}" for number in range(144)]
     palette_C3 = class_colours(names, [7, 91, 130])
     assert palette_C3[[7, 91, 130]].tolist() == colours(3).tolist()
     assert class_colours(names[:20], [3, 5]).tolist() == colours(20).tolist()
 
 
-def two_windows() -> SegmentedPicture:
+def two_windows() -> SegmentedImage:
     scores_GC = torch.tensor([[0.9, 0.0], [0.0, 0.8]])
     groups_HW = torch.tensor([[0, 0, 0, 1, 1, 1]] * 4, dtype=torch.int16)
     windows = (Window(0, 0, 4, 6), Window(0, 4, 4, 10))
-    return SegmentedPicture(
-        tuple((window, Segmented(scores_GC, groups_HW)) for window in windows), (4, 10), (4, 10)
+    return SegmentedImage(
+        tuple((window, SegmentedWindow(scores_GC, groups_HW)) for window in windows), (4, 10), (4, 10)
     )
 
 
@@ -142,10 +142,10 @@ def test_groups_of_different_windows_are_different_groups() -> None:
 
 
 def test_a_preview_has_four_panels_and_a_legend() -> None:
-    picture_HW3 = np.full((4, 10, 3), 100, np.uint8)
+    image_HW3 = np.full((4, 10, 3), 100, np.uint8)
     labels_HW = np.zeros((4, 10), np.int64)
     labels_HW[:, 5:] = 1
-    image = draw_preview(picture_HW3, labels_HW, 1 - labels_HW, two_windows(), ["dog", "cat"])
+    image = draw_preview(image_HW3, labels_HW, 1 - labels_HW, two_windows(), ["dog", "cat"])
     pixels = np.asarray(image)
     palette_C3 = class_colours(["dog", "cat"], [0, 1])
     for colour in palette_C3:

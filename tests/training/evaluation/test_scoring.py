@@ -13,7 +13,7 @@ classification = pytest.importorskip("torchmetrics.classification")
 from cocu_training.evaluation.scoring import Confusion
 
 
-def pictures(
+def images(
     seed: int, classes: int, *, unused: tuple[int, ...] = ()
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     rng = torch.Generator().manual_seed(seed)
@@ -34,7 +34,7 @@ def test_scores_are_those_of_torchmetrics(classes: int, unused: tuple[int, ...])
     jaccard = classification.MulticlassJaccardIndex(classes, average="none", ignore_index=-1)
     counts = classification.MulticlassConfusionMatrix(classes, ignore_index=-1)
     accuracy = classification.MulticlassAccuracy(classes, average="micro", ignore_index=-1)
-    for labels_HW, predicted_HW in pictures(classes, classes, unused=unused):
+    for labels_HW, predicted_HW in images(classes, classes, unused=unused):
         confusion.add(labels_HW, predicted_HW)
         for metric in (jaccard, counts, accuracy):
             metric.update(predicted_HW[None], labels_HW[None])
@@ -47,7 +47,7 @@ def test_scores_are_those_of_torchmetrics(classes: int, unused: tuple[int, ...])
     assert scores.pixel_accuracy == pytest.approx(accuracy.compute().item())
 
 
-def test_sums_are_over_the_set_and_not_means_of_pictures() -> None:
+def test_sums_are_over_the_set_and_not_means_of_images() -> None:
     confusion = Confusion(2)
     confusion.add(torch.tensor([[0, 0, 0, 1]]), torch.tensor([[0, 0, 0, 0]]))
     confusion.add(torch.tensor([[1, -1]]), torch.tensor([[1, 0]]))
@@ -76,7 +76,7 @@ def test_counts_are_exact_beyond_float_numbers() -> None:
 
 def test_parts_can_be_merged() -> None:
     whole, left, right = Confusion(5), Confusion(5), Confusion(5)
-    for number, pair in enumerate(pictures(0, 5)):
+    for number, pair in enumerate(images(0, 5)):
         whole.add(*pair)
         (left if number else right).add(*pair)
     left.merge(right)

@@ -8,15 +8,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tests.training.evaluation.window_logits import window_logits
+
 from cocu_training.data.texts import Texts
 from cocu_training.evaluation.segmentation import (
-    Segmented,
+    SegmentedWindow,
     background_groups,
     class_scores,
     embed_classes,
     group_maps,
     segment,
-    window_logits,
 )
 from cocu_training.model import GroupViT, GroupViTConfiguration
 
@@ -49,14 +50,14 @@ def test_the_thresholds_of_the_worked_example() -> None:
     assert background_TG.tolist() == [[False, True], [False, False]]
     groups_HW = torch.tensor([[0, 1]], dtype=torch.int16)
     for threshold, expected in ((0.95, [[1, 0]]), (0.15, [[1, 6]])):
-        logits_KHW = window_logits(Segmented(scores_GC, groups_HW), threshold)
+        logits_KHW = window_logits(SegmentedWindow(scores_GC, groups_HW), threshold)
         assert logits_KHW.shape == (7, 1, 2)
         assert logits_KHW.argmax(dim=0).tolist() == expected, "class 0 of the foreground has label 1"
 
 
 def test_the_threshold_counts_groups_that_own_no_pixel() -> None:
     groups_HW = torch.ones((2, 3), dtype=torch.int16)
-    logits_KHW = window_logits(Segmented(worked_scores(), groups_HW), 0.95)
+    logits_KHW = window_logits(SegmentedWindow(worked_scores(), groups_HW), 0.95)
     assert (logits_KHW.argmax(dim=0) == 0).all(), "the whole window becomes background"
 
 
@@ -121,7 +122,7 @@ def test_templates_are_averaged_before_they_are_normalised(model: GroupViT, text
             projected = [model.project_texts(texts([template.format(name)]))[0] for template in templates]
             mean_E = torch.stack(projected).mean(dim=0)
             torch.testing.assert_close(class_E, mean_E / mean_E.norm())
-            wrong_E = torch.stack([each / each.norm() for each in projected]).mean(dim=0)
+            wrong_E = torch.stack([vector / vector.norm() for vector in projected]).mean(dim=0)
             assert (class_E - wrong_E / wrong_E.norm()).abs().max() > 1e-5, "the order makes a difference"
 
 
@@ -148,7 +149,7 @@ def test_windows_do_not_see_one_another(model: GroupViT) -> None:
     assert (together[1].groups_HW == alone.groups_HW).float().mean() > 0.99
 
 
-def test_pictures_smaller_than_a_patch_are_refused(model: GroupViT) -> None:
+def test_images_smaller_than_a_patch_are_refused(model: GroupViT) -> None:
     with pytest.raises(ValueError, match="5 × 40 once resized is smaller than a patch of 8"):
         segment(model, torch.zeros(1, 3, 5, 40), torch.eye(12))
 

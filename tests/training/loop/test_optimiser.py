@@ -17,7 +17,9 @@ def decayed_names(configuration: TrainingConfiguration) -> tuple[set[str], set[s
     Objective(model, configuration)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     optimiser = adamw(model, configuration)
-    decayed, others = ({names[id(each)] for each in group["params"]} for group in optimiser.param_groups)
+    decayed, others = (
+        {names[id(parameter)] for parameter in group["params"]} for group in optimiser.param_groups
+    )
     assert [group["weight_decay"] for group in optimiser.param_groups] == [0.05, 0.0]
     return decayed, others
 

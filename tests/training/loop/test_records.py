@@ -43,7 +43,7 @@ def test_tensorboard_has_the_same(tmp_path: Path) -> None:
         records.step(1, VALUES)
         records.step(2, {**VALUES, "loss": 1.5})
     board = EventAccumulator(str(tmp_path / TENSORBOARD)).Reload()
-    assert [(each.step, each.value) for each in board.Scalars("training/loss")] == [(1, 2.0), (2, 1.5)]
+    assert [(scalar.step, scalar.value) for scalar in board.Scalars("training/loss")] == [(1, 2.0), (2, 1.5)]
 
 
 def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:

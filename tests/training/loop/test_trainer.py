@@ -53,17 +53,17 @@ class Interrupted(MemorySource):
     """Tells the process to stop before batch 2 of the second epoch."""
 
     def samples(self, epoch: int, *, start: int) -> Iterator[Samples]:
-        for made in super().samples(epoch, start=start):
-            if epoch == 1 and made.number == 2:
+        for samples in super().samples(epoch, start=start):
+            if epoch == 1 and samples.number == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
-            yield made
+            yield samples
 
 
 @pytest.mark.parametrize("arm", ["caption", "cluster"])
 def test_it_learns_what_it_sees_again(tmp_path: Path, arm: Any) -> None:
     configuration = CONFIGURATION.with_(arm=arm, epochs=20)
-    made = trainer(tmp_path, configuration)
-    assert made.run() == Outcome(100, finished=True)
+    run = trainer(tmp_path, configuration)
+    assert run.run() == Outcome(100, finished=True)
     losses = [line["loss"] for line in lines(tmp_path)]
     assert len(losses) == 100
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
@@ -115,9 +115,9 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_and_keeps_the_last_checkp
     configuration = CONFIGURATION.with_(checkpoint_interval=2)
     # Batch 3 of epoch 1 is number 4 of what there is; in epoch 0, number 4 comes last.
     source = MemorySource(configuration, broken_batch=4, dtype=torch.float32)
-    made = trainer(tmp_path, configuration, source)
+    run = trainer(tmp_path, configuration, source)
     with pytest.raises(NotFiniteError, match="batch 4 of epoch 0") as raised:
-        made.run()
+        run.run()
     assert (raised.value.step, raised.value.epoch, raised.value.batch) == (5, 0, 4)
     state = Checkpoints(tmp_path / "checkpoints").latest()
     assert state is not None
@@ -160,28 +160,28 @@ def test_evaluations_see_the_average_and_disturb_nothing(tmp_path: Path) -> None
 
     plain = trainer(tmp_path / "plain", configuration)
     plain.run()
-    made = trainer(tmp_path / "evaluated", configuration.with_(evaluation_interval=2), evaluate=evaluate)
-    made.run()
-    assert_same_weights(plain.model.state_dict(), made.model.state_dict())
+    run = trainer(tmp_path / "evaluated", configuration.with_(evaluation_interval=2), evaluate=evaluate)
+    run.run()
+    assert_same_weights(plain.model.state_dict(), run.model.state_dict())
     assert [(line["step"], line["figure"]) for line in lines(tmp_path / "evaluated", "evaluation")] == [
         (2, 1.0),
         (4, 2.0),
         (6, 3.0),
     ]
-    assert made.average is not None
-    assert_same_weights(seen[-1], made.average.weights)
+    assert run.average is not None
+    assert_same_weights(seen[-1], run.average.weights)
     (file,) = (tmp_path / "evaluated" / "checkpoints").glob("*.pt")
     model, read = load_model(file)
     assert read.hash == configuration.hash
-    assert_same_weights(model.state_dict(), made.average.weights)
+    assert_same_weights(model.state_dict(), run.average.weights)
 
 
 def test_the_average_forgets_the_beginning() -> None:
-    from cocu_training.loop.average import Average
+    from cocu_training.loop.ema import WeightAverage
 
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(model.weight, 100.0)
-    average = Average(model, 0.5)
+    average = WeightAverage(model, 0.5)
     torch.nn.init.constant_(model.weight, 1.0)
     values = []
     for _ in range(12):
@@ -195,9 +195,9 @@ def test_the_average_forgets_the_beginning() -> None:
 
 
 def test_mixed_precision_trains_weights_that_are_float32(tmp_path: Path) -> None:
-    made = trainer(tmp_path, CONFIGURATION.with_(precision="bf16", steps=3))
-    made.run()
-    assert {tensor.dtype for tensor in made.model.parameters()} == {torch.float32}
+    run = trainer(tmp_path, CONFIGURATION.with_(precision="bf16", steps=3))
+    run.run()
+    assert {tensor.dtype for tensor in run.model.parameters()} == {torch.float32}
     assert all(line["loss"] < 50 for line in lines(tmp_path))
 
 

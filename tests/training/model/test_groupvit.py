@@ -13,7 +13,7 @@ from cocu_training.model.hugging_face import hugging_face_names, load_hugging_fa
 
 
 def parameters(module: torch.nn.Module) -> int:
-    return sum(each.numel() for each in module.parameters())
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_the_published_size_has_the_published_number_of_parameters() -> None:
@@ -160,7 +160,7 @@ def test_gradients_reach_the_group_that_was_not_chosen() -> None:
     assert logits_BGN.grad[0, 1, 0] > 0
 
 
-def test_another_size_of_picture_resizes_the_positions() -> None:
+def test_another_size_of_image_resizes_the_positions() -> None:
     model = GroupViT(GroupViTConfiguration.tiny()).eval()
     groups = model.groups(torch.randn(1, 3, 50, 81))
     assert groups.grid == (6, 10)
@@ -177,7 +177,7 @@ def test_texts_do_not_depend_on_what_follows_their_end() -> None:
 @pytest.mark.parametrize("groups", [(8,), (8, 0, 0), (8, 4)])
 def test_stages_that_do_not_fit_are_refused(groups: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="every stage but the last must group"):
-        GroupViTConfiguration(stages=tuple(ImageStage(blocks=1, groups=each) for each in groups))
+        GroupViTConfiguration(stages=tuple(ImageStage(blocks=1, groups=count) for count in groups))
 
 
 def test_temperatures_are_separate_and_clamped() -> None:

@@ -1,4 +1,4 @@
-"""A platform with one curation, and training services on it whose trainer is a stand-in."""
+"""A platform with one curation, and training services that use it with a stand-in for the trainer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.running import running, tar_of_samples
+from tests.local_platform import running, tar_of_samples
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 from tests.training.service import stand_in
-from tests.workers.tiny_encoder import write_tiny_encoder
 
 from cocu.client import CocuClient
 from cocu_training.service.settings import ServiceSettings
@@ -26,7 +26,7 @@ ENDED = {"stopped", "completed", "failed"}
 
 @dataclass(frozen=True)
 class Platform:
-    """Where it answers, and the id of its curation."""
+    """The URL of a platform, and the id of its curation."""
 
     url: str
     curation: str
@@ -34,7 +34,7 @@ class Platform:
 
 @dataclass
 class Training:
-    """A service, and what its callers do."""
+    """A service, and requests to it."""
 
     url: str
     settings: ServiceSettings
@@ -57,7 +57,7 @@ class Training:
         return dict(answer.json())
 
     def wait(self, run: str, until: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
-        """The run once it has ended, or as soon as something is so."""
+        """Wait until a run has ended, or until `until` holds; return the run."""
         is_so = until or (lambda seen: seen["state"] in ENDED)
         end = time.monotonic() + 120
         while not is_so(seen := self.get(run)):
@@ -69,9 +69,9 @@ class Training:
         return self.settings.run_folder(run) / "output"
 
     def starts(self, run: str) -> list[list[int]]:
-        """Of each start of the stand-in, its process and the step that it began with."""
+        """(process, first step) of each start of the stand-in."""
         lines = (self.output(run) / "starts").read_text().splitlines()
-        return [[int(each) for each in line.split()] for line in lines]
+        return [[int(number) for number in line.split()] for line in lines]
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +90,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 
 def settings_of(folder: Path, platform: Platform, files: Path, **changes: object) -> ServiceSettings:
-    given = {
+    values = {
         "data": folder,
         "platform": platform.url,
         "files": files,
@@ -99,7 +99,7 @@ def settings_of(folder: Path, platform: Platform, files: Path, **changes: object
         "stop_seconds": 20.0,
         **changes,
     }
-    return ServiceSettings(**given)  # type: ignore[arg-type]
+    return ServiceSettings(**values)  # type: ignore[arg-type]
 
 
 @contextmanager

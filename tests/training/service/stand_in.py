@@ -1,10 +1,10 @@
-"""A trainer in the place of torchrun and `cocu-train`: the same command line, files and signals, no torch.
+"""Replaces torchrun and `cocu-train` in tests: the same command line, files and signals, without torch.
 
 `seed` of the configuration chooses what goes wrong: CRASHES ends with an error in step 5 of the first start,
-DEAF ignores SIGTERM, VANISHES is killed with its attendant in step 6 of the first start, LOST the same in
-every start before any step, BROKEN writes lines that are none.
+DEAF ignores SIGTERM, VANISHES is killed with its supervisor in step 6 of the first start, LOST the same in
+every start before any step, BROKEN writes damaged lines.
 
-Two at once, of whichever runs, are written down.
+A stand-in that finds another one running, of any run, writes the file DOUBLED.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 CRASHES, DEAF, VANISHES, LOST, BROKEN = 1, 2, 3, 4, 5
 CHECKPOINT_INTERVAL = 4
 DOUBLED = "doubled"
-"""A file beside the folders of the runs: written when a trainer finds another one at work."""
+"""A file beside the folders of the runs: written when a trainer finds another one running."""
 PAUSE = 0.05
 
 
@@ -45,26 +45,26 @@ def main() -> None:
 
 def train(configuration: dict[str, object], output: Path, *, resume: bool) -> int:
     seed, steps = configuration["seed"], int(str(configuration["steps"]))
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if seed == DEAF else lambda *_: asked.append(1))
+    stop_signals: list[int] = []
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if seed == DEAF else lambda *_: stop_signals.append(1))
     if seed == LOST:
         vanish()
     checkpoints = output / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
-    there = sorted(checkpoints.glob("step-*.pt"))
-    if there and not resume:
+    saved = sorted(checkpoints.glob("step-*.pt"))
+    if saved and not resume:
         print("error: there are checkpoints already")
         return 1
-    step = json.loads(there[-1].read_text())["step"] if there else 0
+    step = json.loads(saved[-1].read_text())["step"] if saved else 0
     first_start = not (output / "starts").exists()
     with (output / "starts").open("a") as starts:
         starts.write(f"{os.getpid()} {step}\n")
-    told = {name: value for name, value in os.environ.items() if name.startswith("COCU_")}
-    (output / "environment.json").write_text(json.dumps(told))
+    variables = {name: value for name, value in os.environ.items() if name.startswith("COCU_")}
+    (output / "environment.json").write_text(json.dumps(variables))
     records = Records(output / "records.jsonl", step)
     records.write({"kind": "event", "step": step, "event": "started", "steps": steps})
     print(f"training from step {step}", flush=True)
-    while step < steps and not asked:
+    while step < steps and not stop_signals:
         time.sleep(PAUSE)
         step += 1
         records.write({"kind": "step", "step": step, "loss": 1.0 / step, "at": time.time()})
@@ -93,7 +93,7 @@ def save(folder: Path, step: int, records: Records) -> None:
 
 
 def vanish() -> None:
-    """As by a loss of power: nobody can write down how it ended."""
+    """End as after a power loss: no exit status is written."""
     os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 

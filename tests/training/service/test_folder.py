@@ -1,4 +1,4 @@
-"""How records of a trainer become events: each once, whatever is cut off and written anew."""
+"""What a run leaves in its folder: records, which become events once each, and why it failed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch")
-
-from cocu_training.service.folder import MOST_AT_ONCE, START, RunFolder, Tail
+from cocu_training.error_file import ERROR_FILE, error_written
+from cocu_training.errors import DataError
+from cocu_training.service.run_dir import MAX_LINES, START, RunFolder, Tail
 
 
 def write(file: Path, steps: Sequence[int], *, rest: str = "") -> None:
-    """As the trainer does when it starts: another file in the place of the one that was there."""
+    """Replace the file, as the trainer does when it starts."""
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"kind": "step", "step": step}) + "\n" for step in steps]
     file.with_suffix(".partial").write_text("".join(lines) + rest)
@@ -48,11 +48,11 @@ def test_tail__goes_on_after_lines_that_were_taken(folder: RunFolder) -> None:
 
 
 def test_tail__comes_to_the_end_of_many_lines(folder: RunFolder) -> None:
-    write(folder.records, range(2 * MOST_AT_ONCE + 1))
+    write(folder.records, range(2 * MAX_LINES + 1))
     tail = Tail(folder.records, lines=0, file_before=None)
     read = [tail.read() for _ in range(4)]
-    assert [len(lines) for lines in read] == [MOST_AT_ONCE, MOST_AT_ONCE, 1, 0]
-    assert [step for lines in read for step in steps(lines)] == list(range(2 * MOST_AT_ONCE + 1))
+    assert [len(lines) for lines in read] == [MAX_LINES, MAX_LINES, 1, 0]
+    assert [step for lines in read for step in steps(lines)] == list(range(2 * MAX_LINES + 1))
 
 
 def test_start__keeps_records_up_to_the_checkpoint_and_takes_the_rest_anew(folder: RunFolder) -> None:
@@ -76,14 +76,62 @@ def test_start__without_a_checkpoint_takes_everything_anew(folder: RunFolder) ->
     assert (lines, file_before) == (0, folder.records.stat().st_ino)
 
 
-def test_log_end__is_of_the_last_start_without_the_launchers_report(folder: RunFolder) -> None:
-    assert folder.log_end() == ""
-    report = (
-        "E1122 1 site-packages/torch/distributed/elastic/x/api.py:1] failed (exitcode: -9) local_rank: 3 (pid"
+def fail(file: Path, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail as a rank does."""
+    monkeypatch.setenv(ERROR_FILE, str(file))
+    with pytest.raises(type(error)), error_written():
+        raise error
+
+
+def report(status: int, rank: int, *, path: str = "torch") -> str:
+    """What torchrun prints after a rank has failed."""
+    return (
+        f"E1130 11:43:23.817000 30422 {path}/distributed/elastic/multiprocessing/api.py:1002] "
+        f"failed (exitcode: {status}) local_rank: {rank} (pid: 30426) of binary: /usr/bin/python\n"
+        "Traceback (most recent call last):\n" + "  frame\n" * 30
     )
-    folder.log.write_text(
-        f"{START}\nolder\n{START}\n\x1b[31mout of memory\x1b[0m\n\n{report}: 7)\nTraceback\n" + "frame\n" * 30
-    )
-    assert folder.log_end() == "out of memory\nrank 3 ended with exit status -9"
+
+
+@pytest.mark.parametrize("printed", [report(1, 0), "a summary of another form\n" * 30])
+def test_failure__is_what_the_first_rank_to_fail_wrote_whatever_is_printed_after_it(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, printed: str
+) -> None:
+    folder.error_file(2).parent.mkdir()
+    folder.log.write_text(f"{START}\nprinted by the trainer\n{printed}")
+    fail(folder.error_file(1), DataError("of an earlier start"), monkeypatch)
+    fail(folder.error_file(2), DataError("batch 7 is damaged"), monkeypatch)
+    fail(folder.error_file(2), ConnectionError("closed by the other rank"), monkeypatch)
+    assert folder.failure(2).splitlines()[0] == "batch 7 is damaged"
+    assert "summary" not in folder.failure(2)
+    assert "frame" not in folder.failure(2)
+
+
+def test_failure__of_an_unexpected_error_is_the_end_of_its_traceback(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.error_file(1).parent.mkdir()
+    fail(folder.error_file(1), ArithmeticError("a name that is not UTF-8: \udcff"), monkeypatch)
+    *_, frame, last = folder.failure(1).splitlines()
+    assert (frame.strip(), last) == ("raise error", "ArithmeticError: a name that is not UTF-8: \\udcff")
+
+
+def test_error__that_nobody_asks_for_or_that_cannot_be_written_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(tmp_path / "absent" / "1.error", DataError("batch 7 is damaged"), monkeypatch)
+    monkeypatch.delenv(ERROR_FILE)
+    with pytest.raises(DataError, match="batch 7"), error_written():
+        raise DataError("batch 7 is damaged")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["torch", "/usr/lib/site-packages/torch"])
+def test_failure__of_ranks_that_wrote_nothing_is_the_end_of_the_log_before_torchruns_report(
+    folder: RunFolder, path: str
+) -> None:
+    assert folder.failure(1) == ""
+    printed = f"\x1b[31mout of memory\x1b[0m\n\n{report(-9, 3, path=path)}"
+    folder.log.write_text(f"{START}\nolder\n{START}\n{printed}")
+    assert folder.failure(1) == "out of memory\nrank 3 ended with exit status -9"
     folder.log.write_text(START + "\n" + "\n".join(f"line {number}" for number in range(100)))
-    assert folder.log_end(2) == "line 98\nline 99"
+    assert folder.failure(1, lines=2) == "line 98\nline 99"

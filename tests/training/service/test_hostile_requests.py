@@ -60,14 +60,14 @@ def shared(
 ) -> Iterator[tuple[Training, str]]:
     """A service with a completed run, and the run's id; it trains nothing that is sent here."""
     folder = tmp_path_factory.mktemp("hostile")
-    with training_on(platform, settings_of(folder, platform, repository, most_queued=10**6)) as training:
+    with training_on(platform, settings_of(folder, platform, repository, max_queued=10**6)) as training:
         run = training.submit(steps=1)["id"]
         training.wait(run)
         blocking = training.submit(steps=100_000)["id"]
         yield training, run
         training.http.post(f"/v1/runs/{blocking}/stop")
-        for each in training.http.get("/v1/runs", params={"state": "queued", "limit": 1000}).json()["items"]:
-            training.http.post(f"/v1/runs/{each['id']}/stop")
+        for run in training.http.get("/v1/runs", params={"state": "queued", "limit": 1000}).json()["items"]:
+            training.http.post(f"/v1/runs/{run['id']}/stop")
 
 
 def well_answered(answer: httpx.Response) -> bool:
@@ -93,7 +93,7 @@ def post(training: Training, body: object) -> httpx.Response:
 @given(route=st.sampled_from(GETS), first=TEXT, second=TEXT)
 def test_paths__with_any_segments(shared: tuple[Training, str], route: str, first: str, second: str) -> None:
     training, run = shared
-    segments = [quote(each, safe="", errors="surrogatepass") for each in (first, second)]
+    segments = [quote(part, safe="", errors="surrogatepass") for part in (first, second)]
     assert well_answered(training.http.get(route.format(*segments, run=run)))
 
 
@@ -185,7 +185,7 @@ def test_bodies__of_another_type_and_of_any_size(shared: tuple[Training, str]) -
 def test_files__outside_of_a_run_are_not_there(shared: tuple[Training, str], name: str) -> None:
     training, run = shared
     address = urlsplit(training.url)
-    request = f"GET /v1/runs/{run}/files/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = f"GET /v1/runs/{run}/files/{name} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(request.encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -197,15 +197,15 @@ def test_files__outside_of_a_run_are_not_there(shared: tuple[Training, str], nam
 )
 def test_runs__that_are_paths_are_not_deleted(shared: tuple[Training, str], path: str) -> None:
     training, run = shared
-    before = sorted(file.name for file in training.settings.data.rglob("*") if file.suffix != ".sqlite-wal")
+    names = sorted(file.name for file in training.settings.data.rglob("*") if file.suffix != ".sqlite-wal")
     address = urlsplit(training.url)
-    request = f"DELETE /v1/runs/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = f"DELETE /v1/runs/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(request.encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.split(b" ", 2)[1] in {b"404", b"405"}
     assert b"application/problem+json" in answer
-    assert set(before) <= {file.name for file in training.settings.data.rglob("*")}
+    assert set(names) <= {file.name for file in training.settings.data.rglob("*")}
     assert training.get(run)["state"] == "completed"
 
 

@@ -62,7 +62,7 @@ def test_every_route__asks_for_a_key(guarded: Training) -> None:
     assert guarded.http.get("/healthz", headers={"Authorization": ""}).status_code == 200
 
 
-def test_another_tenants_run__is_not_there(guarded: Training, keys: Path) -> None:
+def test_another_tenants_run__does_not_exist(guarded: Training, keys: Path) -> None:
     run = guarded.submit(steps=1)["id"]
     other = bearer(create_key(keys, tenant="other"))
     for method, route in ROUTES:
@@ -71,21 +71,21 @@ def test_another_tenants_run__is_not_there(guarded: Training, keys: Path) -> Non
         assert answer.status_code == unknown.status_code == 404, route
         assert answer.json()["detail"].replace(run, "run_" + "0" * 20) == unknown.json()["detail"]
     assert guarded.http.get("/v1/runs", headers=other).json()["items"] == []
-    # Nor does a key that it used for its requests tell anything.
+    # An Idempotency-Key of another tenant reveals nothing either.
     once = {"Idempotency-Key": "shared"}
-    mine = guarded.submit(steps=1, headers=once)["id"]
-    assert guarded.submit(steps=2, headers=once | other)["id"] != mine
+    first = guarded.submit(steps=1, headers=once)["id"]
+    assert guarded.submit(steps=2, headers=once | other)["id"] != first
 
 
-def test_trainer__is_told_its_tenants_key_of_the_platform_alone(guarded: Training) -> None:
+def test_trainer__gets_only_its_tenants_key_of_the_platform(guarded: Training) -> None:
     run = guarded.submit(steps=1)["id"]
     guarded.wait(run)
-    told = json.loads((guarded.output(run) / "environment.json").read_text())
-    assert told["COCU_API_KEY"] == "acme's"
-    assert "other's" not in json.dumps(told)
-    commands = [file.read_bytes() for file in guarded.settings.data.rglob("*") if file.is_file()]
-    kept = [content for content in commands if b"acme's" in content]
-    assert kept == [json.dumps(told).encode()], "only the stand-in writes it down"
+    variables = json.loads((guarded.output(run) / "environment.json").read_text())
+    assert variables["COCU_API_KEY"] == "acme's"
+    assert "other's" not in json.dumps(variables)
+    contents = [file.read_bytes() for file in guarded.settings.data.rglob("*") if file.is_file()]
+    with_key = [content for content in contents if b"acme's" in content]
+    assert with_key == [json.dumps(variables).encode()], "only the stand-in writes it down"
 
 
 def test_key__is_stored_as_a_hash_for_the_owner_alone(keys: Path) -> None:
@@ -104,7 +104,7 @@ def test_revoked_key__is_refused_from_the_next_request_on(guarded: Training, key
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "no JSON", "no keys"])
-def test_file_of_keys__that_is_damaged_opens_no_door(guarded: Training, keys: Path, damage: str) -> None:
+def test_damaged_file_of_keys__does_not_open_the_service(guarded: Training, keys: Path, damage: str) -> None:
     if damage == "gone":
         keys.unlink()
     else:
@@ -122,11 +122,11 @@ def test_first_key__closes_a_service_that_was_open(training: Training) -> None:
 
 def test_commands__make_list_and_revoke_keys(tmp_path: Path) -> None:
     runner, where = CliRunner(), ["--data", str(tmp_path)]
-    made = runner.invoke(app, ["key", "create", "--tenant", "acme", *where])
-    assert made.output.startswith("cocu_train_")
+    created = runner.invoke(app, ["key", "create", "--tenant", "acme", *where])
+    assert created.output.startswith("cocu_train_")
     listed = runner.invoke(app, ["key", "list", *where]).output
     assert "acme" in listed
-    assert made.output.strip() not in listed
+    assert created.output.strip() not in listed
     assert runner.invoke(app, ["key", "revoke", listed.split()[0], *where]).exit_code == 0
     assert runner.invoke(app, ["key", "list", *where]).output == ""
     assert runner.invoke(app, ["key", "create", "--tenant", "../x", *where]).exit_code == 1

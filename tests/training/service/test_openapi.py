@@ -14,7 +14,7 @@ from tests.training.service.conftest import Platform, settings_of, training_on
 from cocu_training.service.keys import create_key
 
 CHECKS = """
-# Well-formed is not all: a cursor must have been given out, fields must fit together, a curation be there.
+# A well-formed request may still be refused: its cursor, fields or curation must be right too.
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "304", "404", "409", "416", "422", "429"]
 
@@ -27,7 +27,7 @@ expected-statuses = ["400", "404", "405", "409", "413", "415", "416", "422"]
 def test_openapi__every_answer_is_one_that_the_document_names(
     tmp_path: Path, platform: Platform, repository: Path
 ) -> None:
-    settings = settings_of(tmp_path / "service", platform, repository, most_queued=20)
+    settings = settings_of(tmp_path / "service", platform, repository, max_queued=20)
     with training_on(platform, settings) as training:
         key = create_key(settings.keys_file)
         training.http.headers["Authorization"] = f"Bearer {key}"

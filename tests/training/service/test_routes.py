@@ -1,4 +1,4 @@
-"""Runs over HTTP: submitted, listed, followed, stopped, resumed, and what came out."""
+"""Runs over HTTP: submit, list, follow, stop, resume, results."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def events(training: Training, run: str, *, after: int | None = None) -> list[di
     with training.http.stream("GET", f"/v1/runs/{run}/events", headers=headers, timeout=120) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         lines = list(stream.iter_lines())
-    found = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    run_events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
     ids = [int(line.removeprefix("id: ")) for line in lines if line.startswith("id: ")]
-    assert ids == [event["id"] for event in found]
-    return found
+    assert ids == [event["id"] for event in run_events]
+    return run_events
 
 
-def states(found: list[dict[str, Any]]) -> list[str]:
-    return [event["values"]["state"] for event in found if event["kind"] == "state"]
+def states(run_events: list[dict[str, Any]]) -> list[str]:
+    return [event["values"]["state"] for event in run_events if event["kind"] == "state"]
 
 
 def test_run__from_submission_to_results(training: Training) -> None:
     answer = training.http.post("/v1/runs", json=training.body(steps=6) | {"arm": "topk", "name": "first"})
-    made = answer.json()
+    created = answer.json()
     assert answer.status_code == 201
-    assert answer.headers["location"] == f"/v1/runs/{made['id']}"
-    assert (made["arm"], made["name"], made["state"]) == ("topk", "first", "queued")
-    assert made["configuration"]["model"] == "tiny"
-    seen = training.wait(made["id"])
+    assert answer.headers["location"] == f"/v1/runs/{created['id']}"
+    assert (created["arm"], created["name"], created["state"]) == ("topk", "first", "queued")
+    assert created["configuration"]["model"] == "tiny"
+    seen = training.wait(created["id"])
     assert (seen["state"], seen["step"], seen["steps"], seen["starts"]) == ("completed", 6, 6, 1)
-    results = training.http.get(f"/v1/runs/{made['id']}/results").json()
+    results = training.http.get(f"/v1/runs/{created['id']}/results").json()
     assert results["latest"]["loss"] == pytest.approx(1 / 6)
     assert results["evaluations"] == [{"step": 6, "mean_iou": 0.06}]
     kinds = {file["name"]: file["kind"] for file in results["files"]}
@@ -60,9 +60,9 @@ def test_files__are_fetched_whole_and_in_part(training: Training) -> None:
         assert fetched.status_code == 200
         assert len(fetched.content) == file["bytes"]
         assert fetched.headers["x-content-type-options"] == "nosniff"
-    whole = training.http.get(f"/v1/runs/{run}/files/records.jsonl").content
+    content = training.http.get(f"/v1/runs/{run}/files/records.jsonl").content
     part = training.http.get(f"/v1/runs/{run}/files/records.jsonl", headers={"Range": "bytes=10-"})
-    assert (part.status_code, part.content) == (206, whole[10:])
+    assert (part.status_code, part.content) == (206, content[10:])
     beyond = training.http.get(f"/v1/runs/{run}/files/records.jsonl", headers={"Range": "bytes=99999999-"})
     assert beyond.status_code == 416
     assert beyond.headers["content-type"] == "application/problem+json"
@@ -72,20 +72,20 @@ def test_files__have_tags(training: Training) -> None:
     run = training.submit(steps=5)["id"]
     training.wait(run)
     url = f"/v1/runs/{run}/files/records.jsonl"
-    whole = training.http.get(url)
-    tag = whole.headers["etag"]
+    complete = training.http.get(url)
+    tag = complete.headers["etag"]
     for held in (tag, f'"other", W/{tag}', "*"):
         answer = training.http.get(url, headers={"If-None-Match": held})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
-    assert training.http.get(url, headers={"If-None-Match": '"other"'}).content == whole.content
+    assert training.http.get(url, headers={"If-None-Match": '"other"'}).content == complete.content
     part = {"Range": "bytes=-7"}
-    assert training.http.get(url, headers=part | {"If-Range": tag}).content == whole.content[-7:]
+    assert training.http.get(url, headers=part | {"If-Range": tag}).content == complete.content[-7:]
     # The rest of another version would not fit what the caller has.
     other = training.http.get(url, headers=part | {"If-Range": '"other"'})
-    assert (other.status_code, other.content) == (200, whole.content)
+    assert (other.status_code, other.content) == (200, complete.content)
     with (training.output(run) / "records.jsonl").open("ab") as file:
         file.write(b"more\n")
-    assert training.http.get(url, headers={"If-None-Match": tag}).content == whole.content + b"more\n"
+    assert training.http.get(url, headers={"If-None-Match": tag}).content == complete.content + b"more\n"
 
 
 def test_files__that_grow_are_sent_as_they_were(training: Training) -> None:
@@ -121,8 +121,8 @@ def test_files__that_vanish_while_they_are_sent_are_sent(training: Training) -> 
 
 def test_deleted_run__is_gone_with_its_files(training: Training) -> None:
     kept, run = training.submit(steps=1)["id"], training.submit(steps=2)["id"]
-    for each in (kept, run):
-        training.wait(each)
+    for run_id in (kept, run):
+        training.wait(run_id)
     assert training.settings.run_folder(run).is_dir()
     answer = training.http.delete(f"/v1/runs/{run}")
     assert (answer.status_code, answer.content) == (204, b"")
@@ -132,7 +132,7 @@ def test_deleted_run__is_gone_with_its_files(training: Training) -> None:
     for action in ("stop", "resume"):
         assert training.http.post(f"/v1/runs/{run}/{action}").status_code == 404
     assert training.http.delete(f"/v1/runs/{run}").status_code == 404
-    assert [each["id"] for each in training.http.get("/v1/runs").json()["items"]] == [kept]
+    assert [item["id"] for item in training.http.get("/v1/runs").json()["items"]] == [kept]
     assert (training.output(kept) / "records.jsonl").is_file()
 
 
@@ -167,12 +167,12 @@ def test_deleted_run__leaves_the_queue_and_is_not_made_again(training: Training)
 
 def test_events__tell_states_steps_and_evaluations_in_order(training: Training) -> None:
     run = training.submit(steps=6)["id"]
-    found = events(training, run)
-    assert [event["id"] for event in found] == list(range(1, len(found) + 1))
-    assert states(found) == ["queued", "running", "completed"]
-    steps = [event["values"] for event in found if event["kind"] == "step"]
+    run_events = events(training, run)
+    assert [event["id"] for event in run_events] == list(range(1, len(run_events) + 1))
+    assert states(run_events) == ["queued", "running", "completed"]
+    steps = [event["values"] for event in run_events if event["kind"] == "step"]
     assert [values["step"] for values in steps] == [1, 2, 3, 4, 5, 6]
-    assert [event["values"]["event"] for event in found if event["kind"] == "event"] == [
+    assert [event["values"]["event"] for event in run_events if event["kind"] == "event"] == [
         "started",
         "checkpoint",
         "checkpoint",
@@ -201,10 +201,10 @@ def test_stop__writes_a_checkpoint_that_resume_goes_on_from(training: Training) 
     assert [step for _, step in training.starts(run)] == [0, stopped["step"]]
     training.http.post(f"/v1/runs/{run}/stop")
     training.wait(run)
-    found = events(training, run)
-    steps = [event["values"]["step"] for event in found if event["kind"] == "step"]
+    run_events = events(training, run)
+    steps = [event["values"]["step"] for event in run_events if event["kind"] == "step"]
     assert steps == list(range(1, len(steps) + 1))
-    assert states(found) == ["queued", "running", "stopping", "stopped"] * 2
+    assert states(run_events) == ["queued", "running", "stopping", "stopped"] * 2
 
 
 def test_stop__of_a_trainer_that_does_not_listen_kills_it(
@@ -263,9 +263,9 @@ def test_vanished_processes__are_given_up_when_no_step_is_done(training: Trainin
 def test_damaged_records__are_passed_over(training: Training) -> None:
     run = training.submit(steps=3, seed=stand_in.BROKEN)["id"]
     assert training.wait(run)["state"] == "completed"
-    found = events(training, run)
-    assert sum(event["values"].get("event") == "unreadable" for event in found) == 9
-    assert [event["values"]["step"] for event in found if event["kind"] == "step"] == [1, 2, 3]
+    run_events = events(training, run)
+    assert sum(event["values"].get("event") == "unreadable" for event in run_events) == 9
+    assert [event["values"]["step"] for event in run_events if event["kind"] == "step"] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("action", ["stop", "resume"])
@@ -278,19 +278,19 @@ def test_actions__on_a_completed_run_are_conflicts(training: Training, action: s
 
 
 def test_list__comes_in_pages(training: Training) -> None:
-    made = [training.submit(steps=1)["id"] for _ in range(5)]
-    for run in made:
+    submitted = [training.submit(steps=1)["id"] for _ in range(5)]
+    for run in submitted:
         training.wait(run)
-    found, cursor = [], None
+    listed, cursor = [], None
     while True:
         page = training.http.get(
             "/v1/runs", params={"limit": 2} | ({"cursor": cursor} if cursor else {})
         ).json()
-        found += [run["id"] for run in page["items"]]
+        listed += [run["id"] for run in page["items"]]
         cursor = page["next"]
         if cursor is None:
             break
-    assert found == made
+    assert listed == submitted
     first = training.http.get("/v1/runs", params={"limit": 2}).json()["next"]
     other = training.http.get("/v1/runs", params={"cursor": first, "state": "completed"})
     assert other.status_code == 422
@@ -309,7 +309,7 @@ def test_idempotency__the_same_request_makes_one_run(training: Training) -> None
 
 
 def test_queue__has_a_limit(tmp_path: Path, platform: Platform, repository: Path) -> None:
-    settings = settings_of(tmp_path / "service", platform, repository, most_queued=1)
+    settings = settings_of(tmp_path / "service", platform, repository, max_queued=1)
     with training_on(platform, settings) as training:
         running = training.submit(steps=100_000)["id"]
         training.wait(running, lambda seen: seen["state"] == "running")
@@ -353,6 +353,7 @@ def test_openapi__has_stable_ids_and_every_problem(training: Training) -> None:
         "get_run_results",
         "list_run_files",
         "get_run_file",
+        "get_run_series",
         "get_health",
         "get_readiness",
     }

@@ -1,4 +1,4 @@
-"""What is killed, and what is left: services as processes of their own, over real processes of runs."""
+"""Kills of services and of runs: both are real processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.training.service import stand_in
 from tests.training.service.conftest import Platform, Training, settings_of, training_on
 
 from cocu_training.service.database import InUseError
-from cocu_training.service.processes import kill_marked, marked
+from cocu_training.service.processes import find_marked, kill_marked
 
 pytestmark = pytest.mark.slow
 
@@ -33,9 +33,9 @@ STAND_IN = f"{sys.executable} {stand_in.__file__}"
 
 
 class ServiceProcess:
-    """`cocu-train serve` in a process, started and killed as often as wanted, on one folder.
+    """`cocu-train serve` in a process that can be started and killed many times on one folder.
 
-    trainer: what it starts in the place of torchrun, None for torchrun itself.
+    trainer: the command that replaces torchrun, None for torchrun itself.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class ServiceProcess:
     def start(self, *options: str) -> Training:
         port = free_port()
         serve = (sys.executable, "-m", "cocu_training.command_line", "serve", "--port", str(port))
-        given = ["--data", str(self._settings.data), "--server", self._settings.platform]
-        given += ["--files", str(self._settings.files)]
-        given += [] if self._trainer is None else ["--command", self._trainer]
+        arguments = ["--data", str(self._settings.data), "--server", self._settings.platform]
+        arguments += ["--files", str(self._settings.files)]
+        arguments += [] if self._trainer is None else ["--command", self._trainer]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen([*serve, *given, *options], stdout=log, stderr=log)
+            self._process = subprocess.Popen([*serve, *arguments, *options], stdout=log, stderr=log)
         url = f"http://127.0.0.1:{port}"
         self._http.append(httpx.Client(base_url=url, timeout=30))
         started = Training(url, self._settings, self._curation, self._http[-1])
@@ -95,12 +95,12 @@ def wait_for(is_so: Callable[[], object]) -> None:
 
 
 def steps(training: Training, run: str) -> list[int]:
-    """The steps that the events of an ended run tell."""
+    """The steps in the events of an ended run."""
     with training.http.stream("GET", f"/v1/runs/{run}/events", timeout=60) as stream:
         lines = [line for line in stream.iter_lines() if line.startswith("data: ")]
-    found = [json.loads(line.removeprefix("data: ")) for line in lines]
-    assert [event["id"] for event in found] == list(range(1, len(found) + 1))
-    return [event["values"]["step"] for event in found if event["kind"] == "step"]
+    events = [json.loads(line.removeprefix("data: ")) for line in lines]
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    return [event["values"]["step"] for event in events if event["kind"] == "step"]
 
 
 def recorded(training: Training, run: str) -> int:
@@ -111,11 +111,11 @@ def recorded(training: Training, run: str) -> int:
 
 @pytest.fixture
 def service(tmp_path: Path, platform: Platform, repository: Path) -> Iterator[ServiceProcess]:
-    made = ServiceProcess(tmp_path / "service", platform, repository)
+    service = ServiceProcess(tmp_path / "service", platform, repository)
     try:
-        yield made
+        yield service
     finally:
-        made.close()
+        service.close()
 
 
 def test_killed_service__finds_the_run_that_went_on(service: ServiceProcess) -> None:
@@ -123,11 +123,11 @@ def test_killed_service__finds_the_run_that_went_on(service: ServiceProcess) -> 
     run, queued = training.submit(steps=100_000)["id"], training.submit(steps=3)["id"]
     training.wait(run, lambda seen: seen["step"] >= 5)
     service.kill()
-    before = recorded(training, run)
-    wait_for(lambda: recorded(training, run) >= before + 5)
+    last_step = recorded(training, run)
+    wait_for(lambda: recorded(training, run) >= last_step + 5)
 
     training = service.start()
-    training.wait(run, lambda seen: seen["step"] >= before + 5)
+    training.wait(run, lambda seen: seen["step"] >= last_step + 5)
     assert len(training.starts(run)) == 1
     assert training.get(queued)["state"] == "queued"
     training.http.post(f"/v1/runs/{run}/stop")
@@ -145,8 +145,8 @@ def test_service__killed_before_it_noted_the_process_finds_it(service: ServicePr
     with closing(sqlite3.connect(training.settings.data / "runs.sqlite")) as database, database:
         database.execute("UPDATE runs SET pid = NULL, process_started = NULL")
     training = service.start()
-    before = recorded(training, run)
-    training.wait(run, lambda seen: seen["step"] > before + 3)
+    last_step = recorded(training, run)
+    training.wait(run, lambda seen: seen["step"] > last_step + 3)
     assert len(training.starts(run)) == 1
     training.http.post(f"/v1/runs/{run}/stop")
     assert training.wait(run)["state"] == "stopped"
@@ -157,7 +157,7 @@ def test_killed_service__learns_how_a_run_ended_meanwhile(service: ServiceProces
     done = training.submit(steps=40)["id"]
     training.wait(done, lambda seen: seen["step"] >= 5)
     service.kill()
-    wait_for(lambda: not marked(f"{done}.1"))
+    wait_for(lambda: not find_marked(f"{done}.1"))
     training = service.start()
     assert training.wait(done)["state"] == "completed"
     assert steps(training, done) == list(range(1, 41))
@@ -165,7 +165,7 @@ def test_killed_service__learns_how_a_run_ended_meanwhile(service: ServiceProces
     crashed = training.submit(steps=40, seed=stand_in.CRASHES)["id"]
     wait_for((training.output(crashed) / "starts").exists)
     service.kill()
-    wait_for(lambda: not marked(f"{crashed}.1"))
+    wait_for(lambda: not find_marked(f"{crashed}.1"))
     training = service.start()
     seen = training.wait(crashed)
     assert seen["state"] == "failed"
@@ -177,7 +177,7 @@ def test_lost_machine__resumes_the_run_from_its_checkpoint(service: ServiceProce
     run = training.submit(steps=60)["id"]
     training.wait(run, lambda seen: seen["step"] >= 9)
     service.kill()
-    for pid in marked(f"{run}.1"):
+    for pid in find_marked(f"{run}.1"):
         os.kill(pid, signal.SIGKILL)
     checkpoint = max(int(file.stem[5:]) for file in (training.output(run) / "checkpoints").glob("*.pt"))
 
@@ -189,15 +189,15 @@ def test_lost_machine__resumes_the_run_from_its_checkpoint(service: ServiceProce
     assert set(told) == set(range(1, 61))
 
 
-def test_killed_attendant__leaves_no_trainer_beside_the_next(service: ServiceProcess) -> None:
+def test_killed_supervisor__leaves_no_trainer_beside_the_next(service: ServiceProcess) -> None:
     training = service.start()
     run = training.submit(steps=60)["id"]
     training.wait(run, lambda seen: seen["step"] >= 6)
     trainer = training.starts(run)[0][0]
-    attendant = next(pid for pid in marked(f"{run}.1") if pid != trainer)
-    os.kill(attendant, signal.SIGKILL)
+    supervisor = next(pid for pid in find_marked(f"{run}.1") if pid != trainer)
+    os.kill(supervisor, signal.SIGKILL)
     training.wait(run, lambda seen: seen["starts"] == 2)
-    assert trainer not in marked(f"{run}.1")
+    assert trainer not in find_marked(f"{run}.1")
     assert training.wait(run)["state"] == "completed"
     # It was asked to stop, so that nothing was lost.
     assert training.starts(run)[1][1] >= 6
@@ -208,7 +208,7 @@ def test_stopped_service__hands_the_run_back_and_goes_on_with_it(service: Servic
     run = training.submit(steps=60)["id"]
     training.wait(run, lambda seen: seen["step"] >= 6)
     service.kill(signal.SIGTERM)
-    assert marked(f"{run}.1") == []
+    assert find_marked(f"{run}.1") == []
     training = service.start()
     seen = training.wait(run)
     assert (seen["state"], seen["starts"]) == ("completed", 2)
@@ -220,7 +220,7 @@ def test_stopped_service__may_leave_the_run_to_itself(service: ServiceProcess) -
     run = training.submit(steps=200)["id"]
     training.wait(run, lambda seen: seen["step"] >= 3)
     service.kill(signal.SIGTERM)
-    assert marked(f"{run}.1") != []
+    assert find_marked(f"{run}.1") != []
     training = service.start()
     assert training.wait(run)["state"] == "completed"
     assert len(training.starts(run)) == 1

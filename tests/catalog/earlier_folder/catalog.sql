@@ -1,0 +1,421 @@
+BEGIN TRANSACTION;
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('0001');
+CREATE TABLE chunks (
+	id VARCHAR(64) NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	dataset_id VARCHAR(64) NOT NULL, 
+	scope VARCHAR(64) NOT NULL, 
+	stage VARCHAR(32) NOT NULL, 
+	subject VARCHAR(64) NOT NULL, 
+	curation_id VARCHAR(64), 
+	state VARCHAR(32) NOT NULL, 
+	attempts BIGINT NOT NULL, 
+	failures BIGINT NOT NULL, 
+	lease_owner VARCHAR(255), 
+	lease_until DOUBLE NOT NULL, 
+	not_before DOUBLE NOT NULL, 
+	units_total BIGINT NOT NULL, 
+	units_done BIGINT NOT NULL, 
+	asked BOOLEAN NOT NULL, 
+	revision BIGINT NOT NULL, 
+	leased_at DOUBLE NOT NULL, 
+	seconds DOUBLE, 
+	error TEXT, 
+	CONSTRAINT pk_chunks PRIMARY KEY (id), 
+	CONSTRAINT fk_chunks_curation_id_curations FOREIGN KEY(curation_id) REFERENCES curations (id), 
+	CONSTRAINT fk_chunks_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id), 
+	CONSTRAINT uq_chunks_dataset_id_scope_stage_subject UNIQUE (dataset_id, scope, stage, subject)
+);
+INSERT INTO "chunks" VALUES('49089785a8f33943a97aaef6c1209333','default','01a229d0a23170a2720b821a682d2570','','ingest','01a229d0a286c992a65dda8c0acc252b',NULL,'done',1,0,NULL,1.79599792899999523157e+09,0.0,0,0,0,0,1.79599786899999523158e+09,1.42988681793212890625e-01,NULL);
+INSERT INTO "chunks" VALUES('45ae26545d2d8b91975689aa074e4d96','default','01a229d0a23170a2720b821a682d2570','','ingest','01a229d0a2e265cda38a80945e134e06',NULL,'done',1,0,NULL,1.79599792886300134659e+09,0.0,0,0,0,0,1.7959978688630013466e+09,9.39846038818359375e-02,NULL);
+INSERT INTO "chunks" VALUES('7522be23c4e6273c4fde916321242a42','default','01a229d0a23170a2720b821a682d2570','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','embed','000000-0000-7310ddf1bac65cfd',NULL,'done',1,0,NULL,1.79599792989498138425e+09,0.0,6,6,0,0,1.79599786989498138431e+09,7.101154327392578125e-02,NULL);
+INSERT INTO "chunks" VALUES('624c49cc1ac9019bdc747a5b74e401a2','default','01a229d0a23170a2720b821a682d2570','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','embed','000000-0001-23e69ab95375e10c',NULL,'done',1,0,NULL,1.79599792946299815178e+09,0.0,6,6,0,0,1.79599786946299815179e+09,3.87002706527709960937e-01,NULL);
+INSERT INTO "chunks" VALUES('dab28f3e9a649dc28367ae8c459bff1c','default','01a229d0a23170a2720b821a682d2570','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','embed','000001-0000-66026cf72bf3a170',NULL,'done',1,0,NULL,1.7959979299869945049e+09,0.0,6,6,0,0,1.79599786998699450495e+09,1.07020139694213867187e-01,NULL);
+INSERT INTO "chunks" VALUES('a12eee57826bb93a8cd6c2bb2104b29f','default','01a229d0a23170a2720b821a682d2570','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','index','000000-0001-23e69ab95375e10c',NULL,'done',1,0,NULL,1.79599793017098069186e+09,0.0,6,6,0,0,1.79599787017098069192e+09,2.28001117706298828125e-01,NULL);
+INSERT INTO "chunks" VALUES('bb43151424af120846c0c076db7b52a3','default','01a229d0a23170a2720b821a682d2570','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','index','000000-0000-7310ddf1bac65cfd',NULL,'done',1,0,NULL,1.79599793043398475644e+09,0.0,6,6,0,0,1.79599787043398475649e+09,0.0980079174041748,NULL);
+INSERT INTO "chunks" VALUES('8f95f9876620dda6d6de9171d82c07c8','default','01a229d0a23170a2720b821a682d2570','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','index','000001-0000-66026cf72bf3a170',NULL,'done',1,0,NULL,1.79599793057701349256e+09,0.0,6,6,0,0,1.79599787057701349261e+09,8.39664936065673828125e-02,NULL);
+INSERT INTO "chunks" VALUES('45099fe9d16b36097bddf1df404fd3d4','default','01a229d0a23170a2720b821a682d2570','5739a928fbf65d81401b5c8c72bd7603','neighbours','000000-0000-7310ddf1bac65cfd','5739a928fbf65d81401b5c8c72bd7603','done',1,0,NULL,1.79599793068998813631e+09,0.0,6,6,0,0,1.79599787068998813632e+09,5.52300357818603515625e+00,NULL);
+INSERT INTO "chunks" VALUES('66533784da02753a6991eabbe75cc0f1','default','01a229d0a23170a2720b821a682d2570','5739a928fbf65d81401b5c8c72bd7603','neighbours','000000-0001-23e69ab95375e10c','5739a928fbf65d81401b5c8c72bd7603','done',1,0,NULL,1.7959979362560009956e+09,0.0,6,6,0,0,1.79599787625600099561e+09,1.06014251708984375e-01,NULL);
+INSERT INTO "chunks" VALUES('a59e3276c15d437fc074e39fb444aec0','default','01a229d0a23170a2720b821a682d2570','5739a928fbf65d81401b5c8c72bd7603','neighbours','000001-0000-66026cf72bf3a170','5739a928fbf65d81401b5c8c72bd7603','done',1,0,NULL,1.79599793639299488067e+09,0.0,6,6,0,0,1.79599787639299488068e+09,4.099750518798828125e-02,NULL);
+INSERT INTO "chunks" VALUES('6d1547b2938fdc07109ca26dceecdc54','default','01a229d0a23170a2720b821a682d2570','5739a928fbf65d81401b5c8c72bd7603','group','all','5739a928fbf65d81401b5c8c72bd7603','done',1,0,NULL,1.79599793647301864628e+09,0.0,18,18,0,0,1.79599787647301864621e+09,1.5340974807739257812e+01,NULL);
+INSERT INTO "chunks" VALUES('39fe3d346c901ed8a6c886fd8de00622','default','01a229d0a23170a2720b821a682d2570','5739a928fbf65d81401b5c8c72bd7603','curate','000000-0000-7310ddf1bac65cfd','5739a928fbf65d81401b5c8c72bd7603','done',1,0,NULL,1.79599797193901014333e+09,0.0,6,6,0,0,1.79599789188999390599e+09,2.00799956321716308602e+01,NULL);
+INSERT INTO "chunks" VALUES('3060f5ab09014a3afc93bf46a159b61f','default','01a229d0a23170a2720b821a682d2570','5739a928fbf65d81401b5c8c72bd7603','curate','000000-0001-23e69ab95375e10c','5739a928fbf65d81401b5c8c72bd7603','done',1,0,NULL,1.7959979719989976883e+09,0.0,6,6,0,0,1.79599791199899768831e+09,5.600452423095703125e-02,NULL);
+INSERT INTO "chunks" VALUES('c16af11fec1c670d44cb18322ec3bf3f','default','01a229d0a23170a2720b821a682d2570','5739a928fbf65d81401b5c8c72bd7603','curate','000001-0000-66026cf72bf3a170','5739a928fbf65d81401b5c8c72bd7603','done',1,0,NULL,1.79599797208698749549e+09,0.0,6,6,0,0,1.79599791208698749541e+09,8.002376556396484375e-02,NULL);
+INSERT INTO "chunks" VALUES('6b285caa74ae52cf0104b49cb2fcb672','default','01a229d0a23170a2720b821a682d2570','5739a928fbf65d81401b5c8c72bd7603','publish','all','5739a928fbf65d81401b5c8c72bd7603','done',1,0,NULL,1.79599797224301147456e+09,0.0,18,18,0,0,1.79599791224301147461e+09,1.57995700836181640625e-01,NULL);
+INSERT INTO "chunks" VALUES('0143078ab2d71dc4067320ced600cb8b','default','01a229d0a23170a2720b821a682d2570','0deec8555b9f950518014792a6168a71','cells','all','0deec8555b9f950518014792a6168a71','done',1,0,NULL,1.79599797562299728394e+09,0.0,18,18,0,0,1.795997912602011919e+09,4.95197463035583496093e+00,NULL);
+INSERT INTO "chunks" VALUES('2d9a70fdbc0fe5f4690a2e8f6238af3a','default','01a229d0a23170a2720b821a682d2570','0deec8555b9f950518014792a6168a71','neighbours','000000-0000-7310ddf1bac65cfd','0deec8555b9f950518014792a6168a71','done',1,0,NULL,1.79599797762000918388e+09,0.0,6,6,0,0,1.79599791762000918389e+09,1.32298612594604492187e+00,NULL);
+INSERT INTO "chunks" VALUES('6522b8287a1236b64e422f3be7d3dfda','default','01a229d0a23170a2720b821a682d2570','0deec8555b9f950518014792a6168a71','neighbours','000000-0001-23e69ab95375e10c','0deec8555b9f950518014792a6168a71','done',1,0,NULL,1.79599797897099757197e+09,0.0,6,6,0,0,1.79599791897099757189e+09,3.9991855621337890625e-02,NULL);
+INSERT INTO "chunks" VALUES('48807df1f9930e71563fb1438b5c8c70','default','01a229d0a23170a2720b821a682d2570','0deec8555b9f950518014792a6168a71','neighbours','000001-0000-66026cf72bf3a170','0deec8555b9f950518014792a6168a71','done',1,0,NULL,1.79599797902700209612e+09,0.0,6,6,0,0,1.79599791902700209617e+09,9.5996379852294921875e-02,NULL);
+INSERT INTO "chunks" VALUES('35267e14b68ab7c86506cc22a0cd71bd','default','01a229d0a23170a2720b821a682d2570','0deec8555b9f950518014792a6168a71','group','all','0deec8555b9f950518014792a6168a71','done',1,0,NULL,1.79599797916500186919e+09,0.0,18,18,0,0,1.79599791916500186924e+09,4.099750518798828125e-02,NULL);
+INSERT INTO "chunks" VALUES('515a17f9cd7b93ef1fd6061df7f5cfa0','default','01a229d0a23170a2720b821a682d2570','0deec8555b9f950518014792a6168a71','curate','000000-0000-7310ddf1bac65cfd','0deec8555b9f950518014792a6168a71','done',1,0,NULL,1795997979.25098,0.0,6,6,0,0,1795997919.25098,6.1033725738525390625e-02,NULL);
+INSERT INTO "chunks" VALUES('50b2d71691e091467df58ba6747624a2','default','01a229d0a23170a2720b821a682d2570','0deec8555b9f950518014792a6168a71','curate','000000-0001-23e69ab95375e10c','0deec8555b9f950518014792a6168a71','done',1,0,NULL,1.79599797935900592797e+09,0.0,6,6,0,0,1.79599791935900592802e+09,9.70020294189453125e-02,NULL);
+INSERT INTO "chunks" VALUES('644f26960ba5f614306144f105950e5b','default','01a229d0a23170a2720b821a682d2570','0deec8555b9f950518014792a6168a71','curate','000001-0000-66026cf72bf3a170','0deec8555b9f950518014792a6168a71','done',1,0,NULL,1.79599797947101497653e+09,0.0,6,6,0,0,1.79599791947101497654e+09,7.09712505340576171875e-02,NULL);
+INSERT INTO "chunks" VALUES('a0b843525dc3fad078f5463c23cdef00','default','01a229d0a23170a2720b821a682d2570','0deec8555b9f950518014792a6168a71','publish','all','0deec8555b9f950518014792a6168a71','done',1,0,NULL,1.79599797958998441691e+09,0.0,18,18,0,0,1.79599791958998441696e+09,1.84026241302490234375e-01,NULL);
+INSERT INTO "chunks" VALUES('61abb53f57ce94676b95b5157d52cb0b','default','01a229d16a5bcd1b2fb0736b3165a87a','','ingest','01a229d16a80cd69448b4cf8fe6356f4',NULL,'done',1,0,NULL,1.79599797996298575402e+09,0.0,0,0,0,0,1.79599791996298575403e+09,1.69019460678100585937e-01,NULL);
+INSERT INTO "chunks" VALUES('6d9379ddb326bb242a870923f056aaac','default','01a229d16a5bcd1b2fb0736b3165a87a','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','embed','000000-0000-a018dfd237d812da',NULL,'done',1,0,NULL,1.795997980261998415e+09,0.0,6,6,0,0,1.79599792026199841501e+09,1.35987997055053710937e-01,NULL);
+INSERT INTO "chunks" VALUES('98b0a9a713c539f79768a123ce7bf1f0','default','01a229d16a5bcd1b2fb0736b3165a87a','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','embed','000000-0001-620f211a9257d147',NULL,'done',1,0,NULL,1.79599798044900202755e+09,0.0,6,6,0,0,1.79599792044900202748e+09,1.07985734939575195312e-01,NULL);
+INSERT INTO "chunks" VALUES('1af9d14869d4dd8f0288612c67be308d','default','01a229d16a5bcd1b2fb0736b3165a87a','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','embed','000000-0002-d35c0f029507403e',NULL,'done',1,0,NULL,1.79599798059098482135e+09,0.0,6,6,0,0,1.79599792059098482127e+09,0.0600278377532959,NULL);
+INSERT INTO "chunks" VALUES('d1b72bdda2f0c40e92e388d6e008c84c','default','01a229d16a5bcd1b2fb0736b3165a87a','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','index','000000-0000-a018dfd237d812da',NULL,'done',1,0,NULL,1.79599798067499160768e+09,0.0,6,6,0,0,1.79599792067499160761e+09,6.199932098388671875e-02,NULL);
+INSERT INTO "chunks" VALUES('f9dcd4be12907f29783d5cd2e4a26131','default','01a229d16a5bcd1b2fb0736b3165a87a','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','index','000000-0001-620f211a9257d147',NULL,'done',1,0,NULL,1.79599798077899432176e+09,0.0,6,6,0,0,1.79599792077899432182e+09,7.4994564056396484375e-02,NULL);
+INSERT INTO "chunks" VALUES('9e0a094043b434b4e19326b82b9e2592','default','01a229d16a5bcd1b2fb0736b3165a87a','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','index','000000-0002-d35c0f029507403e',NULL,'done',1,0,NULL,1.79599798089301490784e+09,0.0,6,6,0,0,1.79599792089301490789e+09,4.79981899261474609375e-02,NULL);
+INSERT INTO "chunks" VALUES('1ed17efba572441d96ca7840369f3d4a','default','01a229d16a5bcd1b2fb0736b3165a87a','fc090f260395e210221d5ce112214439','cells','all','fc090f260395e210221d5ce112214439','done',1,0,NULL,1.79599798097400426867e+09,0.0,18,18,0,0,1.79599792097400426859e+09,1.07985734939575195312e-01,NULL);
+INSERT INTO "chunks" VALUES('fa5a92d2db60bb158da5549b114a04c9','default','01a229d16a5bcd1b2fb0736b3165a87a','fc090f260395e210221d5ce112214439','neighbours','000000-0000-a018dfd237d812da','fc090f260395e210221d5ce112214439','done',1,0,NULL,1.79599798117698049543e+09,0.0,6,6,0,0,1.79599792117698049548e+09,1.36028289794921875e-01,NULL);
+INSERT INTO "chunks" VALUES('8af8fc1559c0f04f33f0fa2ac5a2340f','default','01a229d16a5bcd1b2fb0736b3165a87a','fc090f260395e210221d5ce112214439','neighbours','000000-0001-620f211a9257d147','fc090f260395e210221d5ce112214439','pending',0,0,NULL,1.79599792111900448798e+09,0.0,6,0,0,0,0.0,NULL,NULL);
+INSERT INTO "chunks" VALUES('6cf8b49551fbd57e3238d272ad0bb51c','default','01a229d16a5bcd1b2fb0736b3165a87a','fc090f260395e210221d5ce112214439','neighbours','000000-0002-d35c0f029507403e','fc090f260395e210221d5ce112214439','pending',0,0,NULL,1.79599792114901828758e+09,0.0,6,0,0,0,0.0,NULL,NULL);
+INSERT INTO "chunks" VALUES('d22a7e93fc6e2496f2e480090d1f0440','default','01a229d16a5bcd1b2fb0736b3165a87a','6d697de7340eed4ab4e06d2851a18747','cells','all','6d697de7340eed4ab4e06d2851a18747','done',1,0,NULL,1.79599798143298387525e+09,0.0,18,18,0,0,1.7959979214329838753e+09,1.120090484619140625e-01,NULL);
+INSERT INTO "chunks" VALUES('f49e7700509254173f125c8a07b962bc','default','01a229d16a5bcd1b2fb0736b3165a87a','6d697de7340eed4ab4e06d2851a18747','neighbours','000000-0000-a018dfd237d812da','6d697de7340eed4ab4e06d2851a18747','done',1,0,NULL,1.79599798160699224472e+09,0.0,6,6,0,0,1.79599792160699224478e+09,1.04002475738525390625e-01,NULL);
+INSERT INTO "chunks" VALUES('d540afbcc4d472ef49c5ad0c518b807b','default','01a229d16a5bcd1b2fb0736b3165a87a','6d697de7340eed4ab4e06d2851a18747','neighbours','000000-0001-620f211a9257d147','6d697de7340eed4ab4e06d2851a18747','done',1,0,NULL,1.79599798173698544509e+09,0.0,6,6,0,0,1.79599792173698544501e+09,3.7014484405517578125e-02,NULL);
+INSERT INTO "chunks" VALUES('0d8920e068d13724e95d31c9ff2ccc7a','default','01a229d16a5bcd1b2fb0736b3165a87a','6d697de7340eed4ab4e06d2851a18747','neighbours','000000-0002-d35c0f029507403e','6d697de7340eed4ab4e06d2851a18747','done',1,0,NULL,1.79599798179399585719e+09,0.0,6,6,0,0,1.7959979217939958572e+09,7.70061016082763671875e-02,NULL);
+INSERT INTO "chunks" VALUES('1a8a8f078df2037cf88142bfbb47a767','default','01a229d16a5bcd1b2fb0736b3165a87a','6d697de7340eed4ab4e06d2851a18747','group','all','6d697de7340eed4ab4e06d2851a18747','cancelled',0,0,NULL,1.79599792188898611071e+09,0.0,18,0,0,0,0.0,NULL,NULL);
+INSERT INTO "chunks" VALUES('d1129754eef00022ed66dd74bcd6417a','default','01a229d16a5bcd1b2fb0736b3165a87a','8e02b58331fe790f12f162d65fb9ef52','neighbours','000000-0000-a018dfd237d812da','8e02b58331fe790f12f162d65fb9ef52','done',1,0,NULL,1.79599798202501440046e+09,0.0,6,6,0,0,1.79599792202501440047e+09,9.5996379852294921875e-02,NULL);
+INSERT INTO "chunks" VALUES('d14dc2b2a7438312d9d454a86fee0f53','default','01a229d16a5bcd1b2fb0736b3165a87a','8e02b58331fe790f12f162d65fb9ef52','neighbours','000000-0001-620f211a9257d147','8e02b58331fe790f12f162d65fb9ef52','done',1,0,NULL,1.79599798214700126647e+09,0.0,6,6,0,0,1.79599792214700126652e+09,8.0989360809326171875e-02,NULL);
+INSERT INTO "chunks" VALUES('7cc010e34b79dfc8c84ae357220ed09b','default','01a229d16a5bcd1b2fb0736b3165a87a','8e02b58331fe790f12f162d65fb9ef52','neighbours','000000-0002-d35c0f029507403e','8e02b58331fe790f12f162d65fb9ef52','done',1,0,NULL,1.79599798223901462555e+09,0.0,6,6,0,0,1.79599792223901462556e+09,1.32970333099365234375e-01,NULL);
+INSERT INTO "chunks" VALUES('054da3d274e308a3d29e462b89d34a03','default','01a229d16a5bcd1b2fb0736b3165a87a','8e02b58331fe790f12f162d65fb9ef52','group','all','8e02b58331fe790f12f162d65fb9ef52','failed',1,1,NULL,1.79599798244199061391e+09,0.0,18,0,0,0,1.79599792244199061392e+09,NULL,'no object curations/8e02b58331fe790f12f162d65fb9ef52/neighbours/000000-0000-a018dfd237d812da.arrow');
+INSERT INTO "chunks" VALUES('d55957c00a99dfe1e0e627df84639b2c','default','01a229d1754341b6932f43c1573ffd20','','ingest','01a229d1755a9dcda0e2fecd8440ea7e',NULL,'pending',0,0,NULL,1.79599792269799423218e+09,0.0,0,0,0,0,0.0,NULL,NULL);
+CREATE TABLE commits (
+	connection VARCHAR(64) NOT NULL, 
+	token VARCHAR(64) NOT NULL, 
+	made_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_commits PRIMARY KEY (connection)
+);
+CREATE TABLE curation_shards (
+	curation_id VARCHAR(64) NOT NULL, 
+	shard_id VARCHAR(64) NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	ordinal BIGINT NOT NULL, 
+	first_row BIGINT NOT NULL, 
+	samples BIGINT NOT NULL, 
+	sha256 VARCHAR(64) NOT NULL, 
+	revision BIGINT NOT NULL, 
+	usable BOOLEAN NOT NULL, 
+	content_hash VARCHAR(64), 
+	CONSTRAINT pk_curation_shards PRIMARY KEY (curation_id, shard_id), 
+	CONSTRAINT fk_curation_shards_curation_id_curations FOREIGN KEY(curation_id) REFERENCES curations (id), 
+	CONSTRAINT uq_curation_shards_curation_id_ordinal UNIQUE (curation_id, ordinal)
+);
+INSERT INTO "curation_shards" VALUES('5739a928fbf65d81401b5c8c72bd7603','000000-0000-7310ddf1bac65cfd','default',0,0,6,'7310ddf1bac65cfd3fc1d79b00009037279f6d1b0adcbaeb26df065ea1274601',0,1,'0148c1d1c9389f4380926932a9bc245a603094477e8e5b3a1ddd18051ba951cd');
+INSERT INTO "curation_shards" VALUES('5739a928fbf65d81401b5c8c72bd7603','000000-0001-23e69ab95375e10c','default',1,6,6,'23e69ab95375e10cedd8f3852d5af0476125441060ee0ff36301781e67dd711d',0,1,'f35be07c8cb6a777a71d736e2755a261b9a6e5279859dc3bc8b3c848a9e11295');
+INSERT INTO "curation_shards" VALUES('5739a928fbf65d81401b5c8c72bd7603','000001-0000-66026cf72bf3a170','default',2,12,6,'66026cf72bf3a170ef9cb9a824e281ab343cb71e39d660433df551724a923e80',0,1,'d62439406e011300d84f97a8314503fe529ca573a8bcf8f15dbdaff90fe6fe20');
+INSERT INTO "curation_shards" VALUES('0deec8555b9f950518014792a6168a71','000000-0000-7310ddf1bac65cfd','default',0,0,6,'7310ddf1bac65cfd3fc1d79b00009037279f6d1b0adcbaeb26df065ea1274601',0,1,'0148c1d1c9389f4380926932a9bc245a603094477e8e5b3a1ddd18051ba951cd');
+INSERT INTO "curation_shards" VALUES('0deec8555b9f950518014792a6168a71','000000-0001-23e69ab95375e10c','default',1,6,6,'23e69ab95375e10cedd8f3852d5af0476125441060ee0ff36301781e67dd711d',0,1,'f35be07c8cb6a777a71d736e2755a261b9a6e5279859dc3bc8b3c848a9e11295');
+INSERT INTO "curation_shards" VALUES('0deec8555b9f950518014792a6168a71','000001-0000-66026cf72bf3a170','default',2,12,6,'66026cf72bf3a170ef9cb9a824e281ab343cb71e39d660433df551724a923e80',0,1,'d62439406e011300d84f97a8314503fe529ca573a8bcf8f15dbdaff90fe6fe20');
+INSERT INTO "curation_shards" VALUES('fc090f260395e210221d5ce112214439','000000-0000-a018dfd237d812da','default',0,0,6,'a018dfd237d812da9d6011f8b8334130218f606f2050063005d16815401ce366',0,1,NULL);
+INSERT INTO "curation_shards" VALUES('fc090f260395e210221d5ce112214439','000000-0001-620f211a9257d147','default',1,6,6,'620f211a9257d1479b7d24a1a70f326b7033e5ed03f8c7fbae4f59b242c1946f',0,1,NULL);
+INSERT INTO "curation_shards" VALUES('fc090f260395e210221d5ce112214439','000000-0002-d35c0f029507403e','default',2,12,6,'d35c0f029507403e7efdb198b6a5d013515eb3458111b2b9bf79112fded1bc35',0,1,NULL);
+INSERT INTO "curation_shards" VALUES('6d697de7340eed4ab4e06d2851a18747','000000-0000-a018dfd237d812da','default',0,0,6,'a018dfd237d812da9d6011f8b8334130218f606f2050063005d16815401ce366',0,1,NULL);
+INSERT INTO "curation_shards" VALUES('6d697de7340eed4ab4e06d2851a18747','000000-0001-620f211a9257d147','default',1,6,6,'620f211a9257d1479b7d24a1a70f326b7033e5ed03f8c7fbae4f59b242c1946f',0,1,NULL);
+INSERT INTO "curation_shards" VALUES('6d697de7340eed4ab4e06d2851a18747','000000-0002-d35c0f029507403e','default',2,12,6,'d35c0f029507403e7efdb198b6a5d013515eb3458111b2b9bf79112fded1bc35',0,1,NULL);
+INSERT INTO "curation_shards" VALUES('8e02b58331fe790f12f162d65fb9ef52','000000-0000-a018dfd237d812da','default',0,0,6,'a018dfd237d812da9d6011f8b8334130218f606f2050063005d16815401ce366',0,1,NULL);
+INSERT INTO "curation_shards" VALUES('8e02b58331fe790f12f162d65fb9ef52','000000-0001-620f211a9257d147','default',1,6,6,'620f211a9257d1479b7d24a1a70f326b7033e5ed03f8c7fbae4f59b242c1946f',0,1,NULL);
+INSERT INTO "curation_shards" VALUES('8e02b58331fe790f12f162d65fb9ef52','000000-0002-d35c0f029507403e','default',2,12,6,'d35c0f029507403e7efdb198b6a5d013515eb3458111b2b9bf79112fded1bc35',0,1,NULL);
+CREATE TABLE curations (
+	id VARCHAR(64) NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	dataset_id VARCHAR(64) NOT NULL, 
+	snapshot_hash VARCHAR(64) NOT NULL, 
+	samples BIGINT NOT NULL, 
+	encoder VARCHAR(255) NOT NULL, 
+	encoder_hash VARCHAR(64) NOT NULL, 
+	vocabulary_id VARCHAR(64) NOT NULL, 
+	vocabulary_hash VARCHAR(64) NOT NULL, 
+	parameters JSON NOT NULL, 
+	parameters_hash VARCHAR(64) NOT NULL, 
+	state VARCHAR(32) NOT NULL, 
+	stage VARCHAR(32) NOT NULL, 
+	content_hash VARCHAR(64), 
+	statistics JSON, 
+	error TEXT, 
+	created_at DOUBLE NOT NULL, 
+	started_at DOUBLE, 
+	finished_at DOUBLE, 
+	CONSTRAINT pk_curations PRIMARY KEY (id), 
+	CONSTRAINT fk_curations_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id)
+);
+INSERT INTO "curations" VALUES('5739a928fbf65d81401b5c8c72bd7603','default','01a229d0a23170a2720b821a682d2570','8ea8689ba810bb432efc07b3e7712252aa8771c5e4da17ea6f538f153787277a',18,'scenes','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','a5feaf3c532c1f5a4efb260061207c59','a5feaf3c532c1f5a4efb260061207c59eef36ba442b0672890e6e9ca9ad5d501','{"neighbours": 4, "search": "exact", "own_caption": true, "scoring": "evidence", "clustering": true, "min_score": null, "max_concepts": null, "duplicate_similarity": 0.9, "seed": 3}','d84608b2281f3902694acc15ccd3c13a3a504cad689fb0c4a21fea1291b2d3db','completed','publish','5ff8499fb791e74a25752314813571573c6023b9ef98045b0824b6368c084c07','{"samples": 18, "empty_archives": 0, "concepts": 82, "concepts_from_own_caption": 33, "concepts_added": 49, "distinct_concepts_in_captions": 6, "distinct_concepts_in_archives": 6, "exact_duplicates": 0, "near_duplicates": 0, "neighbour_recall": 1.0}',NULL,1.79599786936499023438e+09,1.79599786946999883654e+09,1.79599791246099472043e+09);
+INSERT INTO "curations" VALUES('0deec8555b9f950518014792a6168a71','default','01a229d0a23170a2720b821a682d2570','8ea8689ba810bb432efc07b3e7712252aa8771c5e4da17ea6f538f153787277a',18,'scenes','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','a5feaf3c532c1f5a4efb260061207c59','a5feaf3c532c1f5a4efb260061207c59eef36ba442b0672890e6e9ca9ad5d501','{"neighbours": 4, "search": "cells", "own_caption": true, "scoring": "evidence", "clustering": true, "min_score": null, "max_concepts": null, "duplicate_similarity": 0.9, "seed": 3}','f6423d6b0dd64652501d22695787959cdf51d98e01b1c11955b4d906ab730c77','completed','publish','5ff8499fb791e74a25752314813571573c6023b9ef98045b0824b6368c084c07','{"samples": 18, "empty_archives": 0, "concepts": 82, "concepts_from_own_caption": 33, "concepts_added": 49, "distinct_concepts_in_captions": 6, "distinct_concepts_in_archives": 6, "exact_duplicates": 0, "near_duplicates": 0, "neighbour_recall": 1.0, "cells_probed": 8}',NULL,1.7959979125209822654e+09,1.79599791260301780695e+09,1.79599791978700613981e+09);
+INSERT INTO "curations" VALUES('fc090f260395e210221d5ce112214439','default','01a229d16a5bcd1b2fb0736b3165a87a','84a678d12579ac50f79b08809ae0185be7658e08e70ba053d8b148094368bd14',18,'scenes','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','a5feaf3c532c1f5a4efb260061207c59','a5feaf3c532c1f5a4efb260061207c59eef36ba442b0672890e6e9ca9ad5d501','{"neighbours": 4, "search": "cells", "own_caption": true, "scoring": "evidence", "clustering": true, "min_score": null, "max_concepts": null, "duplicate_similarity": 0.9, "seed": 0}','7e76589fa92b3654e649ae2f6ad10e8438f975a96c798b32f419693c0b30b875','running','neighbours',NULL,NULL,NULL,1.79599792021701788898e+09,1.79599792026300430301e+09,NULL);
+INSERT INTO "curations" VALUES('6d697de7340eed4ab4e06d2851a18747','default','01a229d16a5bcd1b2fb0736b3165a87a','84a678d12579ac50f79b08809ae0185be7658e08e70ba053d8b148094368bd14',18,'scenes','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','a5feaf3c532c1f5a4efb260061207c59','a5feaf3c532c1f5a4efb260061207c59eef36ba442b0672890e6e9ca9ad5d501','{"neighbours": 3, "search": "cells", "own_caption": true, "scoring": "evidence", "clustering": true, "min_score": null, "max_concepts": null, "duplicate_similarity": 0.9, "seed": 0}','4e771e2c8776be946808613db7ef2742bb7ec7ecc4352381457ecfe5a278d48b','cancelled','group',NULL,NULL,NULL,1.79599792137601375584e+09,1.79599792143398976325e+09,1.79599792190499901768e+09);
+INSERT INTO "curations" VALUES('8e02b58331fe790f12f162d65fb9ef52','default','01a229d16a5bcd1b2fb0736b3165a87a','84a678d12579ac50f79b08809ae0185be7658e08e70ba053d8b148094368bd14',18,'scenes','d509efac335eadcddc4e0155c5c3f6c1670caf59c568f410b295d9a6c3b2f04a','a5feaf3c532c1f5a4efb260061207c59','a5feaf3c532c1f5a4efb260061207c59eef36ba442b0672890e6e9ca9ad5d501','{"neighbours": 5, "search": "exact", "own_caption": true, "scoring": "evidence", "clustering": true, "min_score": null, "max_concepts": null, "duplicate_similarity": 0.9, "seed": 0}','f3c04b57f1483bef91efe866344eaf6ab1c47c2204b6d87d15c8f01019f3fbce','failed','group',NULL,NULL,'group of all: no object curations/8e02b58331fe790f12f162d65fb9ef52/neighbours/000000-0000-a018dfd237d812da.arrow',1.79599792195500874512e+09,1795997922.02598,1.79599792254599332813e+09);
+CREATE TABLE datasets (
+	id VARCHAR(64) NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	name VARCHAR(255) NOT NULL, 
+	state VARCHAR(32) NOT NULL, 
+	created_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_datasets PRIMARY KEY (id)
+);
+INSERT INTO "datasets" VALUES('01a229d0a23170a2720b821a682d2570','default','finished','active',1.79599786859500861165e+09);
+INSERT INTO "datasets" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','default','underway','active',1795997919.83601);
+INSERT INTO "datasets" VALUES('01a229d1754341b6932f43c1573ffd20','default','waiting','active',1.79599792262798833844e+09);
+CREATE TABLE evaluations (
+	id VARCHAR(64) NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	curation_id VARCHAR(64) NOT NULL, 
+	labels_hash VARCHAR(64) NOT NULL, 
+	parameters JSON NOT NULL, 
+	metrics JSON NOT NULL, 
+	created_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_evaluations PRIMARY KEY (id), 
+	CONSTRAINT fk_evaluations_curation_id_curations FOREIGN KEY(curation_id) REFERENCES curations (id)
+);
+CREATE TABLE events (
+	id INTEGER NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	curation_id VARCHAR(64) NOT NULL, 
+	kind VARCHAR(32) NOT NULL, 
+	data JSON NOT NULL, 
+	created_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_events PRIMARY KEY (id), 
+	CONSTRAINT fk_events_curation_id_curations FOREIGN KEY(curation_id) REFERENCES curations (id)
+);
+INSERT INTO "events" VALUES(1,'default','5739a928fbf65d81401b5c8c72bd7603','state','{"state": "queued"}',1.79599786936599612233e+09);
+INSERT INTO "events" VALUES(2,'default','5739a928fbf65d81401b5c8c72bd7603','state','{"state": "running"}',1.79599786946999883654e+09);
+INSERT INTO "events" VALUES(3,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "embed", "total": 3, "done": 1, "failed": 0}',1.79599786987200832366e+09);
+INSERT INTO "events" VALUES(4,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "embed", "total": 3, "done": 2, "failed": 0}',1.79599786997500514978e+09);
+INSERT INTO "events" VALUES(5,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "embed", "total": 3, "done": 3, "failed": 0}',1.79599787010998725896e+09);
+INSERT INTO "events" VALUES(6,'default','5739a928fbf65d81401b5c8c72bd7603','stage','{"stage": "neighbours"}',1.7959978701299831867e+09);
+INSERT INTO "events" VALUES(7,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "index", "total": 3, "done": 1, "failed": 0}',1.79599787041398882862e+09);
+INSERT INTO "events" VALUES(8,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "index", "total": 3, "done": 2, "failed": 0}',1.79599787053400421145e+09);
+INSERT INTO "events" VALUES(9,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "index", "total": 3, "done": 3, "failed": 0}',1.79599787068101620669e+09);
+INSERT INTO "events" VALUES(10,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "neighbours", "total": 3, "done": 1, "failed": 0}',1.79599787621500349039e+09);
+INSERT INTO "events" VALUES(11,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "neighbours", "total": 3, "done": 2, "failed": 0}',1.79599787636298084255e+09);
+INSERT INTO "events" VALUES(12,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "neighbours", "total": 3, "done": 3, "failed": 0}',1.7959978764349982739e+09);
+INSERT INTO "events" VALUES(13,'default','5739a928fbf65d81401b5c8c72bd7603','stage','{"stage": "group"}',1.79599787644899940488e+09);
+INSERT INTO "events" VALUES(14,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "group", "total": 1, "done": 1, "failed": 0}',1.79599789181499934192e+09);
+INSERT INTO "events" VALUES(15,'default','5739a928fbf65d81401b5c8c72bd7603','stage','{"stage": "curate"}',1.79599789186400318145e+09);
+INSERT INTO "events" VALUES(16,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "curate", "total": 3, "done": 1, "failed": 0}',1.79599791198000764843e+09);
+INSERT INTO "events" VALUES(17,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "curate", "total": 3, "done": 2, "failed": 0}',1.79599791207198047635e+09);
+INSERT INTO "events" VALUES(18,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "curate", "total": 3, "done": 3, "failed": 0}',1.79599791217598319052e+09);
+INSERT INTO "events" VALUES(19,'default','5739a928fbf65d81401b5c8c72bd7603','stage','{"stage": "publish"}',1.79599791219799065594e+09);
+INSERT INTO "events" VALUES(20,'default','5739a928fbf65d81401b5c8c72bd7603','progress','{"stage": "publish", "total": 1, "done": 1, "failed": 0}',1.79599791240201282502e+09);
+INSERT INTO "events" VALUES(21,'default','5739a928fbf65d81401b5c8c72bd7603','state','{"state": "completed"}',1.79599791246200060843e+09);
+INSERT INTO "events" VALUES(22,'default','0deec8555b9f950518014792a6168a71','state','{"state": "queued"}',1.79599791252198815348e+09);
+INSERT INTO "events" VALUES(23,'default','0deec8555b9f950518014792a6168a71','stage','{"stage": "cells"}',1.79599791254999041558e+09);
+INSERT INTO "events" VALUES(24,'default','0deec8555b9f950518014792a6168a71','state','{"state": "running"}',1.79599791260301780695e+09);
+INSERT INTO "events" VALUES(25,'default','0deec8555b9f950518014792a6168a71','progress','{"stage": "cells", "total": 1, "done": 1, "failed": 0}',1.79599791756601619716e+09);
+INSERT INTO "events" VALUES(26,'default','0deec8555b9f950518014792a6168a71','stage','{"stage": "neighbours"}',1.79599791757800579072e+09);
+INSERT INTO "events" VALUES(27,'default','0deec8555b9f950518014792a6168a71','progress','{"stage": "neighbours", "total": 3, "done": 1, "failed": 0}',1.79599791895699644091e+09);
+INSERT INTO "events" VALUES(28,'default','0deec8555b9f950518014792a6168a71','progress','{"stage": "neighbours", "total": 3, "done": 2, "failed": 0}',1.7959979190119953155e+09);
+INSERT INTO "events" VALUES(29,'default','0deec8555b9f950518014792a6168a71','progress','{"stage": "neighbours", "total": 3, "done": 3, "failed": 0}',1795997919.12501);
+INSERT INTO "events" VALUES(30,'default','0deec8555b9f950518014792a6168a71','stage','{"stage": "group"}',1.79599791912601590157e+09);
+INSERT INTO "events" VALUES(31,'default','0deec8555b9f950518014792a6168a71','progress','{"stage": "group", "total": 1, "done": 1, "failed": 0}',1.79599791920700526236e+09);
+INSERT INTO "events" VALUES(32,'default','0deec8555b9f950518014792a6168a71','stage','{"stage": "curate"}',1.79599791922201204304e+09);
+INSERT INTO "events" VALUES(33,'default','0deec8555b9f950518014792a6168a71','progress','{"stage": "curate", "total": 3, "done": 1, "failed": 0}',1.79599791931700253485e+09);
+INSERT INTO "events" VALUES(34,'default','0deec8555b9f950518014792a6168a71','progress','{"stage": "curate", "total": 3, "done": 2, "failed": 0}',1.79599791945801973342e+09);
+INSERT INTO "events" VALUES(35,'default','0deec8555b9f950518014792a6168a71','progress','{"stage": "curate", "total": 3, "done": 3, "failed": 0}',1.7959979195559873581e+09);
+INSERT INTO "events" VALUES(36,'default','0deec8555b9f950518014792a6168a71','stage','{"stage": "publish"}',1.79599791955900478361e+09);
+INSERT INTO "events" VALUES(37,'default','0deec8555b9f950518014792a6168a71','progress','{"stage": "publish", "total": 1, "done": 1, "failed": 0}',1.79599791977501654621e+09);
+INSERT INTO "events" VALUES(38,'default','0deec8555b9f950518014792a6168a71','state','{"state": "completed"}',1.79599791978700613981e+09);
+INSERT INTO "events" VALUES(39,'default','fc090f260395e210221d5ce112214439','state','{"state": "queued"}',1.79599792021701788898e+09);
+INSERT INTO "events" VALUES(40,'default','fc090f260395e210221d5ce112214439','state','{"state": "running"}',1.79599792027398800844e+09);
+INSERT INTO "events" VALUES(41,'default','fc090f260395e210221d5ce112214439','progress','{"stage": "embed", "total": 3, "done": 1, "failed": 0}',1.79599792041299343107e+09);
+INSERT INTO "events" VALUES(42,'default','fc090f260395e210221d5ce112214439','progress','{"stage": "embed", "total": 3, "done": 2, "failed": 0}',1.79599792055899953845e+09);
+INSERT INTO "events" VALUES(43,'default','fc090f260395e210221d5ce112214439','progress','{"stage": "embed", "total": 3, "done": 3, "failed": 0}',1.79599792065298414231e+09);
+INSERT INTO "events" VALUES(44,'default','fc090f260395e210221d5ce112214439','stage','{"stage": "cells"}',1.79599792065499567986e+09);
+INSERT INTO "events" VALUES(45,'default','fc090f260395e210221d5ce112214439','progress','{"stage": "index", "total": 3, "done": 1, "failed": 0}',1.79599792075598096844e+09);
+INSERT INTO "events" VALUES(46,'default','fc090f260395e210221d5ce112214439','progress','{"stage": "index", "total": 3, "done": 2, "failed": 0}',1.79599792087000155451e+09);
+INSERT INTO "events" VALUES(47,'default','fc090f260395e210221d5ce112214439','progress','{"stage": "index", "total": 3, "done": 3, "failed": 0}',1.79599792094298458099e+09);
+INSERT INTO "events" VALUES(48,'default','fc090f260395e210221d5ce112214439','progress','{"stage": "cells", "total": 1, "done": 1, "failed": 0}',1.79599792108299589161e+09);
+INSERT INTO "events" VALUES(49,'default','fc090f260395e210221d5ce112214439','stage','{"stage": "neighbours"}',1.7959979211019859314e+09);
+INSERT INTO "events" VALUES(50,'default','fc090f260395e210221d5ce112214439','progress','{"stage": "neighbours", "total": 3, "done": 1, "failed": 0}',1.79599792133199882512e+09);
+INSERT INTO "events" VALUES(51,'default','6d697de7340eed4ab4e06d2851a18747','state','{"state": "queued"}',1.79599792137701964379e+09);
+INSERT INTO "events" VALUES(52,'default','6d697de7340eed4ab4e06d2851a18747','stage','{"stage": "cells"}',1.79599792139299201968e+09);
+INSERT INTO "events" VALUES(53,'default','6d697de7340eed4ab4e06d2851a18747','state','{"state": "running"}',1.79599792143398976325e+09);
+INSERT INTO "events" VALUES(54,'default','6d697de7340eed4ab4e06d2851a18747','progress','{"stage": "cells", "total": 1, "done": 1, "failed": 0}',1.79599792154599881169e+09);
+INSERT INTO "events" VALUES(55,'default','6d697de7340eed4ab4e06d2851a18747','stage','{"stage": "neighbours"}',1.79599792156498885157e+09);
+INSERT INTO "events" VALUES(56,'default','6d697de7340eed4ab4e06d2851a18747','progress','{"stage": "neighbours", "total": 3, "done": 1, "failed": 0}',1.79599792172000694272e+09);
+INSERT INTO "events" VALUES(57,'default','6d697de7340eed4ab4e06d2851a18747','progress','{"stage": "neighbours", "total": 3, "done": 2, "failed": 0}',1.79599792177500581745e+09);
+INSERT INTO "events" VALUES(58,'default','6d697de7340eed4ab4e06d2851a18747','progress','{"stage": "neighbours", "total": 3, "done": 3, "failed": 0}',1.79599792187699675558e+09);
+INSERT INTO "events" VALUES(59,'default','6d697de7340eed4ab4e06d2851a18747','stage','{"stage": "group"}',1.79599792187900829309e+09);
+INSERT INTO "events" VALUES(60,'default','6d697de7340eed4ab4e06d2851a18747','state','{"state": "cancelled"}',1.79599792190600490576e+09);
+INSERT INTO "events" VALUES(61,'default','8e02b58331fe790f12f162d65fb9ef52','state','{"state": "queued"}',1.79599792195500874512e+09);
+INSERT INTO "events" VALUES(62,'default','8e02b58331fe790f12f162d65fb9ef52','stage','{"stage": "neighbours"}',1.79599792197601056099e+09);
+INSERT INTO "events" VALUES(63,'default','8e02b58331fe790f12f162d65fb9ef52','state','{"state": "running"}',1.79599792202698588369e+09);
+INSERT INTO "events" VALUES(64,'default','8e02b58331fe790f12f162d65fb9ef52','progress','{"stage": "neighbours", "total": 3, "done": 1, "failed": 0}',1.79599792212201642997e+09);
+INSERT INTO "events" VALUES(65,'default','8e02b58331fe790f12f162d65fb9ef52','progress','{"stage": "neighbours", "total": 3, "done": 2, "failed": 0}',1.79599792222899651522e+09);
+INSERT INTO "events" VALUES(66,'default','8e02b58331fe790f12f162d65fb9ef52','progress','{"stage": "neighbours", "total": 3, "done": 3, "failed": 0}',1.7959979223750023842e+09);
+INSERT INTO "events" VALUES(67,'default','8e02b58331fe790f12f162d65fb9ef52','stage','{"stage": "group"}',1.79599792239000940327e+09);
+INSERT INTO "events" VALUES(68,'default','8e02b58331fe790f12f162d65fb9ef52','progress','{"stage": "group", "total": 1, "done": 0, "failed": 1}',1.79599792252100849158e+09);
+INSERT INTO "events" VALUES(69,'default','8e02b58331fe790f12f162d65fb9ef52','state','{"state": "failed"}',1.79599792254599332813e+09);
+CREATE TABLE idempotency_keys (
+	tenant VARCHAR(255) NOT NULL, 
+	"key" VARCHAR(255) NOT NULL, 
+	fingerprint VARCHAR(64) NOT NULL, 
+	owner VARCHAR(64) NOT NULL, 
+	claimed_until DOUBLE NOT NULL, 
+	status BIGINT, 
+	headers JSON, 
+	body BLOB, 
+	expires_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant, "key")
+);
+CREATE TABLE rejections (
+	id INTEGER NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	dataset_id VARCHAR(64) NOT NULL, 
+	upload_id VARCHAR(64) NOT NULL, 
+	shard_id VARCHAR(64), 
+	scope VARCHAR(64) NOT NULL, 
+	outcome VARCHAR(32) NOT NULL, 
+	reason VARCHAR(255) NOT NULL, 
+	"key" TEXT, 
+	member TEXT, 
+	detail TEXT NOT NULL, 
+	link JSON, 
+	retried_by VARCHAR(64), 
+	CONSTRAINT pk_rejections PRIMARY KEY (id), 
+	CONSTRAINT fk_rejections_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id), 
+	CONSTRAINT fk_rejections_upload_id_uploads FOREIGN KEY(upload_id) REFERENCES uploads (id)
+);
+CREATE TABLE resumable_uploads (
+	id VARCHAR(64) NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	dataset_id VARCHAR(64) NOT NULL, 
+	upload_id VARCHAR(64) NOT NULL, 
+	state VARCHAR(32) NOT NULL, 
+	length BIGINT NOT NULL, 
+	"offset" BIGINT NOT NULL, 
+	sha256 VARCHAR(64), 
+	description TEXT NOT NULL, 
+	created_at DOUBLE NOT NULL, 
+	expires_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_resumable_uploads PRIMARY KEY (id), 
+	CONSTRAINT fk_resumable_uploads_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id), 
+	CONSTRAINT fk_resumable_uploads_upload_id_uploads FOREIGN KEY(upload_id) REFERENCES uploads (id)
+);
+CREATE TABLE samples (
+	dataset_id VARCHAR(64) NOT NULL, 
+	"key" TEXT NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	upload_ordinal BIGINT NOT NULL, 
+	shard_id VARCHAR(64) NOT NULL, 
+	"row" BIGINT NOT NULL, 
+	CONSTRAINT pk_samples PRIMARY KEY (dataset_id, "key"), 
+	CONSTRAINT fk_samples_dataset_id_shard_id_shards FOREIGN KEY(dataset_id, shard_id) REFERENCES shards (dataset_id, id)
+);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00012','default',1,'000001-0000-66026cf72bf3a170',0);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00013','default',1,'000001-0000-66026cf72bf3a170',1);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00014','default',1,'000001-0000-66026cf72bf3a170',2);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00015','default',1,'000001-0000-66026cf72bf3a170',3);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00016','default',1,'000001-0000-66026cf72bf3a170',4);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00017','default',1,'000001-0000-66026cf72bf3a170',5);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00000','default',0,'000000-0000-7310ddf1bac65cfd',0);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00001','default',0,'000000-0000-7310ddf1bac65cfd',1);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00002','default',0,'000000-0000-7310ddf1bac65cfd',2);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00003','default',0,'000000-0000-7310ddf1bac65cfd',3);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00004','default',0,'000000-0000-7310ddf1bac65cfd',4);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00005','default',0,'000000-0000-7310ddf1bac65cfd',5);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00006','default',0,'000000-0001-23e69ab95375e10c',0);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00007','default',0,'000000-0001-23e69ab95375e10c',1);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00008','default',0,'000000-0001-23e69ab95375e10c',2);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00009','default',0,'000000-0001-23e69ab95375e10c',3);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00010','default',0,'000000-0001-23e69ab95375e10c',4);
+INSERT INTO "samples" VALUES('01a229d0a23170a2720b821a682d2570','00011','default',0,'000000-0001-23e69ab95375e10c',5);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00040','default',0,'000000-0000-a018dfd237d812da',0);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00041','default',0,'000000-0000-a018dfd237d812da',1);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00042','default',0,'000000-0000-a018dfd237d812da',2);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00043','default',0,'000000-0000-a018dfd237d812da',3);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00044','default',0,'000000-0000-a018dfd237d812da',4);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00045','default',0,'000000-0000-a018dfd237d812da',5);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00046','default',0,'000000-0001-620f211a9257d147',0);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00047','default',0,'000000-0001-620f211a9257d147',1);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00048','default',0,'000000-0001-620f211a9257d147',2);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00049','default',0,'000000-0001-620f211a9257d147',3);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00050','default',0,'000000-0001-620f211a9257d147',4);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00051','default',0,'000000-0001-620f211a9257d147',5);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00052','default',0,'000000-0002-d35c0f029507403e',0);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00053','default',0,'000000-0002-d35c0f029507403e',1);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00054','default',0,'000000-0002-d35c0f029507403e',2);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00055','default',0,'000000-0002-d35c0f029507403e',3);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00056','default',0,'000000-0002-d35c0f029507403e',4);
+INSERT INTO "samples" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','00057','default',0,'000000-0002-d35c0f029507403e',5);
+CREATE TABLE shards (
+	dataset_id VARCHAR(64) NOT NULL, 
+	id VARCHAR(64) NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	upload_id VARCHAR(64) NOT NULL, 
+	upload_ordinal BIGINT NOT NULL, 
+	number BIGINT NOT NULL, 
+	samples BIGINT NOT NULL, 
+	bytes BIGINT NOT NULL, 
+	sha256 VARCHAR(64) NOT NULL, 
+	CONSTRAINT pk_shards PRIMARY KEY (dataset_id, id), 
+	CONSTRAINT fk_shards_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id), 
+	CONSTRAINT fk_shards_upload_id_uploads FOREIGN KEY(upload_id) REFERENCES uploads (id), 
+	CONSTRAINT uq_shards_dataset_id_upload_ordinal_number UNIQUE (dataset_id, upload_ordinal, number)
+);
+INSERT INTO "shards" VALUES('01a229d0a23170a2720b821a682d2570','000001-0000-66026cf72bf3a170','default','01a229d0a2e265cda38a80945e134e06',1,0,6,16384,'66026cf72bf3a170ef9cb9a824e281ab343cb71e39d660433df551724a923e80');
+INSERT INTO "shards" VALUES('01a229d0a23170a2720b821a682d2570','000000-0000-7310ddf1bac65cfd','default','01a229d0a286c992a65dda8c0acc252b',0,0,6,16384,'7310ddf1bac65cfd3fc1d79b00009037279f6d1b0adcbaeb26df065ea1274601');
+INSERT INTO "shards" VALUES('01a229d0a23170a2720b821a682d2570','000000-0001-23e69ab95375e10c','default','01a229d0a286c992a65dda8c0acc252b',0,1,6,16384,'23e69ab95375e10cedd8f3852d5af0476125441060ee0ff36301781e67dd711d');
+INSERT INTO "shards" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','000000-0000-a018dfd237d812da','default','01a229d16a80cd69448b4cf8fe6356f4',0,0,6,16384,'a018dfd237d812da9d6011f8b8334130218f606f2050063005d16815401ce366');
+INSERT INTO "shards" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','000000-0001-620f211a9257d147','default','01a229d16a80cd69448b4cf8fe6356f4',0,1,6,16384,'620f211a9257d1479b7d24a1a70f326b7033e5ed03f8c7fbae4f59b242c1946f');
+INSERT INTO "shards" VALUES('01a229d16a5bcd1b2fb0736b3165a87a','000000-0002-d35c0f029507403e','default','01a229d16a80cd69448b4cf8fe6356f4',0,2,6,16384,'d35c0f029507403e7efdb198b6a5d013515eb3458111b2b9bf79112fded1bc35');
+CREATE TABLE uploads (
+	id VARCHAR(64) NOT NULL, 
+	tenant VARCHAR(255) NOT NULL, 
+	dataset_id VARCHAR(64) NOT NULL, 
+	name VARCHAR(255) NOT NULL, 
+	options JSON NOT NULL, 
+	reading JSON, 
+	state VARCHAR(32) NOT NULL, 
+	ordinal BIGINT, 
+	object_path TEXT, 
+	bytes BIGINT, 
+	received BIGINT NOT NULL, 
+	source TEXT, 
+	sha256 VARCHAR(64), 
+	accepted BIGINT NOT NULL, 
+	error TEXT, 
+	created_at DOUBLE NOT NULL, 
+	received_at DOUBLE, 
+	finished_at DOUBLE, 
+	CONSTRAINT pk_uploads PRIMARY KEY (id), 
+	CONSTRAINT fk_uploads_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id), 
+	CONSTRAINT uq_uploads_dataset_id_name UNIQUE (dataset_id, name), 
+	CONSTRAINT uq_uploads_dataset_id_ordinal UNIQUE (dataset_id, ordinal)
+);
+INSERT INTO "uploads" VALUES('01a229d0a286c992a65dda8c0acc252b','default','01a229d0a23170a2720b821a682d2570','0.tar','{}','{"format": "tar", "columns": {}}','ingested',0,NULL,40960,40960,NULL,'fb9f2c3a0ad61dfaeb62243a8ba3cbcb3c93af6a8a43265620a9019e90279f76',12,NULL,1.79599786867901539807e+09,1.79599786874898076057e+09,1.79599786914298391337e+09);
+INSERT INTO "uploads" VALUES('01a229d0a2e265cda38a80945e134e06','default','01a229d0a23170a2720b821a682d2570','1.tar','{}','{"format": "tar", "columns": {}}','ingested',1,NULL,20480,20480,NULL,'18e63ac8ea87428f853cef2e27938b67f5b519c71314c4570b67d50df3cda9cd',6,NULL,1.795997868769982338e+09,1.79599786880200815199e+09,1.79599786894700813293e+09);
+INSERT INTO "uploads" VALUES('01a229d16a80cd69448b4cf8fe6356f4','default','01a229d16a5bcd1b2fb0736b3165a87a','0.tar','{}','{"format": "tar", "columns": {}}','ingested',0,NULL,51200,51200,NULL,'1073e4d5181986e1573ede5d32ef563878ded61bda686d554612338671724ac0',18,NULL,1.79599791987298440932e+09,1.79599791990601563452e+09,1.79599792011498665808e+09);
+INSERT INTO "uploads" VALUES('01a229d1755a9dcda0e2fecd8440ea7e','default','01a229d1754341b6932f43c1573ffd20','0.tar','{}',NULL,'received',0,'datasets/01a229d1754341b6932f43c1573ffd20/uploads/01a229d17570cf833e6d9b3b1e7e08a9',20480,20480,NULL,'ed4801825af87e64fb5fe2f02aca67c5bfe081c2bbc628d8dc6173dd81525a73',0,NULL,1.79599792265100193021e+09,1.79599792269598245624e+09,NULL);
+CREATE TABLE vocabularies (
+	tenant VARCHAR(255) NOT NULL, 
+	id VARCHAR(64) NOT NULL, 
+	name VARCHAR(255) NOT NULL, 
+	version VARCHAR(255) NOT NULL, 
+	hash VARCHAR(64) NOT NULL, 
+	source VARCHAR(32) NOT NULL, 
+	concepts BIGINT NOT NULL, 
+	created_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_vocabularies PRIMARY KEY (tenant, id), 
+	CONSTRAINT uq_vocabularies_tenant_name_version UNIQUE (tenant, name, version)
+);
+INSERT INTO "vocabularies" VALUES('default','a5feaf3c532c1f5a4efb260061207c59','small','1','a5feaf3c532c1f5a4efb260061207c59eef36ba442b0672890e6e9ca9ad5d501','uploaded',6,1.79599786930701446532e+09);
+CREATE UNIQUE INDEX uq_datasets_tenant_name ON datasets (tenant, name) WHERE state = 'active';
+CREATE INDEX ix_datasets_tenant_id ON datasets (tenant, id);
+CREATE INDEX ix_curations_dataset_id ON curations (dataset_id);
+CREATE INDEX ix_curations_state ON curations (state);
+CREATE INDEX ix_curations_tenant_created_at ON curations (tenant, created_at);
+CREATE INDEX ix_uploads_dataset_id_id ON uploads (dataset_id, id);
+CREATE INDEX ix_uploads_tenant_state ON uploads (tenant, state);
+CREATE INDEX ix_resumable_uploads_tenant_state ON resumable_uploads (tenant, state);
+CREATE INDEX ix_resumable_uploads_expires_at ON resumable_uploads (expires_at);
+CREATE INDEX ix_resumable_uploads_dataset_id ON resumable_uploads (dataset_id);
+CREATE INDEX ix_resumable_uploads_upload_id ON resumable_uploads (upload_id);
+CREATE INDEX ix_idempotency_keys_expires_at ON idempotency_keys (expires_at);
+CREATE INDEX ix_chunks_curation_id ON chunks (curation_id);
+CREATE INDEX ix_chunks_state_lease_until ON chunks (state, lease_until);
+CREATE INDEX ix_evaluations_curation_id ON evaluations (curation_id);
+CREATE INDEX ix_events_curation_id_id ON events (curation_id, id);
+CREATE INDEX ix_rejections_dataset_id_id ON rejections (dataset_id, id);
+CREATE INDEX ix_rejections_dataset_id_reason_id ON rejections (dataset_id, reason, id);
+CREATE INDEX ix_rejections_upload_id_scope ON rejections (upload_id, scope);
+CREATE INDEX ix_rejections_retried_by ON rejections (retried_by);
+CREATE INDEX ix_shards_upload_id ON shards (upload_id);
+CREATE INDEX ix_shards_tenant ON shards (tenant);
+CREATE INDEX ix_samples_dataset_id_shard_id ON samples (dataset_id, shard_id);
+COMMIT;
