@@ -58,11 +58,11 @@ def lookup(client: httpx.Client, curation: str) -> list[float]:
     for path in paths[:WARM_UP]:
         timed(client, path)
     nothing = [timed(client, "/healthz") for _ in range(WARM_UP)]
-    found = [timed(client, path) for path in paths[WARM_UP:]]
-    for name, values in (("/healthz", nothing), ("archive", found)):
-        shown = ", ".join(f"p{each} {percentile(values, each):.1f}" for each in (50, 90, 99, 99.9))
+    timings = [timed(client, path) for path in paths[WARM_UP:]]
+    for name, values in (("/healthz", nothing), ("archive", timings)):
+        shown = ", ".join(f"p{percent} {percentile(values, percent):.1f}" for percent in (50, 90, 99, 99.9))
         print(f"{name}: {shown} ms")
-    return found
+    return timings
 
 
 def timed(client: httpx.Client, path: str) -> float:
@@ -80,11 +80,11 @@ def percentile(values: list[float], percent: float) -> float:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The address of a platform over this folder, in a process of its own."""
-    encoders = Path(__file__).parent.parent / "examples" / "encoders" / "scenes"
+def serving(folder: Path, encoder: Path | None = None) -> Iterator[str]:
+    """The address of a platform over this folder, in a process of its own; by default with ours."""
+    encoder = encoder or Path(__file__).parent.parent / "examples" / "encoders" / "scenes"
     command = [sys.executable, "-m", "cocu", "serve", "--port", "0"]
-    command += ["--data", str(folder), "--encoder", str(encoders)]
+    command += ["--data", str(folder), "--encoder", str(encoder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -1,8 +1,8 @@
-"""The batch stream over HTTP: pictures, texts, and what slow readers cost.
+"""The batch stream over HTTP: images, texts, and what slow readers cost.
 
-- Pictures with one client, against webdataset reading the platform's own tars from disk: bytes of the image,
+- Images with one client, against webdataset reading the platform's own tars from disk: bytes of the image,
   caption and (for the stream) texts of every sample, nothing decoded.
-- Arrow rows without pictures.
+- Arrow rows without images.
 - Memory of the server while ten readers hold a stream each and take nothing.
 
 The server is a process of its own; everything is on one machine. Each byte of an image is copied four times:
@@ -31,7 +31,7 @@ import httpx
 import numpy as np
 import webdataset
 from PIL import Image
-from tests.workers.tiny_encoder import write_tiny_encoder
+from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 from benchmarks.report import report
 from cocu.client import CocuClient
@@ -47,7 +47,7 @@ MOST_BATCHES = 4.0
 
 @dataclass(frozen=True)
 class Kind:
-    """Pictures of one kind: sides in pixels, and how much noise makes them how large."""
+    """Images of one kind: sides in pixels, and how much noise makes them how large."""
 
     name: str
     samples: int
@@ -63,7 +63,7 @@ TINY = Kind("texts", 20_000, 16, 16, 10.0)
 
 @dataclass(frozen=True)
 class Served:
-    """A curation of such pictures on a running server."""
+    """A curation of such images on a running server."""
 
     kind: Kind
     server: Server
@@ -95,18 +95,24 @@ class Server:
 
 
 def main() -> None:
-    """Curate three kinds of pictures, then measure."""
+    """Curate three kinds of images, then measure."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         server = stack.enter_context(serving(Path(name)))
         ratios = [against_webdataset(curated(server, kind, Path(name))) for kind in (SMALL, LARGE)]
         rows = rows_per_second(curated(server, TINY, Path(name)))
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
-        held = batches_per_reader(curated(server, LARGE, Path(name)))
+        batches_held = batches_per_reader(curated(server, LARGE, Path(name)))
     print(
         f"load of the machine over the last minute: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
     )
-    report("batches memory", held, "batches per slow reader", f"<= {MOST_BATCHES:g}", held <= MOST_BATCHES)
-    report("batches rows", rows, "rows/s without pictures", f">= {LEAST_ROWS}", rows >= LEAST_ROWS)
+    report(
+        "batches memory",
+        batches_held,
+        "batches per slow reader",
+        f"<= {MOST_BATCHES:g}",
+        batches_held <= MOST_BATCHES,
+    )
+    report("batches rows", rows, "rows/s without images", f">= {LEAST_ROWS}", rows >= LEAST_ROWS)
     for name, ratio in zip(("batches photographs", "batches"), reversed(ratios), strict=True):
         report(name, ratio, "of webdataset from disk", f">= {LEAST_RATIO:g}", ratio >= LEAST_RATIO)
 
@@ -128,7 +134,7 @@ def serving(folder: Path) -> Iterator[Server]:
 
 
 def curated(server: Server, kind: Kind, folder: Path) -> Served:
-    """A completed curation of such pictures."""
+    """A completed curation of such images."""
     file = folder / f"{kind.name.replace(' ', '-')}.tar"
     file.write_bytes(tar_of(kind))
     with CocuClient(server.url, timeout=600) as client:
@@ -141,7 +147,7 @@ def curated(server: Server, kind: Kind, folder: Path) -> Served:
 
 
 def tar_of(kind: Kind) -> bytes:
-    """Pictures with captions of three words each."""
+    """Images with captions of three words each."""
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[: kind.height, : kind.width]
     target = io.BytesIO()
@@ -215,21 +221,21 @@ def rows_per_second(served: Served) -> float:
             size = sum(table.nbytes for table in tables)
     median = statistics.median(speeds[1:])
     print(
-        f"without pictures: {median:,.0f} rows/s of {size / served.kind.samples:.0f} bytes; "
+        f"without images: {median:,.0f} rows/s of {size / served.kind.samples:.0f} bytes; "
         f"the first epoch, which reads the shards, {speeds[0]:,.0f}"
     )
     return median
 
 
 def batches_per_reader(served: Served) -> float:
-    """Memory that ten readers that take nothing cost, each, in batches of 256 pictures."""
+    """Memory that ten readers that take nothing cost, each, in batches of 256 images."""
     params = {"global_batch": 256}
     # Before the first stream: what is freed after it may be kept, and would hide what the readers cost.
     before = served.server.resident()
     with httpx.stream(
         "GET", f"{served.server.url}/v1/curations/{served.curation}/batches", params=params
-    ) as one:
-        batch = sum(map(len, one.iter_bytes())) / (served.kind.samples / 256)
+    ) as response:
+        batch = sum(map(len, response.iter_bytes())) / (served.kind.samples / 256)
     with ExitStack() as stack, httpx.Client(timeout=60) as http:
         for seed in range(READERS):
             url = f"{served.server.url}/v1/curations/{served.curation}/batches"
@@ -237,15 +243,15 @@ def batches_per_reader(served: Served) -> float:
                 http.stream("GET", url, params={**params, "seed": seed}, headers={"Accept": MEDIA_TYPE})
             )
             next(answer.iter_raw(1000))
-        most = 0
+        peak = 0
         for _ in range(30):
             time.sleep(0.1)
-            most = max(most, served.server.resident())
+            peak = max(peak, served.server.resident())
     print(
-        f"{READERS} readers that take nothing: {(most - before) / 1e6:,.0f} MB more than the "
+        f"{READERS} readers that take nothing: {(peak - before) / 1e6:,.0f} MB more than the "
         f"{before / 1e6:,.0f} MB before; a batch is {batch / 1e6:.0f} MB"
     )
-    return (most - before) / READERS / batch
+    return (peak - before) / READERS / batch
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from benchmarks.synthetic import SyntheticDataset, make_dataset
 from cocu.curation.archives import OWN_CAPTION, Candidates, Floats, Ids, Ints
 from cocu.curation.clustering import cluster, inertia
 from cocu.curation.expansion import expand
-from cocu.curation.lists import offsets_of, owners, take
+from cocu.curation.ragged import offsets_of, owners, take
 from cocu.curation.ranking import Scores, rank
 
 BOUND = 1
@@ -42,9 +42,9 @@ def main() -> None:
         print(
             f"first call: {time.process_time() - started:.1f} s of processor time (little if compiled before)"
         )
-        found, expected = numpy_archives(data)
-        assert np.array_equal(found.concepts_C, candidates.concepts_C)
-        assert np.array_equal(found.origins_O, candidates.origins_O)
+        numpy_candidates, expected = numpy_archives(data)
+        assert np.array_equal(numpy_candidates.concepts_C, candidates.concepts_C)
+        assert np.array_equal(numpy_candidates.origins_O, candidates.origins_O)
         np.testing.assert_allclose(expected.scores_C, scores.scores_C, atol=1e-4)
         lloyd_C = numpy_clusters(**archives)
         for name, labels in (("compiled", clusters_C), ("numpy", lloyd_C)):
@@ -84,22 +84,22 @@ def numpy_archives(data: SyntheticDataset) -> tuple[Candidates, Scores]:
     width = captions_BL1.shape[1]
     offsets, mentions_O = take(data.mentions.offsets_N1, captions_BL1.ravel())
     captions_O = owners(offsets)
-    images_O, places_O = captions_O // width, captions_O % width
+    images_O, columns_O = captions_O // width, captions_O % width
     pairs_O = images_O * len(data.names) + data.mentions.concepts_M[mentions_O]
-    order_O = np.argsort(pairs_O * width + places_O)
-    pairs_O, mentions_O, places_O = pairs_O[order_O], mentions_O[order_O], places_O[order_O]
+    order_O = np.argsort(pairs_O * width + columns_O)
+    pairs_O, mentions_O, columns_O = pairs_O[order_O], mentions_O[order_O], columns_O[order_O]
     first_C = np.flatnonzero(np.diff(pairs_O, prepend=-1))
     images_C, concepts_C = pairs_O[first_C] // len(data.names), pairs_O[first_C] % len(data.names)
     candidates = Candidates(
         offsets_B1=offsets_of(np.bincount(images_C, minlength=IMAGES)),
         concepts_C=concepts_C.astype(np.int32),
         origin_offsets_C1=np.append(first_C, len(pairs_O)),
-        origins_O=(places_O - 1).astype(np.int32),
+        origins_O=(columns_O - 1).astype(np.int32),
     )
     similarities_C = anchor_similarities(data, images_C, concepts_C)
-    references_O = np.where(places_O - 1 == OWN_CAPTION, 0, data.mentions.similarities_M[mentions_O])
+    references_O = np.where(columns_O - 1 == OWN_CAPTION, 0, data.mentions.similarities_M[mentions_O])
     totals_C = np.add.reduceat(references_O, first_C) + similarities_C
-    counts_C = np.add.reduceat((places_O - 1 != OWN_CAPTION).astype(np.int64), first_C) + 1
+    counts_C = np.add.reduceat((columns_O - 1 != OWN_CAPTION).astype(np.int64), first_C) + 1
     means_C = totals_C / counts_C
     largest_C = np.maximum(np.maximum.reduceat(references_O, first_C), similarities_C)
     largest_B = np.zeros(IMAGES, np.float32)

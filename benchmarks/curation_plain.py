@@ -65,10 +65,10 @@ def largest_difference(plain: list[list[tuple[int, float]]], archives: Archives)
     largest = 0.0
     for image, expected in enumerate(plain):
         part = slice(archives.offsets_B1[image], archives.offsets_B1[image + 1])
-        found = dict(zip(archives.concepts_C[part].tolist(), archives.scores_C[part].tolist(), strict=True))
-        if found.keys() != dict(expected).keys():
+        scores = dict(zip(archives.concepts_C[part].tolist(), archives.scores_C[part].tolist(), strict=True))
+        if scores.keys() != dict(expected).keys():
             raise SystemExit(f"image {image}: the two archives name different concepts")
-        largest = max([largest, *(abs(found[concept] - score) for concept, score in expected)])
+        largest = max([largest, *(abs(scores[concept] - score) for concept, score in expected)])
     return largest
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cocu.cli import workflow
+import cocu_scenes
+from cocu.cli import uploads, workflow
 from cocu.client import CocuClient
-from cocu.datasets import scenes
 
 ENCODER = Path(__file__).parent.parent / "examples" / "encoders" / "scenes"
 TRAINING_SEED, HELD_OUT_SEED = 20_231, 20_232
@@ -21,12 +21,14 @@ SCENES_A_SHARD = 5_000
 
 def generate(folder: Path, *, trained: int, held_out: int) -> None:
     """Write the scenes to train on and those held out, where they are not there already."""
-    wanted = (("scenes", TRAINING_SEED, trained), ("held-out", HELD_OUT_SEED, held_out))
-    for name, seed, count in wanted:
+    parts = (("scenes", TRAINING_SEED, trained), ("held-out", HELD_OUT_SEED, held_out))
+    for name, seed, count in parts:
         # The labels are written last.
         if not (folder / name / "labels.json").exists():
             print(f"generating {count:,} scenes of seed {seed} …", flush=True)
-            scenes.write_scenes(folder / name, seed=seed, count=count, shards=-(-count // SCENES_A_SHARD))
+            cocu_scenes.write_scenes(
+                folder / name, seed=seed, count=count, shards=-(-count // SCENES_A_SHARD)
+            )
 
 
 @contextmanager
@@ -54,7 +56,8 @@ def curated(url: str, folder: Path, *, trained: int) -> str:
     if file.exists():
         return str(json.loads(file.read_text(encoding="utf-8"))["curation"])
     with CocuClient(url, timeout=600) as client:
-        dataset = workflow.read(client, workflow.upload(client, folder / "scenes", name="scenes"))
+        target, sent = uploads.send(client, folder / "scenes", name="scenes")
+        dataset = uploads.wait_until_read(client, target, sent).dataset
         record = workflow.follow(client, client.curations.create(dataset.id))
     if record.samples != trained:
         sys.exit(f"{record.samples} of {trained} scenes were curated")

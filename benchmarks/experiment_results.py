@@ -62,11 +62,11 @@ class Results:
 
 def at_step(lines: Iterable[Line], step: int) -> dict[str, dict[int, Line]]:
     """arm → seed → line, of those after so many steps."""
-    found: dict[str, dict[int, Line]] = {}
+    lines_of_arms: dict[str, dict[int, Line]] = {}
     for line in lines:
         if line.step == step:
-            found.setdefault(line.arm, {})[line.seed] = line
-    return found
+            lines_of_arms.setdefault(line.arm, {})[line.seed] = line
+    return lines_of_arms
 
 
 class Spread(NamedTuple):
@@ -118,32 +118,32 @@ class Difference:
         return sum(difference > 0 for difference in self.differences)
 
 
-def paired(found: dict[str, dict[int, Line]], arm: str, other: str) -> Difference | None:
+def paired(results: dict[str, dict[int, Line]], arm: str, other: str) -> Difference | None:
     """The arms' difference; None where they have no seed in common."""
-    one, two = found.get(arm, {}), found.get(other, {})
-    shared = sorted(one.keys() & two.keys())
+    first, second = results.get(arm, {}), results.get(other, {})
+    shared = sorted(first.keys() & second.keys())
     if not shared:
         return None
     return Difference(
         arm=arm,
         other=other,
-        differences=tuple(one[seed].mean_iou - two[seed].mean_iou for seed in shared),
+        differences=tuple(first[seed].mean_iou - second[seed].mean_iou for seed in shared),
     )
 
 
-def all_paired(found: dict[str, dict[int, Line]], arms: Sequence[str]) -> list[Difference]:
+def all_paired(results: dict[str, dict[int, Line]], arms: Sequence[str]) -> list[Difference]:
     """Every later arm against every earlier one."""
-    pairs = (paired(found, later, earlier) for earlier, later in combinations(arms, 2))
-    return [each for each in pairs if each is not None]
+    pairs = (paired(results, later, earlier) for earlier, later in combinations(arms, 2))
+    return [pair for pair in pairs if pair is not None]
 
 
-def arms_table(found: dict[str, dict[int, Line]], arms: Sequence[str]) -> str:
+def arms_table(results: dict[str, dict[int, Line]], arms: Sequence[str]) -> str:
     """mIoU by arm, in Markdown."""
     rows = ["| arm | seeds | mIoU, % | by seed | pixel accuracy, % |", "|---|---|---|---|---|"]
     for arm in arms:
-        if arm not in found:
+        if arm not in results:
             continue
-        lines = [found[arm][seed] for seed in sorted(found[arm])]
+        lines = [results[arm][seed] for seed in sorted(results[arm])]
         by_seed = ", ".join(f"{100 * line.mean_iou:.2f}" for line in lines)
         scores = Spread.of([line.mean_iou for line in lines]).percent()
         accuracy = Spread.of([line.pixel_accuracy for line in lines]).percent()
@@ -154,10 +154,13 @@ def arms_table(found: dict[str, dict[int, Line]], arms: Sequence[str]) -> str:
 def differences_table(differences: Sequence[Difference]) -> str:
     """Paired differences, in Markdown."""
     rows = ["| difference in mIoU | points | in standard errors | ahead |", "|---|---|---|---|"]
-    for each in differences:
-        errors = "–" if math.isnan(each.standard_errors) else f"{each.standard_errors:+.1f}"
-        ahead = f"{each.better} of {len(each.differences)}"
-        rows.append(f"| {each.arm} − {each.other} | {each.spread.percent(sign=True)} | {errors} | {ahead} |")
+    for difference in differences:
+        errors = "–" if math.isnan(difference.standard_errors) else f"{difference.standard_errors:+.1f}"
+        ahead = f"{difference.better} of {len(difference.differences)}"
+        rows.append(
+            f"| {difference.arm} − {difference.other} | {difference.spread.percent(sign=True)} "
+            f"| {errors} | {ahead} |"
+        )
     return "\n".join(rows)
 
 

@@ -16,14 +16,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.experiment_platform import ENCODER
 from benchmarks.experiment_results import Line, Results, at_step
-from cocu_training.configuration import REFERENCE_BATCH, ArmName, TrainingConfiguration
+from cocu.schemas.training import ArmName
+from cocu_training.configuration import REFERENCE_BATCH, TrainingConfiguration
 from cocu_training.data.stream import Stream
 from cocu_training.data.texts import Texts
 from cocu_training.evaluation import Protocol, SegmentationDataset, evaluate, find_protocol, open_dataset
 from cocu_training.loop.trainer import Trainer
 from cocu_training.model import GroupViT
 
-PROBED_STEPS, PROBED_PICTURES = 3, 16
+PROBED_STEPS, PROBED_IMAGES = 3, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +58,11 @@ class Size:
         """Write this into the folder, or find the same there. Raises SystemExit where it has another."""
         file = folder / "size.json"
         if file.exists():
-            there = json.loads(file.read_text(encoding="utf-8"))
-            if there != asdict(self):
-                different = [name for name, value in asdict(self).items() if there.get(name) != value]
+            claimed = json.loads(file.read_text(encoding="utf-8"))
+            if claimed != asdict(self):
+                different = [name for name, value in asdict(self).items() if claimed.get(name) != value]
                 sys.exit(
-                    f"{folder} has an experiment with other {', '.join(different)} ({there}): take another "
+                    f"{folder} has an experiment with other {', '.join(different)} ({claimed}): take another "
                     "--folder, or the same options"
                 )
             return
@@ -158,7 +159,7 @@ def protocol_of(model: str) -> Protocol:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Pictures with masks, and how they are scored."""
+    """Images with masks, and how they are scored."""
 
     dataset: SegmentationDataset
     protocol: Protocol
@@ -166,7 +167,7 @@ class HeldOut:
     device: torch.device
     precision: str
 
-    def __call__(self, model: GroupViT, *, pictures: int | None = None) -> tuple[float, float]:
+    def __call__(self, model: GroupViT, *, images: int | None = None) -> tuple[float, float]:
         """mIoU and pixel accuracy in 0 … 1."""
         evaluation = evaluate(
             model,
@@ -175,7 +176,7 @@ class HeldOut:
             self.protocol,
             device=self.device,
             precision="bfloat16" if self.precision == "bf16" else "float32",
-            pictures=pictures,
+            images=images,
         )
         return evaluation.mean_iou, evaluation.scores.pixel_accuracy
 
@@ -236,7 +237,7 @@ def is_there(lines: Sequence[Line], arm: str, seed: int, step: int) -> bool:
 
 
 def estimate(experiment: Experiment, held_out: HeldOut) -> None:
-    """Print how long it will take, by a few steps of the arm with the most texts and a few pictures."""
+    """Print how long it will take, by a few steps of the arm with the most texts and a few images."""
     arm = max(experiment.arms, key=lambda arm: arm != "caption")
     with (
         tempfile.TemporaryDirectory() as name,
@@ -249,11 +250,11 @@ def estimate(experiment: Experiment, held_out: HeldOut) -> None:
             losses, _ = trainer.train_step(next(samples))
             losses.total.item()
         step = (time.perf_counter() - started) / PROBED_STEPS
-        pictures = min(PROBED_PICTURES, experiment.size.held_out)
-        held_out(trainer.model, pictures=pictures)
+        images = min(PROBED_IMAGES, experiment.size.held_out)
+        held_out(trainer.model, images=images)
         started = time.perf_counter()
-        held_out(trainer.model, pictures=pictures)
-        evaluation = (time.perf_counter() - started) * experiment.size.held_out / pictures
+        held_out(trainer.model, images=images)
+        evaluation = (time.perf_counter() - started) * experiment.size.held_out / images
     size = experiment.size
     run = size.steps * step + size.evaluations * evaluation
     runs = len(experiment.todo)

@@ -11,16 +11,17 @@ import pyarrow as pa
 from sqlalchemy import update
 
 from benchmarks.synthetic import SyntheticDataset
+from cocu.catalog import curations, datasets, models, uploads
+from cocu.catalog.samples import NewShard
+from cocu.catalog.states import CurationState
 from cocu.curation.archives import Ids, Mentions
 from cocu.curation.curate import curate
 from cocu.curation.parameters import CurationParameters
 from cocu.curation.vocabulary import Vocabulary
+from cocu.pipeline import ingest_result, planner, submit, submit_uploads
 from cocu.platform import Platform
 from cocu.settings import Settings
-from cocu.storage import arrays, concept_indexes, content, paths, tables
-from cocu.storage.catalog import curations, datasets, models, planning, samples, uploads
-from cocu.storage.catalog.samples import NewShard
-from cocu.storage.catalog.states import CurationState
+from cocu.storage import arrays, concept_indexes, content_hash, paths, tables
 
 TENANT = "default"
 SHARD = 10_000
@@ -37,7 +38,7 @@ def fill(folder: Path, dataset: SyntheticDataset, parameters: CurationParameters
         dataset_id = ingest(platform, dataset)
         vocabulary = Vocabulary.from_lines("\n".join(dataset.names), name="synthetic")
         record, _ = platform.vocabularies.add(tenant=TENANT, vocabulary=vocabulary, source="uploaded")
-        created = curations.create(
+        created = submit.create_curation(
             platform.catalog,
             tenant=TENANT,
             dataset_id=dataset_id,
@@ -57,10 +58,10 @@ def ingest(platform: Platform, dataset: SyntheticDataset) -> str:
     catalog = platform.catalog
     dataset_id = datasets.create(catalog, tenant=TENANT, name="synthetic").id
     upload = uploads.register(catalog, tenant=TENANT, dataset_id=dataset_id, name="synthetic.tar")
-    _, ((chunk_id, _),) = uploads.receive(
+    _, ((task_id, _),) = submit_uploads.receive_upload(
         catalog, tenant=TENANT, upload_id=upload.id, object_path="none", size=1, sha256="0" * 64
     )
-    planning.take(catalog, chunk_id=chunk_id, owner="benchmark", lease_seconds=600, max_lost_leases=1)
+    planner.take(catalog, task_id=task_id, owner="benchmark", lease_seconds=600, max_lost_leases=1)
     shards = []
     for start in range(0, len(dataset.neighbours_NL), SHARD):
         rows = range(start, min(start + SHARD, len(dataset.neighbours_NL)))
@@ -71,8 +72,8 @@ def ingest(platform: Platform, dataset: SyntheticDataset) -> str:
             platform.objects, paths.samples(dataset_id, shard.id), _samples(dataset, shard, rows)
         )
         shards.append(shard)
-    samples.ingested(
-        catalog, chunk_id=chunk_id, owner="benchmark", upload_id=upload.id, shards=shards, rejected=[]
+    ingest_result.store_ingested(
+        catalog, task_id=task_id, owner="benchmark", upload_id=upload.id, shards=shards, rejected=[]
     )
     return dataset_id
 
@@ -81,7 +82,7 @@ def _samples(dataset: SyntheticDataset, shard: NewShard, rows: range) -> pa.Tabl
     offsets, concepts = dataset.mentions.offsets_N1, dataset.mentions.concepts_M
     captions = [
         "a photo of "
-        + " and ".join(dataset.names[each] for each in concepts[offsets[row] : offsets[row + 1]])
+        + " and ".join(dataset.names[concept] for concept in concepts[offsets[row] : offsets[row + 1]])
         for row in rows
     ]
     columns: dict[str, list[object]] = {
@@ -102,38 +103,41 @@ def _curate(
     parameters: CurationParameters,
 ) -> None:
     # A vocabulary is sorted by name, the dataset's concepts are not.
-    place_V = np.array([vocabulary.names.index(name) for name in dataset.names], np.int32)
-    totals = {name: np.zeros(len(place_V), np.int64) for name in ("captions_V", "archives_V", "added_V")}
+    ids_V = np.array([vocabulary.names.index(name) for name in dataset.names], np.int32)
+    totals = {name: np.zeros(len(ids_V), np.int64) for name in ("captions_V", "archives_V", "added_V")}
     hashes = []
     for shard in curations.shards(platform.catalog, curation_id=curation_id):
         rows = np.arange(shard.first_row, shard.first_row + shard.samples)
         table = _archives(dataset, rows, parameters)
         tables.write_table(platform.objects, paths.archives(curation_id, shard.shard_id), table)
-        hashes.append(content.content_hash(table))
-        curations.archived(
+        hashes.append(content_hash.content_hash(table))
+        curations.store_archives_hash(
             platform.catalog, curation_id=curation_id, shard_id=shard.shard_id, content_hash=hashes[-1]
         )
-        mentions = _mentions(dataset.mentions, rows, place_V)
+        mentions = _mentions(dataset.mentions, rows, ids_V)
         arrays.write_mentions(platform.objects, paths.mentions(curation_id, shard.shard_id), mentions)
-        index = concept_indexes.make(
+        index = concept_indexes.build(
             platform.objects,
             curation_id=curation_id,
             shard_id=shard.shard_id,
             content_hash=hashes[-1],
             archives=tables.archives_of(table, vocabulary.names),
-            concepts=len(place_V),
+            concepts=len(ids_V),
         )
         totals["captions_V"] += index.caption_counts
         totals["archives_V"] += index.archive_counts
         totals["added_V"] += index.added_counts
     arrays.write_arrays(platform.objects, paths.concepts(curation_id), totals)
-    curations.published(
-        platform.catalog, curation_id=curation_id, content_hash=content.combined_hash(hashes), statistics={}
+    curations.store_result(
+        platform.catalog,
+        curation_id=curation_id,
+        content_hash=content_hash.combined_hash(hashes),
+        statistics={},
     )
     with platform.catalog.write() as connection:
         connection.execute(
-            update(models.Chunk)
-            .where(models.Chunk.curation_id == curation_id)
+            update(models.Task)
+            .where(models.Task.curation_id == curation_id)
             .values(state="done", lease_owner=None)
         )
         connection.execute(
@@ -163,10 +167,10 @@ def _archives(dataset: SyntheticDataset, rows: Ids, parameters: CurationParamete
     )
 
 
-def _mentions(mentions: Mentions, rows: Ids, place_V: np.ndarray) -> Mentions:
+def _mentions(mentions: Mentions, rows: Ids, ids_V: np.ndarray) -> Mentions:
     """The mentions of a shard, of concepts as the vocabulary numbers them."""
     first, end = mentions.offsets_N1[rows[0]], mentions.offsets_N1[rows[-1] + 1]
     offsets = mentions.offsets_N1[rows[0] : rows[-1] + 2] - first
-    concepts = place_V[mentions.concepts_M[first:end]]
+    concepts = ids_V[mentions.concepts_M[first:end]]
     order = np.lexsort((concepts, np.repeat(np.arange(len(rows)), np.diff(offsets))))
     return Mentions(offsets, concepts[order], mentions.similarities_M[first:end][order])

@@ -87,7 +87,7 @@ def photographs() -> Labelled | None:
         encoder=encoder,
         label_names=sorted(names.values()),
         label_map=LabelMap.shipped("coco"),
-        truth={row: sorted(found) for row, found in sorted(truth.items())},
+        truth={row: sorted(labels) for row, labels in sorted(truth.items())},
         more_captions=more,
     )
 
@@ -141,7 +141,7 @@ def prepare(labelled: Labelled, vocabulary: Vocabulary) -> Prepared:
 
 
 def _pairs(shards: Sequence[Path]) -> Iterator[tuple[str, Image.Image, str]]:
-    """Key, picture and caption of the samples of WebDataset shards, in order of their keys within a shard."""
+    """Key, image and caption of the samples of WebDataset shards, in order of their keys within a shard."""
     for shard in shards:
         with tarfile.open(shard) as tar:
             members = {member.name: member for member in tar.getmembers()}
@@ -150,5 +150,5 @@ def _pairs(shards: Sequence[Path]) -> Iterator[tuple[str, Image.Image, str]]:
                 image, caption = (tar.extractfile(members[f"{key}.{end}"]) for end in ("jpg", "txt"))
                 if image is None or caption is None:
                     raise ValueError(f"{shard.name}: {key} is not a pair of files")
-                with Image.open(io.BytesIO(image.read())) as picture:
-                    yield key, picture.convert("RGB"), caption.read().decode()
+                with Image.open(io.BytesIO(image.read())) as opened:
+                    yield key, opened.convert("RGB"), caption.read().decode()

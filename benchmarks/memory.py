@@ -69,7 +69,7 @@ def _work(folder: Path, size: int) -> None:
     print(_peak())
     anchors = range(SHARD)
     raw = top_neighbours(embeddings, anchors, count=COUNT + 8)
-    found = distinct_neighbours(
+    lists = distinct_neighbours(
         embeddings,
         anchors,
         ids_BK=raw.ids_QL,
@@ -84,8 +84,8 @@ def _work(folder: Path, size: int) -> None:
     curate(
         mentions=_mentions(size),
         anchors_B=np.arange(SHARD),
-        neighbours_BL=found.ids_BL,
-        neighbour_similarities_BL=found.similarities_BL,
+        neighbours_BL=lists.ids_BL,
+        neighbour_similarities_BL=lists.similarities_BL,
         images_BD=embeddings[0].astype(np.float32),
         concepts_VD=concepts_VD,
         names=[f"concept {number}" for number in range(CONCEPTS)],
@@ -101,8 +101,8 @@ def _mentions(size: int) -> Mentions:
     # In place and in pieces: what the benchmark itself takes must not count.
     for start in range(0, size, SHARD):
         owners_M = np.repeat(np.arange(start, start + SHARD), np.diff(offsets_N1[start : start + SHARD + 1]))
-        places_M = np.arange(offsets_N1[start], offsets_N1[start + SHARD]) - offsets_N1[owners_M]
-        concepts_M[offsets_N1[start] : offsets_N1[start + SHARD]] = owners_M * 7 % 1000 + places_M * 1000
+        positions_M = np.arange(offsets_N1[start], offsets_N1[start + SHARD]) - offsets_N1[owners_M]
+        concepts_M[offsets_N1[start] : offsets_N1[start + SHARD]] = owners_M * 7 % 1000 + positions_M * 1000
     return Mentions(offsets_N1, concepts_M, np.full(len(concepts_M), 0.25, np.float32))
 
 

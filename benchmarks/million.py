@@ -1,13 +1,13 @@
 """A million samples through the stages of a curation, on this machine: wall time and peak memory of each.
 
 Embeddings and captions are synthetic (512 dimensions, 2.5 concepts a caption) and lie where ingest and
-`embed` would have put them; everything after that is what workers do, one chunk after the other in one
+`embed` would have put them; everything after that is what workers do, one task after the other in one
 process, which is what one worker process does. Peak memory is the kernel's (VmHWM, reset before each stage);
 it includes pages of mapped files.
 
 The extrapolation to 12 million assumes: stages by the shard take as long per shard, the search in cells
-grows with rows × probed rows (2·√N cells, the same number of probes), `cells` with rows × cells, the rest
-with rows; one worker process. More workers divide the stages by the shard, and not `cells`, `group` and
+grows with rows × probed rows (2·√N cells, the same number of probes), `ivf` with rows × cells, the rest
+with rows; one worker process. More workers divide the stages by the shard, and not `ivf`, `aggregate` and
 `publish`.
 
     python -m benchmarks.million [samples]
@@ -29,15 +29,16 @@ from sqlalchemy import select, update
 from benchmarks.filled_platform import TENANT, ingest
 from benchmarks.report import report
 from benchmarks.synthetic import SyntheticDataset, make_dataset
+from cocu.catalog import curations, models
+from cocu.catalog.curations import CurationRecord
 from cocu.curation.parameters import CurationParameters
 from cocu.curation.vocabulary import Vocabulary
-from cocu.neighbours.cells import cell_count
+from cocu.neighbours.ivf import cell_count
+from cocu.pipeline import submit
+from cocu.pipeline.worker import run_task
 from cocu.platform import Platform
 from cocu.settings import Settings
 from cocu.storage import arrays, paths
-from cocu.storage.catalog import curations, models
-from cocu.storage.catalog.curations import CurationRecord
-from cocu.workers.stages import run_chunk
 
 SAMPLES = 1_000_000
 EXTRAPOLATED = 12_000_000
@@ -48,11 +49,11 @@ MEMORY_BOUND = 4 << 30
 
 @dataclass
 class Measured:
-    """What the chunks of one stage took together."""
+    """What the tasks of one stage took together."""
 
     seconds: float = 0.0
     peak: int = 0
-    chunks: int = 0
+    tasks: int = 0
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
         with Platform.open(settings) as platform:
             curation = _prepare(platform, samples)
             measured = _run(platform, curation)
-            done = curations.of_chunk(platform.catalog, curation_id=curation.id)
+            done = curations.of_task(platform.catalog, curation_id=curation.id)
             if done.state != "completed":
                 raise RuntimeError(f"the curation ended as {done.state}: {done.error}")
             _tell(measured, done, samples)
@@ -80,8 +81,8 @@ def _prepare(platform: Platform, samples: int) -> CurationRecord:
     vocabulary = Vocabulary.from_lines("\n".join(dataset.names), name="synthetic")
     record, _ = platform.vocabularies.add(tenant=TENANT, vocabulary=vocabulary, source="uploaded")
     _write_embeddings(platform, dataset_id, dataset, vocabulary, record.hash)
-    parameters = CurationParameters(search="cells")
-    created = curations.create(
+    parameters = CurationParameters(search="ivf")
+    created = submit.create_curation(
         platform.catalog,
         tenant=TENANT,
         dataset_id=dataset_id,
@@ -107,76 +108,76 @@ def _write_embeddings(
         shard_id = Path(name).stem
         images_ND = dataset.images_ND[first : first + 10_000]
         arrays.write_embeddings(objects, paths.embeddings(dataset_id, ENCODER, shard_id), images_ND)
-        fingerprints_N = random.integers(0, 2**63, len(images_ND), dtype=np.uint64)
+        phashes_N = random.integers(0, 2**63, len(images_ND), dtype=np.uint64)
         arrays.write_arrays(
             objects,
-            paths.fingerprints(dataset_id, ENCODER, shard_id),
-            {"fingerprints_N": fingerprints_N, "pictured_N": np.ones(len(images_ND), np.uint8)},
+            paths.phashes(dataset_id, ENCODER, shard_id),
+            {"fingerprints_N": phashes_N, "pictured_N": np.ones(len(images_ND), np.uint8)},
         )
         first += len(images_ND)
     # A vocabulary is sorted by name, the dataset's concepts are not.
-    place = {name: number for number, name in enumerate(dataset.names)}
-    concepts_VD = dataset.concepts_VD[[place[name] for name in vocabulary.names]]
+    concept_ids = {name: number for number, name in enumerate(dataset.names)}
+    concepts_VD = dataset.concepts_VD[[concept_ids[name] for name in vocabulary.names]]
     arrays.write_arrays(
         objects, paths.concept_embeddings(ENCODER, vocabulary_hash), {"concepts_VD": concepts_VD}
     )
 
 
 def _run(platform: Platform, curation: CurationRecord) -> dict[str, Measured]:
-    """Runs the chunks in the order in which they are planned; `index` needs a server and is left out."""
+    """Runs the tasks in the order in which they are planned; `index` needs a server and is left out."""
     measured: dict[str, Measured] = {}
     stopping = threading.Event()
     while True:
         pending = _pending(platform)
         if not pending:
             return measured
-        for chunk_id, stage in pending:
-            one = measured.setdefault(stage, Measured())
+        for task_id, stage in pending:
+            figures = measured.setdefault(stage, Measured())
             _reset_peak()
             start = time.perf_counter()
-            run_chunk(platform, chunk_id, stopping=stopping)
-            one.seconds += time.perf_counter() - start
-            one.peak = max(one.peak, _peak())
-            one.chunks += 1
+            run_task(platform, task_id, stopping=stopping)
+            figures.seconds += time.perf_counter() - start
+            figures.peak = max(figures.peak, _peak())
+            figures.tasks += 1
             if sys.stderr.isatty():
-                print(f"\r{stage}: {one.chunks} chunks, {one.seconds:.0f} s ", end="", file=sys.stderr)
+                print(f"\r{stage}: {figures.tasks} tasks, {figures.seconds:.0f} s ", end="", file=sys.stderr)
 
 
 def _pending(platform: Platform) -> list[tuple[str, str]]:
-    chunk = models.Chunk
+    task = models.Task
     with platform.catalog.write() as connection:
-        connection.execute(update(chunk).where(chunk.stage == "index").values(state="done"))
-        statement = select(chunk.id, chunk.stage).where(chunk.state == "pending").order_by(chunk.subject)
+        connection.execute(update(task).where(task.stage == "index").values(state="done"))
+        statement = select(task.id, task.stage).where(task.state == "pending").order_by(task.target)
         return [(row.id, row.stage) for row in connection.execute(statement)]
 
 
 def _tell(measured: dict[str, Measured], done: CurationRecord, samples: int) -> None:
-    found = done.statistics or {}
-    print(f"{samples:,} samples × 512, one process; {found['concepts_added']:,} concepts added")
+    statistics = done.statistics or {}
+    print(f"{samples:,} samples × 512, one process; {statistics['concepts_added']:,} concepts added")
     print(
-        f"neighbours: {found['cells_probed']} of {cell_count(samples):,} cells looked through, "
-        f"{found['neighbour_recall']:.4f} of the true neighbours found (measured on 512 rows)"
+        f"neighbours: {statistics['cells_probed']} of {cell_count(samples):,} cells looked through, "
+        f"{statistics['neighbour_recall']:.4f} of the true neighbours found (measured on 512 rows)"
     )
     factor = EXTRAPOLATED / samples
     cells_factor = cell_count(EXTRAPOLATED) / cell_count(samples)
-    growth = {"cells": factor * cells_factor, "neighbours": factor * factor / cells_factor}
+    growth = {"ivf": factor * cells_factor, "neighbours": factor * factor / cells_factor}
     total = extrapolated = 0.0
-    for stage, one in measured.items():
-        longer = one.seconds * growth.get(stage, factor)
-        total, extrapolated = total + one.seconds, extrapolated + longer
+    for stage, figures in measured.items():
+        longer = figures.seconds * growth.get(stage, factor)
+        total, extrapolated = total + figures.seconds, extrapolated + longer
         print(
-            f"{stage:>11}: {one.seconds:8.1f} s in {one.chunks} chunks, "
-            f"{samples / one.seconds:9,.0f} samples/s, "
-            f"peak {one.peak >> 20:6,} MiB; {EXTRAPOLATED:,}: {longer / 3600:.1f} h"
+            f"{stage:>11}: {figures.seconds:8.1f} s in {figures.tasks} tasks, "
+            f"{samples / figures.seconds:9,.0f} samples/s, "
+            f"peak {figures.peak >> 20:6,} MiB; {EXTRAPOLATED:,}: {longer / 3600:.1f} h"
         )
     print(f"{'all':>11}: {total:8.1f} s; {EXTRAPOLATED:,} with one worker: {extrapolated / 3600:.1f} h")
-    peak = max(one.peak for one in measured.values())
+    peak = max(figures.peak for figures in measured.values())
     report(
         "million recall",
-        found["neighbour_recall"],
+        statistics["neighbour_recall"],
         "of true neighbours",
         ">= 0.95",
-        found["neighbour_recall"] >= 0.95,
+        statistics["neighbour_recall"] >= 0.95,
     )
     report("million", peak, "bytes of peak memory", f"<= {MEMORY_BOUND}", peak <= MEMORY_BOUND)
 

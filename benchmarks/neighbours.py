@@ -48,8 +48,7 @@ def main() -> None:
         statistics.median(theirs_s[clock] / ours_s[clock] for ours_s, theirs_s in seconds) for clock in (0, 1)
     )
     own, other = (
-        QUERIES / statistics.median(each.processor for each in column)
-        for column in zip(*seconds, strict=True)
+        QUERIES / statistics.median(run.processor for run in column) for column in zip(*seconds, strict=True)
     )
     limit = _gemm_rate(floats_ND) / (2 * ROWS * floats_ND.shape[1])
     print(f"{ROWS:,} × {floats_ND.shape[1]}, L = {COUNT}; queries a second of processor time:")

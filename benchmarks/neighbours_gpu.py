@@ -27,7 +27,7 @@ if HAS_TORCH:
 ROWS, DIM, COUNT = 2_750_000, 512, 8
 SHARD = 10_000
 A_TOPIC = 50
-"""Rows around a common centre, as pictures of like things are."""
+"""Rows around a common centre, as images of like things are."""
 CHECKED = 256
 MEMORY = 8 << 30
 """Bytes that the search may take: the fewer, the more often are the rows read."""
@@ -42,14 +42,14 @@ def main() -> None:
         return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {count:,} × {DIM}, top {COUNT}")
-    shards = made(count)
+    shards = random_shards(count)
     top_neighbours(shards[:2], range(64), count=COUNT, engine="cuda")
     started = time.perf_counter()
-    found = top_neighbours(shards, range(count), count=COUNT, engine="cuda", memory=MEMORY)
+    neighbours = top_neighbours(shards, range(count), count=COUNT, engine="cuda", memory=MEMORY)
     seconds = time.perf_counter() - started
     checked_C = np.sort(np.random.default_rng(0).choice(count, CHECKED, replace=False))
     expected = top_neighbours(shards, checked_C, count=COUNT, engine="cpu")
-    differing = int((found.ids_QL[checked_C] != expected.ids_QL).any(1).sum())
+    differing = int((neighbours.ids_QL[checked_C] != expected.ids_QL).any(1).sum())
     rate, least = product_rate(), 2 * count**2 * DIM
     print(
         f"{seconds:.1f} s, {least / seconds / 1e12:.0f} TFLOP/s of products: {least / seconds / rate:.1%} of "
@@ -70,7 +70,7 @@ def main() -> None:
     )
 
 
-def made(count: int) -> list[NDArray[np.float16]]:
+def random_shards(count: int) -> list[NDArray[np.float16]]:
     """Unit rows around centres, a shard at a time on the device."""
     generator = torch.Generator("cuda").manual_seed(0)
 

@@ -1,4 +1,4 @@
-"""The scorings side by side on labelled pictures: what each finds of all labels, and of those captions leave
+"""The scorings side by side on labelled images: what each finds of all labels, and of those captions leave
 out.
 
 Run as `python -m benchmarks.scoring`; `docs/scoring.md` explains the tables. The labels judge; nothing is
@@ -24,8 +24,8 @@ from benchmarks.report import report
 from cocu.curation.archives import Floats, Ints
 from cocu.curation.calibration import calibrate, calibration_rows
 from cocu.curation.curate import curate
+from cocu.curation.metrics import Quality, RaggedIds, compare, evaluate, interval
 from cocu.curation.parameters import CurationParameters
-from cocu.curation.quality import Lists, Quality, compare, evaluate, interval
 from cocu.curation.statistics import Calibration, Statistics
 from cocu.curation.vocabulary import Vocabulary
 
@@ -111,8 +111,8 @@ class Bench:
             near = slice(0, self.neighbours)
             pairs = zip(prepared.neighbours_NK[row, near], prepared.similarities_NK[row, near], strict=True)
             for other, similarity in pairs:
-                found = mentions.concepts_M[mentions.offsets_N1[other] : mentions.offsets_N1[other + 1]]
-                sums[found] += similarity
+                concepts = mentions.concepts_M[mentions.offsets_N1[other] : mentions.offsets_N1[other + 1]]
+                sums[concepts] += similarity
             offered = np.flatnonzero(sums)
             offered = offered[np.argsort(-sums[offered], kind="stable")]
             own = named[np.argsort(-sums[named], kind="stable")]
@@ -165,12 +165,14 @@ def judge_by_labels(prepared: Prepared, ranking: Ranking) -> Quality:
     labels_V = labelled.label_map.labels_of_concepts(
         labels=labelled.label_names, concept_count=len(vocabulary), find=vocabulary.find
     )
-    places = {name: place for place, name in enumerate(labelled.label_names)}
+    positions = {name: position for position, name in enumerate(labelled.label_names)}
     own = _own(prepared)
     return evaluate(
-        archives=Lists.of([ranking[row] for row in labelled.truth]),
-        captions=Lists.of([own[row] for row in labelled.truth]),
-        labels=Lists.of([[places[name] for name in names] for names in labelled.truth.values()]),
+        archives=RaggedIds.from_lists([ranking[row] for row in labelled.truth]),
+        captions=RaggedIds.from_lists([own[row] for row in labelled.truth]),
+        labels=RaggedIds.from_lists(
+            [[positions[name] for name in names] for names in labelled.truth.values()]
+        ),
         labels_V=labels_V,
         depths=(5,),
     )
@@ -186,9 +188,9 @@ def judge_by_captions(prepared: Prepared, ranking: Ranking) -> Quality:
         sorted({c for text in labelled.more_captions[row] for c in vocabulary.match(text)}) for row in rows
     ]
     return evaluate(
-        archives=Lists.of([ranking[row] for row in rows]),
-        captions=Lists.of([own[row] for row in rows]),
-        labels=Lists.of(named),
+        archives=RaggedIds.from_lists([ranking[row] for row in rows]),
+        captions=RaggedIds.from_lists([own[row] for row in rows]),
+        labels=RaggedIds.from_lists(named),
         labels_V=np.arange(len(vocabulary), dtype=np.int32),
         depths=(5,),
     )
@@ -212,8 +214,8 @@ def print_differences(title: str, qualities: dict[str, Quality], names: Sequence
     for name in names:
         parts = []
         for column in ("mAP", "R@5", "missing R@5", "added mAP"):
-            found = compare(qualities[name], qualities["evidence"], COLUMNS[column])
-            parts.append(f"{column} {found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
+            difference = compare(qualities[name], qualities["evidence"], COLUMNS[column])
+            parts.append(f"{column} {difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]")
         print(f"  {name:24}" + "   ".join(parts))
 
 
@@ -222,7 +224,7 @@ def study(
 ) -> dict[tuple[str, int], Quality]:
     """Print the tables of one dataset and vocabulary; returns the qualities by labels of the archives."""
     prepared = prepare(labelled, vocabulary)
-    found: dict[tuple[str, int], Quality] = {}
+    results: dict[tuple[str, int], Quality] = {}
     for judged_by, judge in judges.items():
         title = f"{labelled.name}, vocabulary {vocabulary.name} of {len(vocabulary)}, judged by {judged_by}"
         print_table(title, {name: judge(prepared, ranking) for name, ranking in baselines(prepared).items()})
@@ -235,16 +237,16 @@ def study(
             print_table(f"L = {neighbours}, judged by {judged_by}", qualities)
             print_differences(f"L = {neighbours}", qualities, ("official", "set", "summed similarity"))
             if judged_by == "labels":
-                found |= {(name, neighbours): quality for name, quality in qualities.items()}
-    return found
+                results |= {(name, neighbours): quality for name, quality in qualities.items()}
+    return results
 
 
-def report_scenes(found: dict[tuple[str, int], Quality], neighbours: int) -> None:
+def report_scenes(results: dict[tuple[str, int], Quality], neighbours: int) -> None:
     """On the scenes, the score must beat the other scorings at the same number of neighbours, and not by
     chance."""
     for other in ("official", "set", "summed similarity"):
         for column in ("mAP", "added mAP"):
-            gain = compare(found[other, neighbours], found["evidence", neighbours], COLUMNS[column])
+            gain = compare(results[other, neighbours], results["evidence", neighbours], COLUMNS[column])
             report(f"scoring: scenes, {column} over {other}", gain.mean, column, "interval > 0", gain.low > 0)
 
 
@@ -260,11 +262,12 @@ def main() -> None:
         return
     judges = {"labels": judge_by_labels, "the other captions": judge_by_captions}
     study(photos, Vocabulary.shipped(), judges)
-    found = study(photos, Vocabulary.load(SHARED_ENCODER / "concepts.txt"), judges)
-    ours, official = found["evidence", default], found["official", 8]
+    concepts = (SHARED_ENCODER / "concepts.txt").read_text(encoding="utf-8")
+    results = study(photos, Vocabulary.from_lines(concepts, name="concepts"), judges)
+    ours, official = results["evidence", default], results["official", 8]
     shown = interval(ours.per_image["ap judged"])
     print(f"\nmAP at L = {default}: {shown.mean:.3f}, 95 % interval [{shown.low:.3f}, {shown.high:.3f}]")
-    recall = found["evidence", 8].mean("recall")
+    recall = results["evidence", 8].mean("recall")
     report("scoring: archive recall at L = 8", recall, "share", ">= 0.68", recall >= 0.68)
     precision, floor = ours.mean("precision@5 judged"), official.mean("precision@5 judged")
     report(

@@ -1,6 +1,6 @@
 """A synthetic dataset for benchmarks: as large as wanted, with the shape of a real one, from a seed.
 
-Samples belong to topics of about fifty. A picture shows several concepts of its topic and one of any; its
+Samples belong to topics of about fifty. An image shows several concepts of its topic and one of any; its
 caption names two or three of them (2.5 on average); its neighbours are other samples of its topic. Concepts
 are frequent or rare as words are (Zipf), and their embeddings lie in groups of related words, so that
 archives hold near-synonyms to cluster.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cocu.curation.archives import Floats, Ids, Mentions
-from cocu.curation.lists import offsets_of
+from cocu.curation.ragged import offsets_of
 
 _TOPIC_SAMPLES = 50
 _TOPIC_CONCEPTS = 30
@@ -74,8 +74,8 @@ def _named_concepts(generator: np.random.Generator, topics_N: Ids, concepts: int
     popularity = 1 / np.arange(1, concepts + 1) ** 0.9
     popularity /= popularity.sum()
     pool_TP = generator.choice(concepts, (topics, _TOPIC_CONCEPTS), p=popularity)
-    place = np.minimum(generator.exponential(_TOPIC_CONCEPTS / 4, (len(topics_N), 4)), _TOPIC_CONCEPTS - 1)
-    named_N4 = pool_TP[topics_N[:, None], place.astype(np.int64)]
+    offset = np.minimum(generator.exponential(_TOPIC_CONCEPTS / 4, (len(topics_N), 4)), _TOPIC_CONCEPTS - 1)
+    named_N4 = pool_TP[topics_N[:, None], offset.astype(np.int64)]
     named_N4[:, 3] = generator.choice(concepts, len(topics_N), p=popularity)
     named_N4[generator.random(named_N4.shape) > 0.66] = -1
     return named_N4
@@ -100,11 +100,11 @@ def _image_embeddings(
 def _neighbours(generator: np.random.Generator, topics_N: Ids, neighbours: int) -> Ids:
     """Other samples of the same topic, none twice."""
     order = np.argsort(topics_N, kind="stable")
-    place_N = np.empty(len(order), np.int64)
-    place_N[order] = np.arange(len(order))
+    position_N = np.empty(len(order), np.int64)
+    position_N[order] = np.arange(len(order))
     steps_NL = generator.random((len(order), _TOPIC_SAMPLES - 1)).argsort(axis=1)[:, :neighbours] + 1
-    first_N = place_N - place_N % _TOPIC_SAMPLES
-    moved_NL = first_N[:, None] + (place_N[:, None] % _TOPIC_SAMPLES + steps_NL) % _TOPIC_SAMPLES
+    first_N = position_N - position_N % _TOPIC_SAMPLES
+    moved_NL = first_N[:, None] + (position_N[:, None] % _TOPIC_SAMPLES + steps_NL) % _TOPIC_SAMPLES
     return order[moved_NL]
 
 

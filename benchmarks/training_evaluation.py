@@ -1,4 +1,4 @@
-"""Pictures evaluated per second with the model of the scenes on a CPU, against its network alone.
+"""Images evaluated per second with the model of the scenes on a CPU, against its network alone.
 
 An evaluation reads, resizes, cuts, segments, puts together and scores. All but the network should cost
 little: the alternative is the image tower on the same windows in the same batches, already in memory. The
@@ -11,8 +11,8 @@ import importlib.util
 import tempfile
 from pathlib import Path
 
+import cocu_scenes
 from benchmarks.report import measure, report
-from cocu.datasets import scenes
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 if HAS_TORCH:
@@ -21,22 +21,22 @@ if HAS_TORCH:
 
     from cocu_training import evaluation
     from cocu_training.data.texts import Texts
-    from cocu_training.evaluation.windows import cut_windows, prepare
+    from cocu_training.evaluation.sliding_window import cut_windows, prepare
     from cocu_training.model import GroupViT, GroupViTConfiguration
 
-PICTURES = 64
+IMAGES = 64
 TOKENIZER = Path(__file__).parent.parent / "examples" / "encoders" / "scenes" / "tokenizer.json"
 CONTEXT_LENGTH = 40
 BOUND = 0.6
 
 
 def main() -> None:
-    """Print pictures per second of both, and their ratio."""
+    """Print images per second of both, and their ratio."""
     if not HAS_TORCH:
         print("torch is not installed here (it comes with cocu[training]): nothing is measured")
         return
     with tempfile.TemporaryDirectory() as folder:
-        scenes.write_scenes(folder, seed=11, count=PICTURES)
+        cocu_scenes.write_scenes(folder, seed=11, count=IMAGES)
         _compare(Path(folder))
 
 
@@ -52,7 +52,9 @@ def _compare(folder: Path) -> None:
     pixels_N3HW = torch.stack(
         [
             prepared_3HW[:, window.top : window.bottom, window.left : window.right]
-            for prepared_3HW in (prepare(each.picture_HW3, size, torch.device("cpu")) for each in dataset)
+            for prepared_3HW in (
+                prepare(labelled.image_HW3, size, torch.device("cpu")) for labelled in dataset
+            )
             for window in windows
         ]
     )
@@ -69,9 +71,9 @@ def _compare(folder: Path) -> None:
     with FlopCounterMode(display=False) as counter:
         network()
     operations = counter.get_total_flops()
-    print(f"{PICTURES} scenes, {len(dataset.names.names if dataset.names else ())} classes, one core:")
-    print(f"  network alone   {PICTURES / alone:8.1f} pictures/s, {operations / alone / 1e9:.0f} GFLOP/s")
-    print(f"  evaluation      {PICTURES / evaluated:8.1f} pictures/s")
+    print(f"{IMAGES} scenes, {len(dataset.names.names if dataset.names else ())} classes, one core:")
+    print(f"  network alone   {IMAGES / alone:8.1f} images/s, {operations / alone / 1e9:.0f} GFLOP/s")
+    print(f"  evaluation      {IMAGES / evaluated:8.1f} images/s")
     report(
         "training_evaluation",
         alone / evaluated,

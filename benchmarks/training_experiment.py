@@ -116,8 +116,8 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     if unknown := set(options.arms) - set(ARMS):
         parser.error(f"no arm {', '.join(sorted(unknown))}; there are {', '.join(ARMS)}")
     start = Size.smoke() if options.smoke else default
-    given = {name: getattr(options, name) for name in asdict(start)}
-    options.size = replace(start, **{name: value for name, value in given.items() if value is not None})
+    values = {name: getattr(options, name) for name in asdict(start)}
+    options.size = replace(start, **{name: value for name, value in values.items() if value is not None})
     return options
 
 
@@ -164,14 +164,14 @@ def train_all(experiment: Experiment, told: Callable[[], bool]) -> bool:
 def conclude(folder: Path, size: Size, arms: Sequence[str]) -> None:
     """Print the tables, write them and the plot into the folder, and end with the JSON line."""
     lines = Results(folder / "results.jsonl").lines()
-    found = at_step(lines, size.steps)
-    tables = f"{arms_table(found, arms)}\n\n{differences_table(all_paired(found, arms))}\n"
+    results = at_step(lines, size.steps)
+    tables = f"{arms_table(results, arms)}\n\n{differences_table(all_paired(results, arms))}\n"
     (folder / "table.md").write_text(tables, encoding="utf-8")
     title = f"{size.scenes:,} scenes, {size.steps:,} steps of {size.batch}, GroupViT {size.model}"
     plot(lines, arms, folder / "convergence.png", title=title)
     print(f"\n{title}; {size.held_out} held-out scenes\n\n{tables}\nplot: {folder / 'convergence.png'}\n")
     # What CoCu adds to what a caption says itself.
-    difference = paired(found, "cluster", "caption_nouns") or paired(found, arms[-1], arms[0])
+    difference = paired(results, "cluster", "caption_nouns") or paired(results, arms[-1], arms[0])
     assert difference is not None
     report(
         "training experiment",

@@ -101,13 +101,13 @@ def differing(device: torch.device) -> float:
         global_batch=32, precision="fp32", average_decay=None
     )
     sample = Held(configuration, torch.device("cpu")).sample
-    found = []
-    for each in (torch.device("cpu"), device):
+    losses_of_devices = []
+    for target in (torch.device("cpu"), device):
         with tempfile.TemporaryDirectory() as name:
-            trainer = trainer_of(configuration, each, Path(name))
-        losses, norm = trainer.train_step(Samples(0, *(tensor.to(each) for tensor in sample[1:])))
-        found.append((losses.total.item(), norm.item()))
-    return max(abs(one - other) / abs(one) for one, other in zip(*found, strict=True))
+            trainer = trainer_of(configuration, target, Path(name))
+        losses, norm = trainer.train_step(Samples(0, *(tensor.to(target) for tensor in sample[1:])))
+        losses_of_devices.append((losses.total.item(), norm.item()))
+    return max(abs(value - other) / abs(value) for value, other in zip(*losses_of_devices, strict=True))
 
 
 def measure(device: torch.device) -> None:
@@ -140,11 +140,11 @@ def report_forms(forms: dict[str, Form | None], least_seconds: float) -> None:
     if recomputing is not None and plain is not None:
         ratio = recomputing.peak / plain.peak
         report("training gpu, memory recomputing", ratio, "of keeping activations", "< 1", ratio < 1)
-    there = [form for form in forms.values() if form is not None]
-    if not there:
+    measured = [form for form in forms.values() if form is not None]
+    if not measured:
         report("training gpu", 0.0, f"images/s at a batch of {BATCH:,}", "> 0", holds=False)
         return
-    seconds = min(form.seconds for form in there)
+    seconds = min(form.seconds for form in measured)
     report(
         "training gpu, images/s", BATCH / seconds, "images/s of the fastest form", "none is set", holds=True
     )

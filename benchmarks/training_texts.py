@@ -1,7 +1,7 @@
 """What the arms of the training experiment are taught: the texts beside the captions, held against the truth.
 
 For each arm, over as many epochs as a run has: how many of the texts asked for there are (the caption takes
-the place of the others), how many of those are true of their picture, how much of a picture's truth is ever
+the place of the others), how many of those are true of their image, how much of an image's truth is ever
 named, and over how many labels the true ones spread (exp of their entropy: the number of equally frequent
 labels that would be as varied).
 
@@ -44,7 +44,7 @@ def main() -> None:
     epochs = max(1, round(size["steps"] * size["batch"] / size["scenes"]))
     curation = json.loads((folder / "curation.json").read_text(encoding="utf-8"))["curation"]
     truth = json.loads((folder / "scenes" / "labels.json").read_text(encoding="utf-8"))["samples"]
-    print(f"{TEXTS} texts a picture, {epochs} epochs\n")
+    print(f"{TEXTS} texts an image, {epochs} epochs\n")
     print("| arm | texts there are | of them true | truth ever named | spread over labels |")
     print("|---|---|---|---|---|")
     named = {}
@@ -94,14 +94,16 @@ def _row(arm: str, drawn: Drawn, truth: Mapping[str, Sequence[str]], epochs: int
     seen: defaultdict[str, set[str]] = defaultdict(set)
     for key, labels in drawn:
         texts += len(labels)
-        found = [label for label in labels if label is not None and label in truth[key]]
-        true.update(found)
-        seen[key].update(found)
+        true_labels = [label for label in labels if label is not None and label in truth[key]]
+        true.update(true_labels)
+        seen[key].update(true_labels)
     named = sum(map(len, seen.values())) / sum(map(len, truth.values()))
     total = true.total()
     spread = math.exp(-sum(count / total * math.log(count / total) for count in true.values()))
-    there = texts / (TEXTS * epochs * len(truth))
-    print(f"| `{arm}` | {there:.0%} | {total / texts:.0%} | {named:.0%} | {spread:.0f} of {len(true)} |")
+    named_share = texts / (TEXTS * epochs * len(truth))
+    print(
+        f"| `{arm}` | {named_share:.0%} | {total / texts:.0%} | {named:.0%} | {spread:.0f} of {len(true)} |"
+    )
     return named
 
 

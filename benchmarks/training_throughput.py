@@ -110,10 +110,10 @@ def measure(url: str, curation: str, folder: Path) -> None:
         trainer = Trainer(
             configuration, source=stream, text_tokens=texts.tokens, folder=folder / "run", device=device
         )
-        held, alone = all_of(stream)
-        describe(trainer, held[0], alone)
-        rounds = [one_round(trainer, stream, held, epoch) for epoch in range(1, ROUNDS + 1)]
-    print_rounds(rounds, operations(trainer, held[0]))
+        samples, alone = all_of(stream)
+        describe(trainer, samples[0], alone)
+        rounds = [one_round(trainer, stream, samples, epoch) for epoch in range(1, ROUNDS + 1)]
+    print_rounds(rounds, operations(trainer, samples[0]))
     ratio = statistics.median(http.speed / memory.speed for memory, http in rounds)
     report("training throughput", ratio, "of the loop on batches in memory", ">= 0.95", ratio >= LEAST_RATIO)
 
@@ -121,15 +121,15 @@ def measure(url: str, curation: str, folder: Path) -> None:
 def all_of(stream: Stream) -> tuple[list[Samples], float]:
     """The batches of an epoch, and how many images a second come where nothing else is done."""
     samples = stream.samples(0, start=0)
-    held = [next(samples)]
+    received = [next(samples)]
     started = time.perf_counter()
-    held += samples
-    return held, (len(held) - 1) * BATCH / (time.perf_counter() - started)
+    received += samples
+    return received, (len(received) - 1) * BATCH / (time.perf_counter() - started)
 
 
-def one_round(trainer: Trainer, stream: Stream, held: list[Samples], epoch: int) -> tuple[Turn, Turn]:
+def one_round(trainer: Trainer, stream: Stream, samples: list[Samples], epoch: int) -> tuple[Turn, Turn]:
     """From memory, then over HTTP."""
-    memory = turn(trainer, cycle(held))
+    memory = turn(trainer, cycle(samples))
     return memory, turn(trainer, stream.samples(epoch, start=0))
 
 
@@ -139,9 +139,9 @@ def turn(trainer: Trainer, source: Iterator[Samples]) -> Turn:
     for step in range(SETTLING + COUNTED):
         if step == SETTLING:
             waited, started, processor = 0.0, time.perf_counter(), time.process_time()
-        asked = time.perf_counter()
+        requested = time.perf_counter()
         samples = next(source)
-        waited += time.perf_counter() - asked
+        waited += time.perf_counter() - requested
         losses, _ = trainer.train_step(samples)
         losses.total.item()
     processor, elapsed = time.process_time() - processor, time.perf_counter() - started
@@ -154,7 +154,7 @@ def describe(trainer: Trainer, samples: Samples, alone: float) -> None:
     _, texts, tokens = samples.tokens_BJT.shape
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(
-        f"GroupViT {MODEL!r}, {parameters:,} parameters in {trainer.configuration.precision}, pictures of "
+        f"GroupViT {MODEL!r}, {parameters:,} parameters in {trainer.configuration.precision}, images of "
         f"{samples.pixels_B3HW.shape[-1]} px, augmentation {trainer.configuration.augmentation!r}, batches "
         f"of {BATCH} with {texts} texts of {tokens} tokens each"
     )

@@ -4,7 +4,7 @@ python -m benchmarks.triton
 
 Both have the same number of threads for one inference; client and server share the machine's cores, so all
 that the way over gRPC costs is taken from the inference. The limit is the inference itself: a ratio of 1.
-Beside the wall-clock ratio stands the ratio of processor time per picture (in process to client and server
+Beside the wall-clock ratio stands the ratio of processor time per image (in process to client and server
 together), which does not depend on what else the machine does.
 """
 
@@ -27,7 +27,7 @@ from benchmarks.photo_encoder import photo_encoder
 from benchmarks.report import report
 from benchmarks.scenes_encoder import BUNDLE
 from cocu.encoders import Bundle, Encoder, InProcessEncoder
-from cocu.encoders.offered import Encoders
+from cocu.encoders.registry import EncoderRegistry
 from cocu.encoders.triton import InferenceServer
 from cocu.encoders.triton.configuration import ModelOptions
 from cocu.encoders.triton.repository import publish
@@ -41,14 +41,14 @@ BOUND = 0.9
 
 
 class Rate(NamedTuple):
-    """Pictures per second of wall-clock time, and per second of processor time of all processes."""
+    """Images per second of wall-clock time, and per second of processor time of all processes."""
 
     wall: float
     processor: float
 
 
 def measure(encoder: Encoder, pixels_NHWC: NDArray[np.uint8], server_seconds: Callable[[], float]) -> Rate:
-    """One run over all pictures."""
+    """One run over all images."""
     processor, began = time.process_time() + server_seconds(), time.perf_counter()
     encoder.embed_images(pixels_NHWC)
     wall = time.perf_counter() - began
@@ -97,36 +97,36 @@ def compare(bundle: Bundle, folder: Path, threads: int) -> float:
     """The ratio of images per second, through Triton to in process, medians of interleaved runs."""
     repository = folder / f"models-{bundle.name}"
     publish(bundle, repository, options=ModelOptions(backend="python", threads=threads))
-    here = InProcessEncoder(bundle, threads=threads)
+    in_process = InProcessEncoder(bundle, threads=threads)
     size = bundle.image.size
     with triton_server(repository, folder) as server:
-        encoders = Encoders(InferenceServer(server.url, in_flight=IN_FLIGHT))
-        there = encoders.get(bundle.hash)
+        encoders = EncoderRegistry(InferenceServer(server.url, in_flight=IN_FLIGHT))
+        on_server = encoders.get(bundle.hash)
         some_NHWC = np.random.default_rng(0).integers(0, 256, (4 * BATCH, size, size, 3), dtype=np.uint8)
-        assert np.array_equal(here.embed_images(some_NHWC), there.embed_images(some_NHWC))
-        in_process = measure(here, some_NHWC, lambda: 0.0)
-        batches = max(8, round(SECONDS_PER_RUN * in_process.wall / BATCH))
+        assert np.array_equal(in_process.embed_images(some_NHWC), on_server.embed_images(some_NHWC))
+        trial = measure(in_process, some_NHWC, lambda: 0.0)
+        batches = max(8, round(SECONDS_PER_RUN * trial.wall / BATCH))
         pixels_NHWC = np.resize(some_NHWC, (batches * BATCH, size, size, 3))
         rates = interleaved(
             {
-                "in process": lambda: measure(here, pixels_NHWC, lambda: 0.0),
-                "Triton": lambda: measure(there, pixels_NHWC, lambda: processor_seconds(server.group)),
+                "in process": lambda: measure(in_process, pixels_NHWC, lambda: 0.0),
+                "Triton": lambda: measure(on_server, pixels_NHWC, lambda: processor_seconds(server.group)),
             }
         )
         steps = server_steps(server.url, f"{bundle.name}_image")
         encoders.close()
     direct, through = rates["in process"], rates["Triton"]
-    ratios = [one.wall / other.wall for one, other in zip(through, direct, strict=True)]
-    processor = statistics.median(one.processor for one in through) / statistics.median(
-        one.processor for one in direct
+    ratios = [run.wall / other.wall for run, other in zip(through, direct, strict=True)]
+    processor = statistics.median(run.processor for run in through) / statistics.median(
+        run.processor for run in direct
     )
     print(
         f"{bundle.name}: {size} x {size}, {batches} batches of {BATCH}, {threads} threads; images/s "
-        f"in process {statistics.median(one.wall for one in direct):.0f}, "
-        f"through Triton {statistics.median(one.wall for one in through):.0f}; equal to the bit"
+        f"in process {statistics.median(run.wall for run in direct):.0f}, "
+        f"through Triton {statistics.median(run.wall for run in through):.0f}; equal to the bit"
     )
     print("  ratio per round: " + " ".join(f"{ratio:.2f}" for ratio in ratios))
-    print(f"  ratio of pictures per second of processor time: {processor:.3f}")
+    print(f"  ratio of images per second of processor time: {processor:.3f}")
     print(
         "  server, ms a request: " + ", ".join(f"{name} {1e3 * value:.1f}" for name, value in steps.items())
     )

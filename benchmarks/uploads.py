@@ -50,11 +50,11 @@ def main() -> None:
                 "PUT": lambda number: put(url, client, file, number),
                 "tus": lambda number: tus(url, client, file, number),
             }
-            taken: dict[str, list[float]] = {way: [] for way in ways}
+            durations: dict[str, list[float]] = {way: [] for way in ways}
             for number in range(REPEATS):
                 for way, run in ways.items():
-                    taken[way].append(run(number))
-    speeds = {way: BYTES / statistics.median(seconds) for way, seconds in taken.items()}
+                    durations[way].append(run(number))
+    speeds = {way: BYTES / statistics.median(seconds) for way, seconds in durations.items()}
     for way, speed in speeds.items():
         print(f"{way}: {speed / 1e6:.0f} MB/s (median of {REPEATS})")
     parts = [
@@ -131,10 +131,10 @@ def tus(url: str, client: CocuClient, file: Path, number: int) -> float:
     dataset = client.datasets.create(f"tus {number}").id
     speaks = {"Tus-Resumable": "1.0.0"}
     announced = {"Upload-Length": str(BYTES), "Upload-Metadata": "filename cGhvdG9zLnRhcg=="}
-    made = httpx.post(f"{url}/v1/datasets/{dataset}/uploads", headers={**speaks, **announced})
+    created = httpx.post(f"{url}/v1/datasets/{dataset}/uploads", headers={**speaks, **announced})
     headers = {**speaks, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
     said = [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
-    target = url + made.raise_for_status().headers["Location"]
+    target = str(created.url.join(created.raise_for_status().headers["Location"]))
     seconds = timed("curl", "--silent", "--fail", *said, "-X", "PATCH", "--upload-file", str(file), target)
     client.datasets.delete(dataset)
     return seconds

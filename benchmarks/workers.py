@@ -4,11 +4,11 @@ Embedding: generated scenes by the shipped encoder, in shards of 280; so many th
 begin and end does not count. Curating: synthetic embeddings and captions in shards of 10,000 (see
 `million`). Each worker is `cocu worker` with one process, and has one core to itself: left free, the one
 that embeds alone would read ahead on the other core, and what a second worker adds would not show. What is
-compared is the wall time of the stage, from the plan of its first chunk to the end of its last, with
+compared is the wall time of the stage, from the plan of its first task to the end of its last, with
 workers that have run the stage before. What the machine had free is printed beside it: two workers need two
 cores that nobody else uses.
 
-Overhead: messages about chunks that do not exist, through Redis and a worker, less the time of the same
+Overhead: messages about tasks that do not exist, through Redis and a worker, less the time of the same
 question to the catalog without them.
 
     python -m benchmarks.workers
@@ -28,30 +28,31 @@ from typing import Any
 from tests.faults.distributed import Distributed
 from tests.servers.redis_server import RedisServer, redis_server
 
+import cocu_scenes
 from benchmarks.filled_platform import TENANT
 from benchmarks.million import _prepare
 from benchmarks.report import report
+from cocu.catalog import curations, events
+from cocu.catalog.curations import CurationRecord
+from cocu.catalog.states import ACTIVE_CURATIONS
 from cocu.client import CocuClient
 from cocu.curation.parameters import CurationParameters
-from cocu.datasets import scenes
+from cocu.pipeline import submit
+from cocu.pipeline.queue import TaskQueue, connected_queue
+from cocu.pipeline.worker import run_task
 from cocu.platform import Platform
 from cocu.settings import Settings
-from cocu.storage.catalog import curations, events
-from cocu.storage.catalog.curations import CurationRecord
-from cocu.storage.catalog.states import ACTIVE_CURATIONS
-from cocu.workers.sending import Sender, sending
-from cocu.workers.stages import run_chunk
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLES = 120_000
-"""Synthetic ones: twelve chunks to curate."""
+"""Synthetic ones: twelve tasks to curate."""
 SCENES, SCENES_SEED = 6_720, 20_233
 MESSAGES = 1_000
 SINGLE: dict[str, Any] = {"processes": 1, "worker_cores": 1, "lease_seconds": 60.0}
 BOUND = 1.7
 FREE = 1.8
 OVERHEAD_MS = 60.0
-"""A thousandth of a chunk that takes a minute, which is a short one."""
+"""A thousandth of a task that takes a minute, which is a short one."""
 
 
 def main() -> None:
@@ -66,22 +67,22 @@ def main() -> None:
 def _overhead(folder: Path, redis: RedisServer) -> None:
     with _platform(folder, redis) as processes:
         processes.start_worker(**SINGLE)
-        with Platform.open(Settings(**processes.settings)) as platform, sending(platform) as sender:
+        with Platform.open(Settings(**processes.settings)) as platform, connected_queue(platform) as sender:
             _through_the_queue(redis, sender, MESSAGES // 10)
             queue = _through_the_queue(redis, sender, MESSAGES)
             start = time.perf_counter()
             for number in range(MESSAGES):
-                run_chunk(platform, f"no-chunk-{number}", stopping=threading.Event())
+                run_task(platform, f"no-task-{number}", stopping=threading.Event())
             alone = (time.perf_counter() - start) / MESSAGES
     milliseconds = (queue - alone) * 1000
     print(f"a message: {queue * 1000:.2f} ms through Redis and a worker, {alone * 1000:.2f} ms without them")
-    report("workers: queue per chunk", milliseconds, "ms", f"<= {OVERHEAD_MS:g}", milliseconds <= OVERHEAD_MS)
+    report("workers: queue per task", milliseconds, "ms", f"<= {OVERHEAD_MS:g}", milliseconds <= OVERHEAD_MS)
 
 
-def _through_the_queue(redis: RedisServer, sender: Sender, messages: int) -> float:
+def _through_the_queue(redis: RedisServer, sender: TaskQueue, messages: int) -> float:
     """Seconds a message, from the first one sent to the last one acknowledged."""
     start = time.perf_counter()
-    sender.deliver((f"no-chunk-{number}", "curate") for number in range(messages))
+    sender.publish((f"no-task-{number}", "curate") for number in range(messages))
     with redis.client() as client:
         while client.llen("cocu.curate") or client.hlen("unacked"):
             time.sleep(0.002)
@@ -90,7 +91,7 @@ def _through_the_queue(redis: RedisServer, sender: Sender, messages: int) -> flo
 
 def _embedding(folder: Path, redis: RedisServer) -> None:
     settings = {"encoders_url": EXAMPLES / "encoders", "samples_per_shard": 280}
-    scenes.write_scenes(folder / "scenes", seed=SCENES_SEED, count=SCENES, shards=2)
+    cocu_scenes.write_scenes(folder / "scenes", seed=SCENES_SEED, count=SCENES, shards=2)
     files = sorted((folder / "scenes").glob("*.tar"))
     shipped = sorted((EXAMPLES / "scenes").glob("*.tar"))
     with _platform(folder, redis, **settings) as processes:
@@ -125,7 +126,7 @@ def _curating(folder: Path, redis: RedisServer) -> None:
             first = _prepare(platform, SAMPLES)
             curations.cancel(platform.catalog, tenant=TENANT, curation_id=first.id)
             seeds = iter(range(1, 100))
-            with sending(platform):
+            with connected_queue(platform):
 
                 def curate(_: str) -> float:
                     done = _run_again(platform, first, seed=next(seeds))
@@ -134,21 +135,21 @@ def _curating(folder: Path, redis: RedisServer) -> None:
                 _compare(processes, "curate", curate, curate)
 
 
-def _run_again(platform: Platform, like: CurationRecord, *, seed: int) -> str:
+def _run_again(platform: Platform, reference: CurationRecord, *, seed: int) -> str:
     """A curation of the same samples with another seed, waited for."""
-    parameters = CurationParameters(search="cells", seed=seed)
-    created = curations.create(
+    parameters = CurationParameters(search="ivf", seed=seed)
+    created = submit.create_curation(
         platform.catalog,
         tenant=TENANT,
-        dataset_id=like.dataset_id,
-        encoder=like.encoder,
-        encoder_hash=like.encoder_hash,
-        vocabulary_id=like.vocabulary_id,
-        vocabulary_hash=like.vocabulary_hash,
+        dataset_id=reference.dataset_id,
+        encoder=reference.encoder,
+        encoder_hash=reference.encoder_hash,
+        vocabulary_id=reference.vocabulary_id,
+        vocabulary_hash=reference.vocabulary_hash,
         parameters=asdict(parameters),
         parameters_hash=parameters.hash,
     )
-    platform.enqueue(created.chunks)
+    platform.enqueue(created.tasks)
     run = created.curation
     while run.state in ACTIVE_CURATIONS:
         time.sleep(0.2)
