@@ -31,6 +31,7 @@ RELEASED = {
     "v0006_events_of_uploads.py": "229f73d6e83abe98f71ef9977b692792acd4f9986de14d5096144dd67108a385",
     "v0007_projections.py": "0cb5e6b55d79191dd139e1498d677259a24692a42741ddbc1fa90e22d2b3dbe3",
     "v0008_labels_and_judgements.py": "78b5843990bef7440df31cd32b343aa49a9d8588dc485fbe0b266752aec30bd2",
+    "v0009_tasks_by_state.py": "adc37c0b5b33b5d94c65c97b527e61d24c970605de8f4be0e363665b5c851d53",
 }
 """SHA-256 of every migration. Never change a line of this: write another migration, and add its line."""
 

@@ -189,6 +189,21 @@ def test_events_tell_the_story_in_order(catalog: Catalog) -> None:
     assert later == stored[3:5]
 
 
+def test_progress_is_told_once_a_second_and_at_the_end_of_a_stage(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of many shards must not count its tasks after every one of them."""
+    monkeypatch.setattr(planner, "EVENT_SECONDS", 3_600.0)
+    created = curation(catalog, filled(catalog, *([f"{number}"] for number in range(5))))
+    run_all(catalog, list(created.tasks))
+    stored = events.since(catalog, tenant=TENANT, curation_id=created.curation.id)
+
+    progress = [event.data for event in stored if event.kind == "progress"]
+    assert [(data["stage"], data["done"]) for data in progress] == [
+        ("embed", 1), ("embed", 5), ("index", 5), ("neighbours", 5), ("aggregate", 1), ("curate", 5), ("publish", 1),
+    ]  # fmt: skip
+
+
 def test_a_cancelled_curation_plans_nothing_more(catalog: Catalog) -> None:
     created = curation(catalog, filled(catalog, ["a"], ["b"]))
     assert take(catalog, created.tasks[0][0])

@@ -113,6 +113,17 @@ def add(
     )
 
 
+def is_recent(connection: Connection, *, curation_id: str, kind: EventKind, seconds: float) -> bool:
+    """Return whether the curation's last event of this kind is younger than this."""
+    last = (
+        select(models.Event.created_at >= database_seconds() - seconds)
+        .where(models.Event.curation_id == curation_id, models.Event.kind == kind)
+        .order_by(models.Event.id.desc())
+        .limit(1)
+    )
+    return bool(connection.execute(last).scalar_one_or_none())
+
+
 def add_uploads(connection: Connection, upload_ids: Iterable[str]) -> None:
     """Store for each of these uploads an event with the state that it has now, in the same transaction."""
     wanted = list(upload_ids)

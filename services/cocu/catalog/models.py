@@ -298,6 +298,7 @@ class Task(Base):
     __tablename__ = "tasks"
     __table_args__ = (
         UniqueConstraint("dataset_id", "owner_key", "stage", "target"),
+        Index(None, "dataset_id", "owner_key", "stage", "state"),
         Index(None, "state", "lease_until"),
     )
 

@@ -36,6 +36,10 @@ from cocu.pipeline.demand import active_runs_of, is_needed
 from cocu.pipeline.stages import WHOLE_CURATION, StageSpec
 
 
+EVENT_SECONDS = 1.0
+"""Events of the progress of a curation are at least so far apart, but for the last one of a stage."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """The leased task, or None; and the tasks to enqueue if the task was given up instead."""
@@ -291,12 +295,23 @@ def _start(connection: Connection, run: Any) -> None:
 
 
 def _record_progress(connection: Connection, task: TaskRecord, runs: list[Any]) -> list[TaskRef]:
-    """Store the progress of each of these curations, and plan what follows in it."""
+    """Store the progress of each of these curations, and plan what follows in it.
+
+    Counting the tasks of a stage takes time in proportion to its shards. So while the stage has unfinished
+    tasks, this is done at most once in EVENT_SECONDS, and a run of many shards does not pay their square.
+    """
+    spec = stages.spec_of(task.stage)
     task_refs: list[TaskRef] = []
     for run in runs:
-        stage = progress.stage_progress(connection, curation_id=run.id, spec=stages.spec_of(task.stage))
-        data = asdict(stage) | asdict(speed.measure(connection, run, stage))
-        events.add(connection, tenant=run.tenant, curation_id=run.id, kind=EventKind.PROGRESS, data=data)
+        recent = events.is_recent(
+            connection, curation_id=run.id, kind=EventKind.PROGRESS, seconds=EVENT_SECONDS
+        )
+        if not recent or not _is_unfinished(connection, run, spec):
+            stage = progress.stage_progress(connection, curation_id=run.id, spec=spec)
+            data = asdict(stage) | asdict(speed.measure(connection, run, stage))
+            events.add(
+                connection, tenant=run.tenant, curation_id=run.id, kind=EventKind.PROGRESS, data=data
+            )
         task_refs += _advance(connection, run)
     return task_refs
 

@@ -111,17 +111,21 @@ def failed_tasks(connection: Connection, *, curation_id: str) -> list[TaskFailur
 
 
 def in_stage(curation_id: str, spec: StageSpec) -> ColumnElement[bool]:
-    """Return the condition that a task belongs to this stage of this curation."""
-    if not spec.shared:
-        return and_(models.Task.curation_id == curation_id, models.Task.stage == spec.name)
+    """Return the condition that a task belongs to this stage of this curation; an index covers it."""
+    task = models.Task
     run = select(models.Curation.dataset_id, models.Curation.encoder_hash).where(
         models.Curation.id == curation_id
     )
-    shards = select(models.CurationShard.shard_id).where(models.CurationShard.curation_id == curation_id)
     run_row = run.subquery()
+    of_dataset = task.dataset_id == select(run_row.c.dataset_id).scalar_subquery()
+    if not spec.shared:
+        return and_(of_dataset, task.owner_key == curation_id, task.stage == spec.name)
+    shard = select(models.CurationShard.shard_id).where(
+        models.CurationShard.curation_id == curation_id, models.CurationShard.shard_id == task.target
+    )
     return and_(
-        models.Task.stage == spec.name,
-        models.Task.dataset_id == select(run_row.c.dataset_id).scalar_subquery(),
-        models.Task.owner_key == select(run_row.c.encoder_hash).scalar_subquery(),
-        models.Task.target.in_(shards),
+        of_dataset,
+        task.owner_key == select(run_row.c.encoder_hash).scalar_subquery(),
+        task.stage == spec.name,
+        shard.exists(),
     )

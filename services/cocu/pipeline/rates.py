@@ -51,9 +51,17 @@ def completed_runs(connection: Connection, encoder_hash: str) -> list[CurationRe
 
 
 def _shared_rates(connection: Connection, encoder_hash: str) -> dict[str, Rate]:
+    """Return the rates of shared stages on the datasets of the last runs, for which there is an index."""
+    last_datasets = (
+        select(models.Curation.dataset_id)
+        .where(models.Curation.encoder_hash == encoder_hash)
+        .order_by(models.Curation.created_at.desc())
+        .limit(MAX_RUNS)
+    )
     statement = (
         select(models.Task.stage, func.sum(models.Task.seconds), func.sum(models.Task.units_total))
         .where(
+            models.Task.dataset_id.in_(last_datasets),
             models.Task.owner_key == encoder_hash,
             models.Task.stage.in_(spec.name for spec in stages.of_curations() if spec.shared),
             models.Task.state == TaskState.DONE,
