@@ -208,6 +208,19 @@ def test_the_same_evaluation_twice_is_one(catalog: Catalog) -> None:
         evaluations.get(catalog, tenant=OTHER, curation_id=run, evaluation_id=first.id)
 
 
+def test_rows_of_a_shard_begin_after_those_of_the_shards_before_it(catalog: Catalog) -> None:
+    dataset_id = filled(catalog, ["a", "b"], ["c"], ["d", "e", "f"])
+    upload_id, task_id = received(catalog, dataset_id, "b.tar")
+    ingest(catalog, task_id, upload_id, ["g"], ["h"])
+
+    first_rows = [
+        samples.first_row(catalog, dataset_id=dataset_id, shard_id=shard.id)
+        for shard in samples.shards(catalog, tenant=TENANT, dataset_id=dataset_id)
+    ]
+    assert first_rows == [0, 2, 3, 6, 7]
+    assert samples.first_row(catalog, dataset_id=dataset_id, shard_id="gone") == 0
+
+
 def test_nothing_of_another_tenant_is_seen(catalog: Catalog) -> None:
     dataset_id = filled(catalog, ["a"])
     run = curation(catalog, dataset_id).curation.id

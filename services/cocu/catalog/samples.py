@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, tuple_
 
 from cocu.catalog import models
 from cocu.catalog.engine import Catalog
@@ -117,6 +117,20 @@ def shard(catalog: Catalog, *, dataset_id: str, shard_id: str) -> ShardRecord:
     if record is None:
         raise NotFoundError(f"no shard {shard_id!r} in dataset {dataset_id!r}")
     return record
+
+
+@retry_on_outage
+def first_row(catalog: Catalog, *, dataset_id: str, shard_id: str) -> int:
+    """Return how many samples the dataset has in the shards before this one; 0 if the shard is gone."""
+    order = (models.Shard.upload_ordinal, models.Shard.number)
+    of_dataset = models.Shard.dataset_id == dataset_id
+    place = select(*order).where(of_dataset, models.Shard.id == shard_id)
+    with catalog.read() as connection:
+        row = connection.execute(place).one_or_none()
+        if row is None:
+            return 0
+        before = select(func.sum(models.Shard.samples)).where(of_dataset, tuple_(*order) < tuple_(*row))
+        return int(connection.execute(before).scalar_one() or 0)
 
 
 @retry_on_outage

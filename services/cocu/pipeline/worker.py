@@ -81,7 +81,9 @@ def create_application(
         # The message of a lost worker comes back at once, when its lease has not ended yet. It then finds the
         # task leased and is dropped. The sweeper sends another message when the lease has ended.
         task_reject_on_worker_lost=True,
-        worker_prefetch_multiplier=1,
+        # Messages of memory:// are looked for every 50 ms, which is longer than many tasks take; and there
+        # are no other workers for which to leave them.
+        worker_prefetch_multiplier=16 if settings.embedded else 1,
         worker_max_memory_per_child=settings.worker_memory_bytes // 1024,
         worker_enable_remote_control=False,
         worker_send_task_events=False,

@@ -38,11 +38,7 @@ def run(lease: Lease) -> None:
 
 def embedded_shard(platform: Platform, task: TaskRecord, *, encoder_hash: str) -> EmbeddedShard:
     """The shard that a task is about."""
-    first_row = 0
-    for shard in samples.shards(platform.catalog, tenant=task.tenant, dataset_id=task.dataset_id):
-        if shard.id == task.target:
-            break
-        first_row += shard.samples
+    first_row = samples.first_row(platform.catalog, dataset_id=task.dataset_id, shard_id=task.target)
     return EmbeddedShard(
         tenant=task.tenant,
         dataset_id=task.dataset_id,
