@@ -10,7 +10,7 @@ from tests.catalog.catalog_fixtures import TENANT, curation, dataset, filled, fi
 
 from cocu.catalog import Catalog, curations, events, tasks
 from cocu.errors import ConflictError
-from cocu.pipeline import planner, submit
+from cocu.pipeline import planner, speed, submit
 
 
 def stages(task_refs: list[tuple[str, str]]) -> list[str]:
@@ -193,14 +193,15 @@ def test_progress_is_told_once_a_second_and_at_the_end_of_a_stage(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run of many shards must not count its tasks after every one of them."""
-    monkeypatch.setattr(planner, "EVENT_SECONDS", 3_600.0)
+    monkeypatch.setattr(speed, "EVENT_SECONDS", 3_600.0)
     created = curation(catalog, filled(catalog, *([f"{number}"] for number in range(5))))
     run_all(catalog, list(created.tasks))
     stored = events.since(catalog, tenant=TENANT, curation_id=created.curation.id)
 
     progress = [event.data for event in stored if event.kind == "progress"]
     assert [(data["stage"], data["done"]) for data in progress] == [
-        ("embed", 1), ("embed", 5), ("index", 5), ("neighbours", 5), ("aggregate", 1), ("curate", 5), ("publish", 1),
+        ("embed", 1), ("embed", 5), ("index", 5), ("neighbours", 5), ("aggregate", 1), ("curate", 5),
+        ("publish", 1),
     ]  # fmt: skip
 
 

@@ -11,9 +11,9 @@ arrivals: entry i arrives after an exponential time of rate w_i, and the first j
     P(i among the first j) = integral over t of  w_i exp(-w_i t) * P(fewer than j others arrive before t)
 
 which is a sum over few nodes: over log t the integrand is analytic, and the trapezoidal rule is exact to
-about 1e-12 where its step is well below the width of the integrand, which shrinks with the root of the entries
-(see `_step`). That takes time in proportion to the entries to the power 1.5 times j, and not the j-th power of
-entries as a sum over sequences of draws does.
+about 1e-12 where its step is well below the width of the integrand, which shrinks with the root of the
+entries (see `_step`). That takes time in proportion to the entries to the power 1.5 times j, and not the
+j-th power of entries as a sum over sequences of draws does.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ def _step(entries: int) -> float:
     """Return the distance between two nodes of log t, for an error of the rule below 1e-13.
 
     For one entry the error is exp(-pi ** 2 / step). For many it is exp(-2 (pi s / step) ** 2), where s is the
-    standard deviation of the log of the time at which the count-th of them arrives. Of N equal entries that is
-    least, 1.24 / sqrt(N), when four in five are drawn. A power of two: nodes far from zero are exact then.
+    standard deviation of the log of the time at which the count-th of them arrives. Of N equal entries that
+    is least, 1.24 / sqrt(N), when four in five are drawn. A power of two: nodes far from zero are exact then.
     """
     return min(0.25, 2.0 ** math.floor(math.log2(0.9 / math.sqrt(entries))))
 

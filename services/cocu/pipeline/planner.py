@@ -11,7 +11,7 @@ different orders could wait for each other for ever.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -34,10 +34,6 @@ from cocu.curation.parameters import CurationParameters
 from cocu.pipeline import progress, projection_tasks, speed, stages
 from cocu.pipeline.demand import active_runs_of, is_needed
 from cocu.pipeline.stages import WHOLE_CURATION, StageSpec
-
-
-EVENT_SECONDS = 1.0
-"""Events of the progress of a curation are at least so far apart, but for the last one of a stage."""
 
 
 @dataclass(frozen=True)
@@ -295,23 +291,11 @@ def _start(connection: Connection, run: Any) -> None:
 
 
 def _record_progress(connection: Connection, task: TaskRecord, runs: list[Any]) -> list[TaskRef]:
-    """Store the progress of each of these curations, and plan what follows in it.
-
-    Counting the tasks of a stage takes time in proportion to its shards. So while the stage has unfinished
-    tasks, this is done at most once in EVENT_SECONDS, and a run of many shards does not pay their square.
-    """
+    """Store the progress of each of these curations, and plan what follows in it."""
     spec = stages.spec_of(task.stage)
     task_refs: list[TaskRef] = []
     for run in runs:
-        recent = events.is_recent(
-            connection, curation_id=run.id, kind=EventKind.PROGRESS, seconds=EVENT_SECONDS
-        )
-        if not recent or not _is_unfinished(connection, run, spec):
-            stage = progress.stage_progress(connection, curation_id=run.id, spec=spec)
-            data = asdict(stage) | asdict(speed.measure(connection, run, stage))
-            events.add(
-                connection, tenant=run.tenant, curation_id=run.id, kind=EventKind.PROGRESS, data=data
-            )
+        speed.record_progress(connection, run, spec, is_ended=not _is_unfinished(connection, run, spec))
         task_refs += _advance(connection, run)
     return task_refs
 

@@ -6,23 +6,26 @@ encoder, leaves the remaining time unknown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from cocu.catalog import models
+from cocu.catalog import events, models
 from cocu.catalog.curations import CurationRecord
 from cocu.catalog.engine import Catalog
 from cocu.catalog.retry import retry_on_outage
-from cocu.catalog.states import TaskState
+from cocu.catalog.states import EventKind, TaskState
 from cocu.curation.parameters import CurationParameters
 from cocu.pipeline import rates, stages
-from cocu.pipeline.progress import StageProgress, in_stage
+from cocu.pipeline.progress import StageProgress, in_stage, stage_progress
 from cocu.pipeline.rates import Rate
 from cocu.pipeline.stages import StageSpec
 
 SAME_TRANSACTION_SECONDS = 1.0
+
+EVENT_SECONDS = 1.0
+"""Events of the progress of a curation are at least so far apart, but for the last one of a stage."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,20 @@ def measure(connection: Connection, run: Any, stage: StageProgress) -> Speed:
     if spec.beside is not None:
         return Speed(per_second, None)
     return Speed(per_second, _remaining(connection, run, stage, measured, per_second))
+
+
+def record_progress(connection: Connection, run: Any, spec: StageSpec, *, is_ended: bool) -> None:
+    """Store an event of the progress and speed of a stage, at most once in EVENT_SECONDS until it is ended.
+
+    Counting the tasks of a stage takes time in proportion to its shards: after each of them it would be their
+    square. The caller holds the lock of the curation.
+    """
+    kind = EventKind.PROGRESS
+    if not is_ended and events.is_recent(connection, curation_id=run.id, kind=kind, seconds=EVENT_SECONDS):
+        return
+    stage = stage_progress(connection, curation_id=run.id, spec=spec)
+    data = asdict(stage) | asdict(measure(connection, run, stage))
+    events.add(connection, tenant=run.tenant, curation_id=run.id, kind=kind, data=data)
 
 
 def _remaining(

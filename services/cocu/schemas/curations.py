@@ -246,8 +246,8 @@ class CurationEvent(ResponseModel):
     """An event of a curation; ids increase, so a reader can continue after the last event it has.
 
     kind: "state" (data: state), "stage" (the next stage began: stage), "progress" (a task ended; data is the
-    progress of its stage, with per_second and remaining_seconds as in `Curation`; at most one a second, and one
-    when the stage ends), "deleted".
+    progress of its stage, with per_second and remaining_seconds as in `Curation`; at most one a second, and
+    one when the stage ends), "deleted".
     """
 
     id: int
