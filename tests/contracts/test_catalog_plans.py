@@ -92,10 +92,9 @@ QUERIES: dict[str, Callable[[Catalog], object]] = {
     "shards": lambda catalog: samples.shards(catalog, tenant="t7", dataset_id="d8"),
     "owners": lambda catalog: samples.owned_before(catalog, dataset_id="d8", ordinal=9, keys=["k7", "k9"]),
     "datasets": lambda catalog: datasets.list_page(catalog, tenant="t7", limit=20, after="d2"),
-    "dataset by name": lambda catalog: datasets.find_by_name(catalog, tenant="t7", name="d7"),
     "uploads": lambda catalog: uploads.list_page(catalog, tenant="t7", dataset_id="d8", limit=20, after="u"),
     "discardable": lambda catalog: uploads.discardable(catalog, dataset_id="d8"),
-    "quota": lambda catalog: quotas.stored_bytes(catalog, tenant="t7"),
+    "quota": lambda catalog: quotas.check_room(catalog, tenant="t7", size=1, limit=10**15),
     "report": lambda catalog: rejections.report(catalog, tenant="t7", dataset_id="d8"),
     "rejections": lambda catalog: rejections.list_page(
         catalog, tenant="t7", dataset_id="d8", limit=20, after="5"

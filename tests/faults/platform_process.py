@@ -45,8 +45,8 @@ def upload(number: int) -> Samples:
 
 def carry_on(platform: Platform) -> dict[str, object]:
     """Do all remaining work, and return the final content of the platform."""
-    existing = datasets.find_by_name(platform.catalog, tenant=TENANT, name="set")
-    dataset = existing or datasets.create(platform.catalog, tenant=TENANT, name="set")
+    existing = datasets.list_page(platform.catalog, tenant=TENANT, limit=1).items
+    dataset = existing[0] if existing else datasets.create(platform.catalog, tenant=TENANT, name="set")
     names = [f"{number}.tar" for number in range(UPLOADS)]
     for number, name in enumerate(names):
         send(platform, dataset.id, name, tar_of(upload(number)))

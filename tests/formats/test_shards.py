@@ -8,17 +8,14 @@ import tarfile
 import tempfile
 import tracemalloc
 from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from cocu.errors import InvalidInputError
 from cocu.formats.limits import Limits
-from cocu.formats.reading import RawSample, read_samples
-from cocu.formats.shards import pack_folder, write_shard
+from cocu.formats.reading import RawSample
+from cocu.formats.shards import write_shard
 
-from .archives import keys, picture, read, tar_of
+from .archives import picture, read, tar_of
 
 
 def sample(key: str, image: bytes | None = None, caption: str = "a dog", **metadata: object) -> RawSample:
@@ -111,40 +108,3 @@ def test_writing_needs_no_memory_for_what_is_written() -> None:
             tracemalloc.stop()
             assert len(rows) == count
     assert peaks[1] < peaks[0] + 1_000_000
-
-
-def test_a_packed_folder_is_the_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
-    (folder / "sub").mkdir(parents=True)
-    for name, data in (
-        ("b.jpg", picture(2)),
-        ("b.txt", b"a cat"),
-        ("a.v2.JPG", picture(1)),
-        ("a.v2.txt", b"a dog"),
-        ("sub/c.png", picture(3, "PNG")),
-        ("sub/c.txt", b"a bird"),
-        ("sub/c.json", b'{"n": 1}'),
-        ("notes.md", b"#"),
-    ):
-        (folder / name).write_bytes(data)
-    (folder / "e.jpg").symlink_to(tmp_path / "outside.jpg")
-    packed = b"".join(pack_folder(folder))
-    assert packed == b"".join(pack_folder(folder))
-    assert b"notes" not in packed
-    (folder / "e.jpg").unlink()
-    assert list(read_samples(io.BytesIO(packed))) == list(read_samples(folder))
-    assert keys(io.BytesIO(packed)) == ["a_v2", "b", "sub/c"]
-
-
-def test_only_folders_are_packed(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="not a folder"):
-        next(pack_folder(tmp_path / "none"))
-
-
-def test_a_file_that_shrinks_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(bytes(100))
-    pieces = pack_folder(tmp_path)
-    next(pieces)
-    (tmp_path / "a.jpg").write_bytes(b"")
-    with pytest.raises(InvalidInputError, match="shorter"):
-        list(pieces)

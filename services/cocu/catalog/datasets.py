@@ -119,15 +119,6 @@ def require(catalog: Catalog, *, tenant: str, dataset_id: str) -> None:
 
 
 @retry_on_outage
-def find_by_name(catalog: Catalog, *, tenant: str, name: str) -> DatasetRecord | None:
-    """The dataset of this name, if there is one."""
-    with catalog.read() as connection:
-        return fetch_one(
-            connection, DatasetRecord, _select().where(*visible(tenant), models.Dataset.name == name)
-        )
-
-
-@retry_on_outage
 def list_page(catalog: Catalog, *, tenant: str, limit: int, after: str | None = None) -> Page[DatasetRecord]:
     """The tenant's datasets, oldest first."""
     statement = _select().where(*visible(tenant)).order_by(models.Dataset.id).limit(limit + 1)

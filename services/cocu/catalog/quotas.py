@@ -15,13 +15,6 @@ _KIND = 0x71756F74
 
 
 @retry_on_outage
-def stored_bytes(catalog: Catalog, *, tenant: str) -> int:
-    """Bytes of a tenant's shards, of its uploads that are not ingested yet, and of announced ones."""
-    with catalog.read() as connection:
-        return _stored(connection, tenant)
-
-
-@retry_on_outage
 def check_room(catalog: Catalog, *, tenant: str, size: int, limit: int | None) -> None:
     """As `require_room`, before anything is sent. The result may change until the file has arrived."""
     if limit is not None:

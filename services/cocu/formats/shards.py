@@ -7,19 +7,14 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cocu.errors import InvalidInputError
-from cocu.formats.archive import Member
-from cocu.formats.folders import folder_members
 from cocu.formats.limits import DEFAULT_LIMITS, Limits
 from cocu.formats.reading import RawSample
 from cocu.formats.tars import BLOCK
-from cocu.sample_names import Role, file_name, sample_key
 
 _END = bytes(2 * BLOCK)
 _PIECE = 1 << 20
@@ -72,27 +67,6 @@ def write_shard(
     return rows
 
 
-def pack_folder(folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[bytes]:
-    """Yield, in pieces, a tar of a folder's images, captions and metadata: what a client uploads.
-
-    Files come sorted and without times or users, so the same files give the same bytes. Files that no
-    reader would use are left out; dots within a file's name become `_`, so that a name is one key. Raises
-    InvalidInputError for what is not a folder or changes its size meanwhile, OSError for what cannot be read.
-    """
-    if not folder.is_dir():
-        raise InvalidInputError(f"{folder} is not a folder")
-    for member in folder_members(folder, limits):
-        if not isinstance(member, Member):
-            continue
-        named = file_name(member.name, first_dot=False)
-        if named.role in (Role.IMAGE, Role.CAPTION, Role.METADATA, Role.OTHER_IMAGE):
-            extension = member.name.rpartition(".")[2].lower()
-            yield _header(f"{sample_key(named.key)}.{extension}", member.size)
-            yield from _pieces(folder / member.name, member.size)
-            yield bytes(-member.size % BLOCK)
-    yield _END
-
-
 def pack_files(files: Mapping[str, BinaryIO]) -> Iterator[bytes]:
     """Yield, in pieces, a tar of open files, each from its beginning, under these names."""
     for name, file in files.items():
@@ -103,17 +77,6 @@ def pack_files(files: Mapping[str, BinaryIO]) -> Iterator[bytes]:
             yield piece
         yield bytes(-size % BLOCK)
     yield _END
-
-
-def _pieces(path: Path, size: int) -> Iterator[bytes]:
-    left = size
-    with path.open("rb") as file:
-        while left:
-            piece = file.read(min(left, _PIECE))
-            if not piece:
-                raise InvalidInputError(f"{path} became shorter while it was read; try again")
-            left -= len(piece)
-            yield piece
 
 
 def _members(sample: RawSample) -> Iterator[tuple[str, bytes]]:

@@ -195,20 +195,6 @@ def read_table(
         return file.read(columns=None if columns is None else list(columns))
 
 
-def iterate_table(
-    objects: ObjectStore, path: str, *, start: int = 0, columns: Sequence[str] | None = None
-) -> Iterator[pa.Table]:
-    """Yield a table from row `start` on, one row group at a time, so that memory use stays constant."""
-    with _opened(objects, path) as file:
-        first = 0
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            if first + rows > start:
-                piece = file.read_row_group(group, columns=None if columns is None else list(columns))
-                yield piece.slice(max(0, start - first))
-            first += rows
-
-
 Layout: TypeAlias = pq.FileMetaData
 """The metadata of a table's file; pass it to `read_row` to read many rows of one file quickly."""
 

@@ -35,11 +35,6 @@ class Sweep:
         """The threshold with the highest mIoU, the lowest of equally good ones."""
         return max(self.evaluation.curve, key=lambda point: (point[1], -point[0]))[0]
 
-    @property
-    def best_mean_iou(self) -> float:
-        """The mIoU at the best threshold, on the images that it was chosen on."""
-        return max(value for _, value in self.evaluation.curve)
-
 
 def sweep_thresholds(
     model: GroupViT,
