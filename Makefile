@@ -60,7 +60,7 @@ test: .venv/.installed .venv-triton/.installed lint ## lint, types, import rules
 test-slow: .venv/.installed .venv-triton/.installed ## the tests that `make test` leaves out since they take long: most faults, variants of the rest
 	.venv/bin/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST_ARGS)
 
-lint: .venv/.installed ## ruff, mypy (strict on the core) and the one-way imports
+lint: .venv/.installed ## ruff, mypy (strict) and the one-way imports
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy
@@ -76,7 +76,8 @@ test-pages: .venv/.installed ## the tests of the pages, axe in every theme at ev
 test-export: .venv-export/.installed ## the export from open_clip and the CUDA tiles, with torch (several GB)
 	.venv-export/bin/python -m pytest tests/encoders/test_export.py tests/neighbours/test_exact_cuda.py $(PYTEST_ARGS)
 
-test-training: .venv-training/.installed ## the training service: model, losses, evaluation, loop, with torch (several GB)
+test-training: .venv-training/.installed ## the training service: types, model, losses, evaluation, loop, with torch (several GB)
+	.venv-training/bin/python -m mypy -p cocu_training -p scenes_encoder
 	.venv-training/bin/python -m pytest tests/training $(PYTEST_ARGS)
 
 faults: .venv/.installed .venv-triton/.installed ## every fault in full: 50 kills in one run, ten disturbances of every server
