@@ -3,12 +3,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.docs.flow import drawn_order, drawn_stages, order_of_table, stages_of_table
 from tests.docs.rooms import drawn, imported, mermaid
 
 
 def test_the_drawing_of_the_rooms_is_that_of_the_imports(repository: Path) -> None:
     page = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert drawn(page) == imported(), f"the imports are now:\n{mermaid(imported())}"
+
+
+def test_the_drawing_of_the_way_of_data_is_that_of_the_table_of_stages(repository: Path) -> None:
+    page = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert drawn_stages(page) == stages_of_table()
+    assert drawn_order(page) == order_of_table()
 
 
 def test_every_room_has_a_row(repository: Path) -> None:

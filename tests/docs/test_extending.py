@@ -7,7 +7,6 @@ from tests.docs.recipes import Recipe, follow, recipes, use
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = recipes((REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8"))
-WITH_BLOCKS = [recipe for recipe in RECIPES.values() if recipe.blocks]
 
 PROGRAMS = {
     "A format of uploads": """
@@ -48,6 +47,24 @@ scores = rank(
 )
 print(f"{scores.scores_C[0]:.2f}", Parameters(scoring="similarity").scoring)
 """,
+    "A stage": f"""
+import sys
+from pathlib import Path
+sys.path.append({str(REPOSITORY)!r})
+from tests.pipeline.pipeline_driver import TENANT, begin, drain, new_dataset, settings, some_samples
+from cocu.pipeline import progress
+from cocu.platform import Platform
+from cocu.storage import paths
+encoders = Path({str(REPOSITORY / "examples" / "encoders")!r})
+with Platform.open(settings(Path("data"), encoders, samples_per_shard=5)) as platform:
+    dataset = new_dataset(platform, some_samples(10))
+    drain(platform)
+    run = begin(platform, dataset)
+    drain(platform)
+    stages = progress.of_curation(platform.catalog, tenant=TENANT, curation_id=run.id)
+    written = [path for path in platform.objects.list() if path.startswith(paths.archive_length(run.id, ""))]
+print(*[(stage.stage, stage.done) for stage in stages if stage.stage == "lengths"], len(written))
+""",
     "An encoder runtime": f"""
 import numpy as np
 from cocu.encoders.inprocess import open_encoder
@@ -75,12 +92,13 @@ print(line, form.media_type in files.MEDIA_TYPES, "prompts" in get_args(ExportFo
 EXPECTED = {
     "A format of uploads": "ndjson a a red square bad_row ndjson",
     "A score": "0.60 similarity",
+    "A stage": "('lengths', 2) 2",
     "An encoder runtime": "TowerEncoder True",
     "An export": "a|a dog|dog, grass True True",
 }
 
 
-@pytest.mark.parametrize("recipe", WITH_BLOCKS, ids=[recipe.title for recipe in WITH_BLOCKS])
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_the_recipe_works_in_the_stated_number_of_files(recipe: Recipe, tmp_path: Path) -> None:
     assert len(recipe.files) == int(recipe.stated)
     follow(recipe, REPOSITORY, tmp_path)
@@ -88,4 +106,4 @@ def test_the_recipe_works_in_the_stated_number_of_files(recipe: Recipe, tmp_path
 
 
 def test_the_page_has_every_recipe() -> None:
-    assert set(RECIPES) == {*PROGRAMS, "A stage"}
+    assert set(RECIPES) == set(PROGRAMS)
