@@ -186,7 +186,7 @@ class Settings(BaseSettings):
 
     # Vectors.
     vectors_api_key: SecretStr | None = None
-    """What a Qdrant server wants to see of whoever speaks to it."""
+    """The API key that the Qdrant server asks for."""
     vectors_grpc: bool = True
     """Whether vectors go to a Qdrant server over gRPC, at the next setting's port, or as JSON over HTTP."""
     vectors_grpc_port: Annotated[int, Field(ge=1, le=65535)] = 6334
@@ -225,13 +225,13 @@ class Settings(BaseSettings):
     broker_seconds: Annotated[float, Field(ge=0.1, le=60)] = 2.0
     """How long a broker that does not answer is waited for; what could not be sent, the sweeper sends."""
     stuck_seconds: Annotated[float, Field(ge=1)] = 60.0
-    """For how long a worker or sweeper may get nowhere before its check says that it is stuck."""
+    """How long a worker or sweeper may make no progress before its check says that it is stuck."""
     heartbeat_file: Path | None = None
-    """Where a worker or sweeper notes that it gets on; None: in the data folder, by the machine's name."""
+    """Where a worker or sweeper writes that it makes progress; None: in the data folder, by the machine's name."""
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
     """How long a task stays with a worker that has gone silent; a live one renews its lease in time."""
     sweep_seconds: Seconds = 5.0
-    """How often it is looked for tasks that are to be put into the queue again."""
+    """How often the sweeper looks for tasks to put into the queue again."""
     resend_seconds: Seconds = 10.0
     """How long a message may be on its way to a queue that is empty before it is held for lost."""
     max_failures: Count = 3
@@ -342,7 +342,7 @@ class Settings(BaseSettings):
         return self.worker_cores or usable_cores()
 
     def heartbeat(self, kind: str) -> Path:
-        """Where a `worker` or `sweeper` on this machine notes that it gets on."""
+        """Where a `worker` or `sweeper` on this machine writes that it makes progress."""
         return self.heartbeat_file or self.data_folder / f"{kind}-{socket.gethostname()}.heartbeat"
 
 

@@ -1,4 +1,4 @@
-"""A snapshot that is searched in cells: one stage more, and lists with the recall that is promised."""
+"""A snapshot that is searched with an IVF index: one more stage, and lists with the promised recall."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class _Answer:
         headers = MutableHeaders(scope=start)
         _mark_compressed(headers)
         if not body:
-            # A HEAD that its route answers without making the body: nobody knows how long it would be.
+            # A HEAD whose route makes no body: the compressed length is unknown.
             del headers["Content-Length"]
             await self._send(start)
             await self._send(message)

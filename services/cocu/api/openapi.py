@@ -25,7 +25,7 @@ IMMUTABLE: Final = frozenset({
     "get_projection_points", "get_projection_image", "get_map_columns",
     "compare_curations", "stream_export", "get_export_manifest", "get_export_file",
 })  # fmt: skip
-"""Operations whose answers always have an ETag; a curation has one idempotent it has ended."""
+"""Operations whose answers always have an ETag; a curation has one once it has ended."""
 WITH_RANGES: Final = IMMUTABLE - {"stream_export"}
 """Operations that support Range: immutable answers whose length is known before they are sent."""
 MORE_STATUSES: Final[Mapping[str, tuple[int, ...]]] = {

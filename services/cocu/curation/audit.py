@@ -156,8 +156,10 @@ def choose(seed: str, bin_: int, size: int) -> Ids:
 
 
 def dealing_order(seed: str, dealt_K: Sequence[int]) -> list[tuple[int, int]]:
-    """Return in which order concepts are dealt, as (bin, place in the bin): in every round one of each bin
-    that has one left, in an order of chance, so that nobody knows the score by the turn.
+    """Return in which order concepts are dealt, as (bin, index in the bin).
+
+    Every round takes one concept of each bin that has one left. The order within a round is random, so that the
+    position says nothing about the score.
 
     dealt_K: how many of each bin are dealt.
     """

@@ -1,4 +1,4 @@
-"""JSON that loses nothing when it is read: no name of an object twice, and no number that is none."""
+"""JSON that loses nothing when it is read: no name twice in an object, no NaN and no infinity."""
 
 from __future__ import annotations
 

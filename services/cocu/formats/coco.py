@@ -1,6 +1,6 @@
 """Captions in JSON: COCO's file for many images, and the fields of the one beside an image.
 
-Files are read event by event (`ijson`), so that no value of theirs, however long or deep, is built.
+Files are read event by event (`ijson`), so that memory stays small however long or deep a value is.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def open_links(file: BinaryIO, separators: str, options: ReadOptions, notes: Not
 
 
 def links(table: LinkTable, limits: Limits, options: ReadOptions) -> Iterator[UrlText | Rejection]:
-    """Yield a link for every row, and a rejection for rows that are none."""
+    """Yield a link for each row, or a rejection where the row has no usable URL or caption."""
     if not options.fetch:
         detail = (
             f"the table ({table.table.dialect}) has URLs but no images; ask for fetching with fetch=true "

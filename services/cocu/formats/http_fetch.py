@@ -133,7 +133,7 @@ class FetchPolicy:
 
     @classmethod
     def of(cls, *, networks: Iterable[str] = (), **others: Any) -> FetchPolicy:
-        """A policy whose networks are text; raises InvalidInputError for text that is none."""
+        """A policy whose networks are text. Raises InvalidInputError for text that is not a network."""
         try:
             return cls(networks=tuple(ipaddress.ip_network(network) for network in networks), **others)
         except ValueError as error:

@@ -65,7 +65,7 @@ class ReadOptions:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> ReadOptions:
-        """What `to_json` wrote. Raises InvalidInputError for values that are none."""
+        """Read what `to_json` wrote. Raises InvalidInputError for values that are not options."""
         try:
             return cls(
                 format=stored.get("format") or None,

@@ -201,7 +201,7 @@ def _last_part(file: BinaryIO, end: int) -> _Part | None:
 
 
 def _part(file: BinaryIO, at: int, end: int) -> _Part | None:
-    """The zip whose directory ends with the record at a byte; None where that is none."""
+    """The zip whose directory ends with the record at a byte; None where no such record is."""
     file.seek(at)
     record = file.read(_END_SIZE)
     if len(record) < _END_SIZE:

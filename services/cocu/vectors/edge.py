@@ -64,7 +64,7 @@ class EdgeStore:
 
     @classmethod
     def in_memory(cls) -> EdgeStore:
-        """A store in a temporary folder, which goes with it."""
+        """A store in a temporary folder, which is deleted when the store is closed."""
         folder = Path(tempfile.mkdtemp(prefix="cocu-vectors-"))
         store = cls.open(folder)
         store._temporary = folder

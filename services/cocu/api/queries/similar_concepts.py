@@ -17,8 +17,8 @@ def find_similar(
 ) -> list[schemas.NearConcept] | None:
     """Return the concepts nearest to a concept in the encoder of a curation, with its frequencies.
 
-    None while the embeddings of the vocabulary are computed, which this call starts and does not wait for;
-    and where this server does not have the encoder. Whatever fails here keeps nobody from the concept.
+    None while the embeddings of the vocabulary are computed, which this call starts and does not wait for,
+    where this server does not have the encoder, and when the search fails: the concept is shown without them.
     """
     try:
         return space.near(

@@ -68,7 +68,7 @@ class Audit:
 
     @property
     def missing(self) -> int:
-        """How many bins have no judgement yet, so that nothing can be said of all."""
+        """How many bins have no judgement yet. While there are any, the precision of all is unknown."""
         return sum(not bin_.judged for bin_ in self.summary.bins)
 
 

@@ -41,7 +41,7 @@ class SampleQuery:
 
     @classmethod
     def read(cls, query: QueryParams) -> SampleQuery:
-        """The query of a request; a row that is none is left out."""
+        """The query of a request; a row that is not a number is left out."""
         row = query.get("row", "")
         return cls(
             caption=query.get("caption", "").strip()[:200] or None,
