@@ -227,7 +227,7 @@ class Settings(BaseSettings):
     stuck_seconds: Annotated[float, Field(ge=1)] = 60.0
     """How long a worker or sweeper may make no progress before its check says that it is stuck."""
     heartbeat_file: Path | None = None
-    """Where a worker or sweeper writes that it makes progress; None: in the data folder, by the machine's name."""
+    """Where a worker or sweeper writes that it is alive; None: in the data folder, by the machine's name."""
     lease_seconds: Annotated[float, Field(ge=0.5)] = 60.0
     """How long a task stays with a worker that has gone silent; a live one renews its lease in time."""
     sweep_seconds: Seconds = 5.0
@@ -342,7 +342,7 @@ class Settings(BaseSettings):
         return self.worker_cores or usable_cores()
 
     def heartbeat(self, kind: str) -> Path:
-        """Where a `worker` or `sweeper` on this machine writes that it makes progress."""
+        """Where a `worker` or `sweeper` on this machine writes that it is alive."""
         return self.heartbeat_file or self.data_folder / f"{kind}-{socket.gethostname()}.heartbeat"
 
 

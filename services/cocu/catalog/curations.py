@@ -118,11 +118,11 @@ def list_page(
         statement = statement.where(models.Curation.state.in_(states))
     with catalog.read() as connection:
         if after is not None:
-            told, last_id = _cursor(after)
+            created_at, last_id = _cursor(after)
             # A cursor has microseconds, the catalog may have finer times: by the coarser one a page would
             # begin with the row that the page before ended with, for ever.
             stored = connection.execute(select(created).where(key == last_id)).scalar()
-            moment = told.timestamp() if stored is None else float(stored)
+            moment = created_at.timestamp() if stored is None else float(stored)
             beyond = created < moment if newest_first else created > moment
             next_to = key < last_id if newest_first else key > last_id
             statement = statement.where(beyond | ((created == moment) & next_to))

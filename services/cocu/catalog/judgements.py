@@ -81,9 +81,9 @@ def store(
                 "created_at": before.created_at.timestamp(),
             }
             connection.execute(delete(models.Judgement).where(*key))
-        said = {"right": right, "author": author, "replaced": replaced}
+        judgement = {"right": right, "author": author, "replaced": replaced}
         pair = {"tenant": tenant, "curation_id": curation_id, "row": row, "concept_id": concept_id}
-        connection.execute(models.Judgement.__table__.insert().values(**pair, **said, **values))  # type: ignore[attr-defined]
+        connection.execute(models.Judgement.__table__.insert().values(**pair, **judgement, **values))  # type: ignore[attr-defined]
         record = fetch_one(connection, JudgementRecord, statement)
     assert record is not None
     return record, before is None
@@ -129,7 +129,9 @@ def dealt(catalog: Catalog, *, tenant: str, curation_id: str) -> dict[int, bool 
         models.Judgement.dealt.is_not(None),
     )
     with catalog.read() as connection:
-        return {int(place): right for place, right in connection.execute(statement) if place is not None}
+        return {
+            int(position): right for position, right in connection.execute(statement) if position is not None
+        }
 
 
 @retry_on_outage

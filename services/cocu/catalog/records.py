@@ -46,10 +46,10 @@ def fetch_all(connection: Connection, record: type[Record], statement: Select[An
     """Run a query whose columns are the fields of the record."""
     result = connection.execute(statement)
     names = list(result.keys())
-    # By place, which is much faster than by name: a snapshot has thousands of rows.
-    places = [names.index(field.name) for field in fields(record)]  # type: ignore[arg-type]
-    in_order = places == list(range(len(names)))
-    return [record(*(row if in_order else [row[place] for place in places])) for row in result]
+    # By index, which is much faster than by name: a snapshot has thousands of rows.
+    indices = [names.index(field.name) for field in fields(record)]  # type: ignore[arg-type]
+    in_order = indices == list(range(len(names)))
+    return [record(*(row if in_order else [row[index] for index in indices])) for row in result]
 
 
 def fetch_one(

@@ -165,12 +165,12 @@ def export(
 
 
 def _lines(answer: JudgementSummary) -> list[str]:
-    said = f"{count(answer.judgements, 'judgement')} ({answer.unsure:,} unsure), {answer.counted:,} count"
+    judged = f"{count(answer.judgements, 'judgement')} ({answer.unsure:,} unsure), {answer.counted:,} count"
     if answer.overall is None:
-        return [said, "nothing was added"]
+        return [judged, "nothing was added"]
     if answer.overall.precision is None:
-        return [said, "no estimate yet: judge until each range of scores has an answer (`cocu audit next`)"]
-    lines = [said, f"precision of all added concepts: {_estimate(answer.overall)}"]
+        return [judged, "no estimate yet: judge until each range of scores has an answer (`cocu audit next`)"]
+    lines = [judged, f"precision of all added concepts: {_estimate(answer.overall)}"]
     if answer.reached is not None:
         lines.append(f"from a score of {answer.reached.score:g} on: {_estimate(answer.reached)}")
     elif answer.wished is not None:

@@ -158,14 +158,14 @@ def choose(seed: str, bin_: int, size: int) -> Ids:
 def dealing_order(seed: str, dealt_K: Sequence[int]) -> list[tuple[int, int]]:
     """Return in which order concepts are dealt, as (bin, index in the bin).
 
-    Every round takes one concept of each bin that has one left. The order within a round is random, so that the
-    position says nothing about the score.
+    Every round takes one concept of each bin that has one left. The order within a round is random, so that
+    the position says nothing about the score.
 
     dealt_K: how many of each bin are dealt.
     """
     order: list[tuple[int, int]] = []
-    for place in range(max(dealt_K, default=0)):
-        bins = [bin_ for bin_, count in enumerate(dealt_K) if count > place]
-        turns = permutation(seed_of("round", seed, place), len(bins))
-        order += [(bins[turn], place) for turn in turns.tolist()]
+    for index in range(max(dealt_K, default=0)):
+        bins = [bin_ for bin_, count in enumerate(dealt_K) if count > index]
+        turns = permutation(seed_of("round", seed, index), len(bins))
+        order += [(bins[turn], index) for turn in turns.tolist()]
     return order

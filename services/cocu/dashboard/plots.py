@@ -96,8 +96,8 @@ class Whisker:
 def precision_plot(shares: Sequence[tuple[float | None, float | None, float | None]]) -> tuple[Whisker, ...]:
     """Shares with their intervals (share, low, high), side by side; those that are not known are left out."""
     return tuple(
-        Whisker(_across(place + 0.5, len(shares)), _up(share, 1), _up(low, 1), _up(high, 1))
-        for place, (share, low, high) in enumerate(shares)
+        Whisker(_across(index + 0.5, len(shares)), _up(share, 1), _up(low, 1), _up(high, 1))
+        for index, (share, low, high) in enumerate(shares)
         if share is not None and low is not None and high is not None
     )
 

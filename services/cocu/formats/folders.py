@@ -88,7 +88,7 @@ def _member(name: str, path: Path, size: int) -> Member:
                     missing -= len(piece)
                     yield piece
         except OSError as error:
-            # A file that may not be read is a rejection. Where no file can be opened now, the machine is at fault.
+            # A file that may not be read is a rejection. Any other error is the machine's, not the file's.
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EIO):
                 machine.raise_machine_error(error, f"read {name}")
             raise UnreadableMemberError(error.strerror or str(error)) from error

@@ -146,14 +146,14 @@ class _Images:
         again = self._seen.get(name.key, member) != member
         own, metadata = texts.of_image(member, name, again=again)
         caption_column = texts.options.columns.caption
-        stated = [said for table in texts.tables if (said := table.take(member)) is not None]
-        for said in stated:
-            metadata.update(said.metadata)
+        stated = [row for table in texts.tables if (row := table.take(member)) is not None]
+        for row in stated:
+            metadata.update(row.metadata)
         # Two tables may each have some of an image's captions, or both the same.
-        from_tables = list(dict.fromkeys(caption for said in stated for caption in said.captions))
+        from_tables = list(dict.fromkeys(caption for row in stated for caption in row.captions))
         if len(stated) == 1:
             from_tables = stated[0].captions
-        elif any(said.captions != from_tables for said in stated):
+        elif any(row.captions != from_tables for row in stated):
             texts.notes.others[SEVERAL_TABLES] += 1
         candidates = [from_tables] if from_tables else []
         if caption_column is not None and caption_column in metadata:
@@ -161,7 +161,7 @@ class _Images:
                 captions_in_json({caption_column: metadata[caption_column]}, caption_column) + candidates
             )
         else:
-            if caption_column is not None and not any(said.column == caption_column for said in stated):
+            if caption_column is not None and not any(row.column == caption_column for row in stated):
                 texts.notes.others[f"caption_column {printable(caption_column, 60)!r} is not there"] += 1
             if isinstance(own, str):
                 return [own], metadata

@@ -308,8 +308,8 @@ def _check_dimensions(width: int, height: int, limits: Limits) -> None:
 
 
 def _reason_of(error: Exception) -> Reason:
-    said = str(error).lower()
-    truncated = isinstance(error, EOFError) or "truncated" in said or "unexpected end" in said
+    message = str(error).lower()
+    truncated = isinstance(error, EOFError) or "truncated" in message or "unexpected end" in message
     return Reason.TRUNCATED_IMAGE if truncated else Reason.CORRUPT_IMAGE
 
 

@@ -13,17 +13,17 @@ WAIT_SECONDS = 20.0
 
 
 class PixelBudget:
-    """Room for `most` pixels; an image of more than that has the room for itself. Safe for many threads."""
+    """Room for `limit` pixels; an image of more than that has the room for itself. Safe for many threads."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._free = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._free = limit
         self._changed = threading.Condition()
 
     @contextmanager
     def held(self, pixels: int) -> Iterator[None]:
         """Hold room for this many pixels. Raises UnavailableError when there is none for WAIT_SECONDS."""
-        taken = min(pixels, self.most)
+        taken = min(pixels, self.limit)
         with self._changed:
             if not self._changed.wait_for(lambda: self._free >= taken, WAIT_SECONDS):
                 raise UnavailableError("other images are being decoded; try again later")

@@ -29,7 +29,7 @@ def density(grid_P2: Grid) -> NDArray[np.uint8]:
             padded_HW[down : down + SIDE, right : right + SIDE] for down in range(3) for right in range(3)
         ]
         counts_HW = np.maximum.reduce(shifted)
-    most = int(counts_HW.max(initial=0))
-    shades = np.log1p(counts_HW) / np.log1p(max(most, 1))
+    largest = int(counts_HW.max(initial=0))
+    shades = np.log1p(counts_HW) / np.log1p(max(largest, 1))
     scaled_HW = np.rint(_FAINTEST + (255 - _FAINTEST) * shades)
     return np.where(counts_HW > 0, scaled_HW, 0).astype(np.uint8)

@@ -40,10 +40,10 @@ class VocabularyCreate(Request):
     def one_source(self) -> VocabularyCreate:
         """Require exactly one source."""
         others = (self.text, self.document, self.mined, self.from_)
-        given = self.shipped + sum(source is not None for source in others)
-        if given != 1:
+        sources = self.shipped + sum(source is not None for source in others)
+        if sources != 1:
             raise ValueError(
-                f"give exactly one of shipped, text, document, mined and from; {given} of them were given"
+                f"give exactly one of shipped, text, document, mined and from; {sources} of them were given"
             )
         if self.feedback and self.from_ is None:
             raise ValueError("feedback is about a vocabulary: name it in `from`")

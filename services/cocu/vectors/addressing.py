@@ -66,7 +66,7 @@ def _uuid5(begun: hashlib._Hash, rest: str) -> str:
 
 
 def folder_name(tenant: str, owner: str) -> str:
-    """The name of the folder with an owner's points: a UUID, so no character of tenant or owner is in a path."""
+    """The name of the folder with an owner's points: a UUID, so no text of a client is in a path."""
     require_owner(tenant, owner)
     return uuid.uuid5(_NAMESPACE, f"{len(tenant)}/{tenant}/{owner}").hex
 

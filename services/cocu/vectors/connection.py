@@ -113,9 +113,9 @@ class Connection:
             try:
                 self._repeated(operation)
             except (UnexpectedResponse, grpc.RpcError) as error:
-                status, said = _status(error), str(error).lower()
+                status, message = _status(error), str(error).lower()
                 # Servers call it a conflict (409), or a bad request where requests cross.
-                if "already exists" not in said and status not in (409, grpc.StatusCode.ALREADY_EXISTS):
+                if "already exists" not in message and status not in (409, grpc.StatusCode.ALREADY_EXISTS):
                     raise
 
     def _repeated(self, operation: Callable[[QdrantClient], T], *, bulk: bool = False) -> T:
@@ -222,5 +222,5 @@ def _said(error: Exception) -> str:
         return f"{error.code().name}: {error.details()}"
     lines = [line for line in str(error).splitlines() if line.strip()]
     # A response is cited on the last line, after its status.
-    said = " ".join(lines) if isinstance(error, UnexpectedResponse) else next(iter(lines), "")
-    return said or type(error).__name__
+    message = " ".join(lines) if isinstance(error, UnexpectedResponse) else next(iter(lines), "")
+    return message or type(error).__name__

@@ -181,9 +181,9 @@ class EdgeStore:
                     self._require_room(error)
                     self._give_up(name, arguments, self._stop(), error)
             state, value, lost = answer
-            for said in lost:
+            for message in lost:
                 self.lost += 1
-                logger.warning("vectors could not be read and are made again from the files: %s", said)
+                logger.warning("vectors could not be read and are made again from the files: %s", message)
         if state == "machine":
             refused = OSError(value)
             machine.raise_machine_error(refused, "use the vector store", file=self._folder)

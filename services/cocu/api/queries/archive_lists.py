@@ -104,7 +104,7 @@ class ArchiveLists:
         begin = None if after is None else Place.from_text(after)
         part = find_page(self._concepts, record, listing, limit=limit, after=begin)
         shards = self._concepts.archived_shards(record)
-        items = show([locate(shards, place.row) for place in part.places])
+        items = show([locate(shards, position.row) for position in part.places])
         return Page(items=tuple(items), next=None if part.next is None else part.next.to_text())
 
     def _whole(

@@ -61,7 +61,7 @@ class Decks:
                     deck = self._make(record)
                     arrays.write_arrays(self._platform.objects, path, deck.to_arrays())
         pairs = zip(deck.rows_D.tolist(), deck.concepts_D.tolist(), strict=True)
-        return DealtDeck(deck, {pair: place for place, pair in enumerate(pairs)})
+        return DealtDeck(deck, {pair: index for index, pair in enumerate(pairs)})
 
     def _stored(self, path: str) -> Deck | None:
         try:
@@ -80,9 +80,9 @@ class Decks:
         sizes_K = sizes_SK.sum(axis=0)
         chosen = [choose(seed, bin_, size) for bin_, size in enumerate(sizes_K.tolist())]
         order = dealing_order(seed, [len(places) for places in chosen])
-        # (bin, which of the bin) -> its place in the deck.
+        # (bin, index in the bin) -> index in the deck.
         dealt = [
-            {int(chosen[bin_][place]): turn for turn, (of_bin, place) in enumerate(order) if of_bin == bin_}
+            {int(chosen[bin_][index]): turn for turn, (of_bin, index) in enumerate(order) if of_bin == bin_}
             for bin_ in range(bins)
         ]
         rows_D, concepts_D = np.zeros(len(order), np.int64), np.zeros(len(order), np.int32)

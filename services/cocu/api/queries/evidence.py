@@ -60,8 +60,8 @@ class Evidence:
     def _neighbour(
         self, record: CurationRecord, vocabulary: Vocabulary, row: int, neighbour: schemas.Neighbour
     ) -> schemas.NeighbourDetail:
-        place = self._archives.place(record, row)
-        _, caption = self._samples.key_and_caption(record.dataset_id, *place)
+        location = self._archives.place(record, row)
+        _, caption = self._samples.key_and_caption(record.dataset_id, *location)
         mentions = _mentions(vocabulary, caption)
         return schemas.NeighbourDetail(
             key=neighbour.key,
@@ -69,7 +69,7 @@ class Evidence:
             caption=caption,
             concepts=sorted({mention.concept for mention in mentions}),
             mentions=mentions,
-            **self._samples.image_paths(record.dataset_id, *place),
+            **self._samples.image_paths(record.dataset_id, *location),
         )
 
     def _parts(
@@ -106,8 +106,8 @@ class Evidence:
 
 def _mentions(vocabulary: Vocabulary, caption: str) -> list[schemas.Mention]:
     return [
-        schemas.Mention(concept=vocabulary.names[place.concept], start=place.start, end=place.end)
-        for place in vocabulary.locate(caption)
+        schemas.Mention(concept=vocabulary.names[match.concept], start=match.start, end=match.end)
+        for match in vocabulary.locate(caption)
     ]
 
 

@@ -80,16 +80,16 @@ class Facets:
         )
 
     def _find_edges(self, record: CurationRecord) -> _Edges:
-        low, high, most = math.inf, -math.inf, 0
+        low, high, largest_gain = math.inf, -math.inf, 0
         for shard in self._concepts.archived_shards(record):
             columns = self._concepts.columns(record, shard)
-            most = max(most, int(columns.gains_B.max(initial=0)))
+            largest_gain = max(largest_gain, int(columns.gains_B.max(initial=0)))
             scores_R = columns.best_added_B[columns.best_added_B > NO_SCORE]
             if len(scores_R):
                 low, high = min(low, float(scores_R.min())), max(high, float(scores_R.max()))
         return _Edges(
             best_added=find_edges(low, high) if low <= high else (),
-            gain=find_edges(0, most, smallest_width=1),
+            gain=find_edges(0, largest_gain, smallest_width=1),
         )
 
 

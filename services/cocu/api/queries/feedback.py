@@ -102,8 +102,8 @@ def next_version(
     merged = {note.concept: note.into for note in notes if note.into is not None}
     if not blocked and not merged:
         return vocabulary
-    said = json.dumps([vocabulary.hash, blocked, merged], sort_keys=True)
-    version = vocabulary.version.partition(_MARK)[0] + _MARK + hashlib.sha256(said.encode()).hexdigest()[:12]
+    content = json.dumps([vocabulary.hash, blocked, merged], sort_keys=True).encode()
+    version = vocabulary.version.partition(_MARK)[0] + _MARK + hashlib.sha256(content).hexdigest()[:12]
     return replace(apply_feedback(vocabulary, blocked=blocked, merged=merged), version=version)
 
 

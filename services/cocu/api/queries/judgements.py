@@ -132,7 +132,7 @@ class Judgements:
     def sum_up(self, record: CurationRecord, *, wished: float | None) -> schemas.JudgementSummary:
         """Return what the judgements say of all added concepts; see `curation.audit` for the estimates."""
         deck = self._decks.of(record).deck
-        said = judgements.count(self._platform.catalog, tenant=record.tenant, curation_id=record.id)
+        counts = judgements.count(self._platform.catalog, tenant=record.tenant, curation_id=record.id)
         bins = _sum_up_bins(deck, self._answers(record))
         by_threshold = [_precision_from(bins[first:]) for first in range(len(bins))]
         reached = None
@@ -148,10 +148,10 @@ class Judgements:
             )
         return schemas.JudgementSummary(
             curation=record.id,
-            judgements=sum(said.values()),
-            right=said.get(True, 0),
-            wrong=said.get(False, 0),
-            unsure=said.get(None, 0),
+            judgements=sum(counts.values()),
+            right=counts.get(True, 0),
+            wrong=counts.get(False, 0),
+            unsure=counts.get(None, 0),
             counted=sum(bin_.judged for bin_ in bins),
             bins=bins,
             overall=by_threshold[0] if by_threshold else None,
@@ -206,17 +206,17 @@ def _sum_up_bins(deck: Deck, answers: dict[int, bool | None]) -> list[schemas.Sc
             continue
         counts[bin_][answers[turn]] += 1
     bins = []
-    for bin_, said in counts.items():
-        judged = said[True] + said[False]
-        estimate = estimate_precision([Stratum(int(deck.sizes_K[bin_]), judged, said[True])])
+    for bin_, bin_counts in counts.items():
+        judged = bin_counts[True] + bin_counts[False]
+        estimate = estimate_precision([Stratum(int(deck.sizes_K[bin_]), judged, bin_counts[True])])
         bins.append(
             schemas.ScoreBin(
                 low=float(deck.edges_K1[bin_]),
                 high=float(deck.edges_K1[bin_ + 1]),
                 added=int(deck.sizes_K[bin_]),
                 judged=judged,
-                right=said[True],
-                unsure=said[None],
+                right=bin_counts[True],
+                unsure=bin_counts[None],
                 precision=None if estimate is None else estimate.precision,
                 precision_low=None if estimate is None else estimate.low,
                 precision_high=None if estimate is None else estimate.high,

@@ -124,10 +124,10 @@ def selected_rows(points: Points, corners: Corners, region: int | None = None) -
     return rows
 
 
-def _refuse_alone(given: str, lacking: str) -> InvalidInputError:
+def _refuse_alone(parameter: str, missing: str) -> InvalidInputError:
     return InvalidInputError(
         "A part of a map is selected on a projection.",
-        {f"query.{given}": f"give {lacking} too, or leave it out"},
+        {f"query.{parameter}": f"give {missing} too, or leave it out"},
     )
 
 

@@ -79,10 +79,10 @@ class SampleLists:
         if after is None:
             if first_row >= order.samples:
                 return Page(items=(), next=None)
-            place = _Place(*order.locate(first_row))
+            start = _Place(*order.locate(first_row))
         else:
-            place = _Place.parse(after)
-        places, following = self._walk(dataset, order, place, limit, words)
+            start = _Place.parse(after)
+        places, following = self._walk(dataset, order, start, limit, words)
         items = self._at(dataset, order, places)
         return Page(items=items, next=None if following is None else str(following))
 

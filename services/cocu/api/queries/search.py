@@ -160,14 +160,14 @@ class Search:
         encoder: EncoderDescription,
         filters: schemas.SearchFilters,
     ) -> tuple[ArchivedConcept, ...] | None:
-        """Return the filters as payloads tell them; None where only the files can answer."""
+        """Return the filters as the payloads hold them; None where only the files can answer."""
         if curation is None:
             return ()
         if filters.empty:
             # The samples that came after the curation are no hits.
             return () if sum(shard.samples for shard in shards) == dataset.samples else None
         bound = filters.min_score
-        told = (
+        is_indexed = (
             bound is not None
             and bound == int(bound)
             and LOWEST_BAND <= bound <= HIGHEST_BAND
@@ -176,7 +176,7 @@ class Search:
             and filters.added is not False
             and encoder.hash == curation.encoder_hash
         )
-        if not told or not vector_state.has_concepts(self._platform.catalog, curation_id=curation.id):
+        if not is_indexed or not vector_state.has_concepts(self._platform.catalog, curation_id=curation.id):
             return None
         assert bound is not None
         return tuple(

@@ -131,11 +131,11 @@ def _parse_rows(rows: str) -> list[int]:
 
 
 def _refuse_with_rows(**others: object) -> None:
-    given = {name for name, value in others.items() if value is not None}
-    if given:
+    filters = {name for name, value in others.items() if value is not None}
+    if filters:
         raise InvalidInputError(
             "Rows that are named are not a list to look through.",
-            {f"query.{name}": "leave it out, or leave out rows" for name in sorted(given)},
+            {f"query.{name}": "leave it out, or leave out rows" for name in sorted(filters)},
         )
 
 

@@ -90,15 +90,15 @@ def read_form(values: Mapping[str, str]) -> Form:
     properties = Parameters.model_json_schema()["properties"]
     texts = {name: values.get(name, "").strip()[:MAX_TEXT] for name in properties}
     typed = {name: _typed(properties[name], text) for name, text in texts.items() if text}
-    given = {name: value for name, value in typed.items() if value != PARAMETER_DEFAULTS.get(name)}
+    changed = {name: value for name, value in typed.items() if value != PARAMETER_DEFAULTS.get(name)}
     problems: dict[str, str] = {}
     parameters = None
     try:
-        parameters = Parameters.model_validate(given)
+        parameters = Parameters.model_validate(changed)
     except ValidationError as error:
         problems = {str(detail["loc"][0]): detail["msg"] for detail in error.errors()}
     fields = tuple(
-        _field(name, properties[name], texts[name] if name in given else "", problems.get(name))
+        _field(name, properties[name], texts[name] if name in changed else "", problems.get(name))
         for name in properties
     )
     return Form(fields, values.get("vocabulary") or None, values.get("encoder") or None, parameters)

@@ -189,7 +189,7 @@ async def show(request: Request) -> Response:
 def rows_of(archive: ArchiveDetail, draws: ArchiveDraws | None, *, is_evidence: bool) -> tuple[Row, ...]:
     """The concepts in the order of their rows: clusters by their best score, within one by score."""
     chances = {chance.concept: chance for chance in draws.concepts} if draws is not None else {}
-    places = {neighbour.key: place for place, neighbour in enumerate(archive.neighbours)}
+    places = {neighbour.key: rank for rank, neighbour in enumerate(archive.neighbours)}
     grouped = _grouped(archive.concepts)
     numbers = [
         number
@@ -201,14 +201,14 @@ def rows_of(archive: ArchiveDetail, draws: ArchiveDraws | None, *, is_evidence: 
     low, high = min([0.0, *numbers]), max([0.0, *numbers])
     rows = []
     for index, (cluster, concepts) in enumerate(grouped):
-        for place, concept in enumerate(concepts):
+        for rank, concept in enumerate(concepts):
             chance = chances.get(concept.concept)
             rows.append(
                 Row(
                     concept=concept,
                     letter="" if cluster is None else LETTERS[index % len(LETTERS)],
                     category=index % CATEGORIES + 1,
-                    is_first=place == 0,
+                    is_first=rank == 0,
                     bar=_bar(concept, low, high, has_parts=is_evidence),
                     chance=1 / (1 + math.exp(-concept.score)) if is_evidence else None,
                     neighbours=tuple(
