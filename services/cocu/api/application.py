@@ -86,8 +86,8 @@ TAGS = {
     "comparisons": "What changed between two curations.",
     "search": "Samples by text, image or sample.",
     "exports": "A curation as files.",
-    "judgements": "Right or wrong for one concept of one picture, and the precision that follows.",
-    "labels": "What people say is on pictures, kept with a dataset.",
+    "judgements": "Right or wrong for one concept of one image, and the precision that follows.",
+    "labels": "What people say is on images, kept with a dataset.",
     "evaluations": "Archives measured against human labels.",
     "health": "Whether the platform runs and is ready.",
 }

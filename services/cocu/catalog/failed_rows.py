@@ -26,7 +26,7 @@ SOURCE = "retry:"
 REFUSED_BY = "refused_by"
 """Key in the link of a row that a setting refused, with its name; readers write it (`formats.rejections`)."""
 
-NO_PICTURE = "no_picture"
+NO_IMAGE = "no_picture"
 """Reason code of a sample that came as the embedding of another encoder: a retry gives no image."""
 
 

@@ -1,4 +1,4 @@
-"""Judgements: whether a concept is right for a picture of a curation. One per pair; the later wins."""
+"""Judgements: whether a concept is right for an image of a curation. One per pair; the later wins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cocu.errors import InvalidInputError, NotFoundError
 
 @dataclass(frozen=True)
 class JudgementRecord:
-    """What somebody said about a concept of a picture.
+    """What somebody said about a concept of an image.
 
     row: of the sample in the snapshot of the curation; concept_id: in its vocabulary. dealt: the place in the
     order in which the audit deals, None where it never deals the pair. right: None for not sure. replaced:

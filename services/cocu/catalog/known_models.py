@@ -34,7 +34,7 @@ class LabelSet(Base):
 
 
 class Judgement(Base):
-    """Whether a concept is right for a picture of a curation; `replaced` is what was said before."""
+    """Whether a concept is right for an image of a curation; `replaced` is what was said before."""
 
     __tablename__ = "judgements"
     __table_args__ = (Index(None, "curation_id", "dealt"),)

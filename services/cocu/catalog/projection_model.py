@@ -33,6 +33,6 @@ class Projection(Base):
     snapshot: Mapped[dict[str, Any]]
     """Under `shards`: for each shard its id, first global row, number of samples, and revision."""
     regions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """Under `regions`, once it is made: for each its number of pictures and its place, x and y."""
+    """Under `regions`, once it is made: for each its number of images and its place, x and y."""
     points: Mapped[int | None]
     created_at: Mapped[datetime] = created()

@@ -37,7 +37,7 @@ class ProjectionRecord:
     """A projection, without its shards. task_*: of the task that makes it, or has made it.
 
     samples: those of its shards. left_out: samples of the dataset in other shards, which had no embeddings.
-    points, regions: None until it is made. regions: by number of the region, pictures, x and y.
+    points, regions: None until it is made. regions: by number of the region, images, x and y.
     """
 
     id: str
@@ -144,7 +144,7 @@ def embedding_states(connection: Connection, *, dataset_id: str, encoder_hash: s
 def store_result(
     catalog: Catalog, *, projection_id: str, points: int, regions: Sequence[Mapping[str, int]]
 ) -> None:
-    """Store what was made: the number of points, and for each region pictures, x and y."""
+    """Store what was made: the number of points, and for each region images, x and y."""
     with catalog.write() as connection:
         connection.execute(
             update(Projection)

@@ -22,7 +22,7 @@ Concept = Annotated[str, typer.Argument(help="A concept of its archive, by its n
 
 
 class Answer(StrEnum):
-    """What somebody says about a concept of a picture."""
+    """What somebody says about a concept of an image."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -48,7 +48,7 @@ def next_(
     api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
-    """List what to judge next: pairs of a picture and a concept that was added to it."""
+    """List what to judge next: pairs of an image and a concept that was added to it."""
     with CocuClient(server, api_key) as client:
         dealt = client.judgements.next(curation, pairs)
     if json:
@@ -73,7 +73,7 @@ def judge(
     api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
-    """Say whether a concept of a picture is right; the later judgement wins."""
+    """Say whether a concept of an image is right; the later judgement wins."""
     with CocuClient(server, api_key) as client:
         judgement = client.judgements.judge(curation, key, concept, _MEANING[answer], author=author)
     if json:

@@ -76,7 +76,7 @@ def demo(
         wait = stack.enter_context(stop_signal())
         console.print(
             f"\n{count(result.report.accepted, 'archive')} to look at on [bold]{client.base_url}[/]\n"
-            f"  a picture beside its archive: {first_archive(client, result.curation.id)}\n"
+            f"  an image beside its archive: {first_archive(client, result.curation.id)}\n"
             f"  the REST API: {client.base_url}/docs\n"
             f"Ctrl-C stops it{'' if data else ' and deletes its data'}.",
             soft_wrap=True,

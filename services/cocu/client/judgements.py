@@ -9,7 +9,7 @@ from cocu.schemas import AuditPairs, Judgement, JudgementCreate, JudgementSummar
 
 
 class Judgements:
-    """`client.judgements`: one for each concept of a picture; the later one wins."""
+    """`client.judgements`: one for each concept of an image; the later one wins."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

@@ -57,7 +57,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Deck:
-    """What an audit deals of a curation: D pairs of a picture and a concept added to it, in order.
+    """What an audit deals of a curation: D pairs of an image and a concept added to it, in order.
 
     edges_K1: of the bins, ascending; a bin holds scores from its edge up to but not including the next, the
     last one also its upper edge. sizes_K: the added concepts of each bin. bins_D, rows_D (of the sample in

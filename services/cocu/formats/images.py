@@ -187,12 +187,12 @@ def opened(
 
         try:
             _check_bytes(data, limits)
-            picture = _without_obstacles(data, read)
+            upright = _without_obstacles(data, read)
         except _UnusableError as error:
             raise unusable(error.bad) from error
         except _DECODER_ERRORS as error:
             raise unusable(BadImage(Reason.CORRUPT_IMAGE, _said(error))) from error
-        yield picture
+        yield upright
 
 
 def thumbnail(data: bytes, *, side: int = 256, pixels: PixelBudget, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -329,20 +329,20 @@ def _orientation(image: Image.Image) -> int:
 def _upright(image: Image.Image) -> Image.Image:
     """As RGB, and turned as its EXIF block says."""
     turn = _UPRIGHT.get(_orientation(image))
-    picture = _to_rgb(image)
-    return picture if turn is None else picture.transpose(turn)
+    rgb = _to_rgb(image)
+    return rgb if turn is None else rgb.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """As RGB, a strip at a time: at most one further copy of an image is in memory."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
-    picture = Image.new("RGB", image.size)
+    rgb = Image.new("RGB", image.size)
     rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        picture.paste(_strip_to_rgb(strip), (0, top))
-    return picture
+        rgb.paste(_strip_to_rgb(strip), (0, top))
+    return rgb
 
 
 def _strip_to_rgb(image: Image.Image) -> Image.Image:

@@ -22,7 +22,7 @@ from cocu.formats.notes import Notes
 from cocu.formats.options import ReadOptions
 from cocu.formats.parquet_cells import (
     cell,
-    is_picture,
+    holds_images,
     is_plain,
     is_text,
     is_texts,
@@ -104,13 +104,13 @@ def parquet_items(
 
 def _with_roles(source: BinaryIO, file: pq.ParquetFile, schema: pa.Schema, requested: Columns) -> Table:
     texts = [field.name for field in schema if is_text(field.type)]
-    pictures = [field.name for field in schema if is_picture(field.type)]
-    structs = [name for name in pictures if pa.types.is_struct(schema.field(name).type)]
+    images = [field.name for field in schema if holds_images(field.type)]
+    structs = [name for name in images if pa.types.is_struct(schema.field(name).type)]
     keys = [field.name for field in schema if is_text(field.type) or pa.types.is_integer(field.type)]
     captions = [field.name for field in schema if is_text(field.type) or is_texts(field.type)]
     columns = Columns(
         key=pick(keys, KEY, requested.key),
-        image=pick(pictures, IMAGE, requested.image) or (structs[0] if len(structs) == 1 else None),
+        image=pick(images, IMAGE, requested.image) or (structs[0] if len(structs) == 1 else None),
         url=pick(texts, URL, requested.url),
         caption=pick(captions, CAPTION, requested.caption),
     )

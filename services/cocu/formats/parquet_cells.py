@@ -39,7 +39,7 @@ def is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
-def is_picture(kind: pa.DataType) -> bool:
+def holds_images(kind: pa.DataType) -> bool:
     """Whether a column may hold images: bytes, or a struct with bytes."""
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, or_, select, update
 
 from cocu.catalog import datasets, events, models, tasks
 from cocu.catalog.engine import Catalog
-from cocu.catalog.failed_rows import NO_PICTURE, REFUSED_BY, SOURCE
+from cocu.catalog.failed_rows import NO_IMAGE, REFUSED_BY, SOURCE
 from cocu.catalog.records import new_id
 from cocu.catalog.retry import retry_on_outage
 from cocu.catalog.states import ACTIVE_CURATIONS, DatasetState, Outcome, Stage, TaskState, UploadState
@@ -125,7 +125,7 @@ def _embed_again(connection: Connection, dataset_id: str) -> tuple[int, list[Tas
         .where(
             models.Rejection.dataset_id == dataset_id,
             models.Rejection.outcome == Outcome.FAILED,
-            models.Rejection.reason != NO_PICTURE,
+            models.Rejection.reason != NO_IMAGE,
             models.Rejection.shard_id.is_not(None),
             models.Rejection.owner_key.not_in(
                 select(models.Curation.encoder_hash).where(

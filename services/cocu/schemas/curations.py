@@ -31,21 +31,21 @@ class Parameters(Request):
         default=None,
         ge=1,
         le=256,
-        description="L: how many of the most similar pictures lend their captions to an archive. "
-        "Unit: pictures. Default: 16.",
+        description="L: how many of the most similar images lend their captions to an archive. "
+        "Unit: images. Default: 16.",
     )
     search: NeighbourSearch | None = Field(
         default=None,
-        description="How similar pictures are found: exact compares all pairs, ivf (inverted file) only "
+        description="How similar images are found: exact compares all pairs, ivf (inverted file) only "
         "those in the nearest k-means cells, auto is exact for up to 300,000 samples. Default: auto.",
     )
     own_caption: bool | None = Field(
         default=None,
-        description="Whether a picture's own caption contributes concepts to its archive. Default: true.",
+        description="Whether an image's own caption contributes concepts to its archive. Default: true.",
     )
     scoring: Scoring | None = Field(
         default=None,
-        description="How concepts are ranked: evidence weighs captions and picture as log-odds, official "
+        description="How concepts are ranked: evidence weighs captions and image as log-odds, official "
         "scores as the released script, set is its corrected form. Default: evidence.",
     )
     clustering: bool | None = Field(
@@ -70,7 +70,7 @@ class Parameters(Request):
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="The cosine from which pictures that look alike count as copies, whose captions do not "
+        description="The cosine from which images that look alike count as copies, whose captions do not "
         "count twice. Unit: cosine. Default: 0.9.",
     )
     seed: int | None = Field(

@@ -1,4 +1,4 @@
-"""Judgements: right or wrong for one concept of one picture, and what they say of a whole curation."""
+"""Judgements: right or wrong for one concept of one image, and what they say of a whole curation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class JudgementCreate(Request):
 
 
 class EarlierJudgement(ResponseModel):
-    """What was said about a concept of a picture before."""
+    """What was said about a concept of an image before."""
 
     right: bool | None
     author: str | None
@@ -34,9 +34,9 @@ class EarlierJudgement(ResponseModel):
 
 
 class Judgement(EarlierJudgement):
-    """What was said last about a concept of a picture, and what that replaced.
+    """What was said last about a concept of an image, and what that replaced.
 
-    added: the picture's own caption does not name it. dealt: the audit deals this pair, so that it counts in
+    added: the image's own caption does not name it. dealt: the audit deals this pair, so that it counts in
     the summary when it is its turn.
     """
 
@@ -50,7 +50,7 @@ class Judgement(EarlierJudgement):
 
 
 class AuditPair(ResponseModel):
-    """A picture and a concept that was added to it, to be judged. turn: its place in the order, from 1."""
+    """An image and a concept that was added to it, to be judged. turn: its place in the order, from 1."""
 
     turn: int
     key: str

@@ -11,8 +11,8 @@ from cocu.schemas.base import Request, ResponseModel
 from cocu.schemas.evaluations import CocoInstances
 
 Verdict = Literal["hit", "false", "unknown"]
-"""What labels say of a concept in the archive of a labelled picture. `hit`: it means one of the labels.
-`false`: it means a label that the picture does not have. `unknown`: no label means it, so nobody looked for
+"""What labels say of a concept in the archive of a labelled image. `hit`: it means one of the labels.
+`false`: it means a label that the image does not have. `unknown`: no label means it, so nobody looked for
 it."""
 
 VerdictChoice = Literal["hit", "false", "missed"]

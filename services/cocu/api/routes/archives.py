@@ -30,7 +30,7 @@ def get_archive(
     """Return the archive of one sample: each concept with score, cluster, and the captions that name it.
 
     Lists of archives lack what only this has: the parts `prior` and `support` of scores, the weights of
-    origins, the captions and pictures of neighbours, and where captions name concepts.
+    origins, the captions and images of neighbours, and where captions name concepts.
     """
     record = archives.completed(tenant=tenant, curation=curation)
     # Earlier versions had less in an archive, and clients keep answers as long as the tag stays.

@@ -72,7 +72,7 @@ def list_audit_pairs(
     tenant: Tenant,
     n: Annotated[int, Query(ge=1, le=100, description="The most pairs.")] = 1,
 ) -> schemas.AuditPairs:
-    """Deal pairs of a picture and a concept added to it: what to judge next.
+    """Deal pairs of an image and a concept added to it: what to judge next.
 
     Each bin of scores has about equally many added concepts, and its pairs are drawn at random; they are
     dealt in turn, always in the same order for a curation. Those that nobody judged come first.

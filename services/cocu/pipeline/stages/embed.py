@@ -126,7 +126,7 @@ def _embed(
 def _without_image(key: str) -> rejections.NewRejection:
     detail = "it came as an embedding of another encoder, without the image that this one would need"
     return rejections.NewRejection(
-        reason=failed_rows.NO_PICTURE, key=key, detail=detail, outcome=Outcome.FAILED
+        reason=failed_rows.NO_IMAGE, key=key, detail=detail, outcome=Outcome.FAILED
     )
 
 
