@@ -11,7 +11,6 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -24,6 +23,7 @@ from cocu.dashboard.pages import ROUTES, problem
 from cocu.dashboard.proxy import METHODS, Proxy
 from cocu.dashboard.rendering import Renderer
 from cocu.dashboard.run_previews import RunPreviews
+from cocu.http.compression import Compression
 from cocu.http.hosts import HostCheck, Hosts
 from cocu.http.paths import SegmentPaths
 
@@ -98,8 +98,8 @@ def create_dashboard(client: Callable[[], CocuClient], options: DashboardOptions
             Middleware(SegmentPaths),
             Middleware(HostCheck, hosts=Hosts(options.hosts)),
             *middleware,
-            # Beside the API its compression does this. What is passed on is compressed already.
-            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4),
+            # Beside the API that one's compresses. What is passed on is compressed already, or a file.
+            Middleware(Compression),
         ]
     app = Starlette(
         routes=routes,
