@@ -136,7 +136,7 @@ async def show(request: Request) -> Response:
         view = await _service(request).run(lambda client: read(client, identifier, beside[: MOST_LINES - 1]))
     except ClientError as error:
         return trouble(request, error)
-    titles = await request.app.state.calls.run(lambda client: titles_of(client, [view.run.curation]))
+    titles = await titles_of(request, [view.run.curation])
     renderer: Renderer = request.app.state.renderer
     return renderer.page(
         request,
