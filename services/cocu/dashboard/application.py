@@ -23,7 +23,7 @@ from cocu.dashboard.pages import ROUTES, problem
 from cocu.dashboard.pages.training import COUNT_SECONDS
 from cocu.dashboard.proxy import METHODS, Proxy
 from cocu.dashboard.rendering import Renderer
-from cocu.dashboard.run_previews import RunPreviews
+from cocu.dashboard.run_files import RunFiles
 from cocu.http.compression import Compression
 from cocu.http.hosts import HostCheck, Hosts
 from cocu.http.paths import SegmentPaths
@@ -86,8 +86,7 @@ def create_dashboard(client: Callable[[], CocuClient], options: DashboardOptions
     counts: ClientCalls[TrainingClient] | None = None
     if (service := options.training) is not None:
         key = options.training_key
-        previews = RunPreviews(service, key)
-        routes.append(Route("/training/runs/{run}/files/{name:path}", previews.show))
+        routes.append(Route("/training/runs/{run}/files/{name:path}", RunFiles(service, key).show))
         training = ClientCalls(
             lambda: TrainingClient(service, key, retries=0, timeout=TRAINING_SECONDS),
             at_once=TRAINING_CALLS_AT_ONCE,
