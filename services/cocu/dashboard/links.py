@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, Literal, cast, get_args
 from urllib.parse import quote, urlencode
 
@@ -105,10 +106,11 @@ def training_run(run: str, *, beside: Iterable[str] = ()) -> str:
     return f"/training/runs/{segment(run)}" + (f"?with={others}" if others else "")
 
 
-def run_preview(run: str, name: str) -> str:
-    """A preview among the files of a run."""
+def run_file(run: str, name: str, *, at: datetime | None = None) -> str:
+    """A file of a run. at: when it was written, for a URL that is another after the file has changed."""
     parts = "/".join(segment(part) for part in name.split("/"))
-    return f"/training/runs/{segment(run)}/files/{parts}"
+    pairs = [] if at is None else [("at", f"{at.timestamp():.6f}")]
+    return with_query(f"/training/runs/{segment(run)}/files/{parts}", pairs)
 
 
 def similar(dataset_id: str, key: str) -> str:
