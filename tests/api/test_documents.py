@@ -23,6 +23,7 @@ OPERATIONS = {
     "get_resumable_offset", "append_to_upload", "terminate_upload", "create_import",
     "list_samples", "get_sample", "get_search", "get_image",
     "create_vocabulary", "list_vocabularies", "get_vocabulary", "list_concepts", "get_overlap",
+    "get_vocabulary_document", "delete_vocabulary",
     "list_near_concepts", "list_merge_candidates", "list_gaps",
     "list_encoders", "retry_uploads",
     "create_curation", "list_curations", "get_curation", "cancel_curation", "stream_batches",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from typing import Any
 
-from cocu.client.exceptions import ProjectionFailedError, UnexpectedAnswerError
+from cocu.client.exceptions import ProjectionFailedError
+from cocu.client.record_batches import receive_batch
 from cocu.client.transport import Call, Transport, segment
 from cocu.client.wait import wait_until
 from cocu.schemas import Projection, ProjectionCreate, ProjectionMethod
@@ -88,14 +88,7 @@ def receive_columns(transport: Transport, path: str, params: Mapping[str, Any] |
 
     Raises UnexpectedAnswerError where the answer is something else.
     """
-    pyarrow = import_module("pyarrow")
-    answer = transport.send(Call(path=path, params=params or {}))
-    try:
-        (batch,) = pyarrow.ipc.open_stream(answer.content)
-    except (pyarrow.ArrowException, ValueError) as error:
-        raise UnexpectedAnswerError(
-            f"GET {answer.request.url} answered no Arrow stream of one record batch"
-        ) from error
+    batch = receive_batch(transport, path, params)
     return {name: batch.column(name).to_numpy() for name in batch.schema.names}
 
 

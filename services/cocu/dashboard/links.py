@@ -70,6 +70,22 @@ def vocabulary(identifier: str, *, dataset_id: str = "", prefix: str = "", after
     return with_query(f"/vocabularies/{segment(identifier)}", [pair for pair in pairs if pair[1]])
 
 
+def vocabulary_text(identifier: str, *, dataset_id: str = "") -> str:
+    """The editor of a vocabulary. dataset_id: what to curate with the new one."""
+    pairs = [("dataset", dataset_id)] if dataset_id else []
+    return with_query(f"/vocabularies/{segment(identifier)}/edit", pairs)
+
+
+def vocabulary_deletion(identifier: str) -> str:
+    """The page that asks whether to delete a vocabulary."""
+    return f"/vocabularies/{segment(identifier)}/delete"
+
+
+def vocabulary_document(identifier: str) -> str:
+    """The document of a vocabulary, of the API."""
+    return f"/v1/vocabularies/{segment(identifier)}/document"
+
+
 def curate(dataset_id: str, vocabulary_id: str | None = None) -> str:
     """The form of a new curation of a dataset; with a vocabulary, that one is chosen there."""
     chosen = [("vocabulary", vocabulary_id)] if vocabulary_id is not None else []

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cocu import schemas
+from cocu.api.binary_answers import arrow_stream
 from cocu.api.queries.lru_cache import LruCache
 from cocu.api.queries.region_labels import RegionLabels
 from cocu.catalog import curations, projections
@@ -31,8 +32,6 @@ MAPPED = 16
 PICTURES = 64
 INK = 112
 """The grey of the picture; it stands out from white and from black alike."""
-
-ARROW = "application/vnd.apache.arrow.stream"
 
 
 @dataclass(frozen=True)
@@ -226,15 +225,6 @@ def view(record: ProjectionRecord) -> schemas.Projection:
             "error": record.task_error if record.task_state == TaskState.FAILED else None,
         }
     )
-
-
-def arrow_stream(batch: pa.RecordBatch) -> bytes:
-    """Return a record batch as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
 
 
 def _default_method() -> schemas.ProjectionMethod:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from cocu import schemas
 from cocu.api import conditional
+from cocu.api.binary_answers import ARROW, binary_content
 from cocu.api.dependencies import (
     ArchivesOf,
     CurationId,
@@ -21,18 +22,12 @@ from cocu.api.dependencies import (
 from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, make_page, read_cursor
 from cocu.api.queries.map_columns import MOST
-from cocu.api.queries.projections import ARROW
 from cocu.catalog import datasets
 
 router = APIRouter(tags=["projections"], route_class=IdempotentRoute)
 
 RETRY_AFTER = "1"
 PATH = "/v1/datasets/{dataset}/projections"
-
-
-def _content(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
-    schema = {"type": "string", "format": "binary"}
-    return {200: {"content": {media_type: {"schema": schema}}, "description": description}}
 
 
 @router.post(
@@ -112,7 +107,7 @@ def get_projection(
 @router.get(
     PATH + "/{projection}/points",
     response_class=Response,
-    responses=_content(ARROW, "The points, in random order."),
+    responses=binary_content(ARROW, "The points, in random order."),
 )
 def get_projection_points(
     *,
@@ -139,7 +134,7 @@ def get_projection_points(
 @router.get(
     PATH + "/{projection}/image",
     response_class=Response,
-    responses=_content("image/png", "The picture, 512 by 512 pixels."),
+    responses=binary_content("image/png", "The picture, 512 by 512 pixels."),
 )
 def get_projection_image(
     *,
@@ -164,7 +159,7 @@ def get_projection_image(
 @router.get(
     "/v1/curations/{curation}/columns",
     response_class=Response,
-    responses=_content(ARROW, "The columns, in the order of the points."),
+    responses=binary_content(ARROW, "The columns, in the order of the points."),
 )
 def get_map_columns(
     *,
