@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cocu.curation.archives import NO_NEIGHBOUR
 from cocu.curation.randomness import permutation, seed_of
-from cocu.errors import InvalidInputError, UnavailableError
+from cocu.errors import InvalidInputError, MachineError
 from cocu.neighbours import ivf
 from cocu.neighbours.exact import top_neighbours
 from cocu.neighbours.matrix import Float32s, Ids
@@ -49,7 +49,7 @@ def umap_positions(images: Images) -> Float32s:
 
     Memory: an embedding for each landmark, twice where there are more than EXACT, 16 bytes for each image,
     and in the process of umap-learn about 6 kB for each landmark. Raises InvalidInputError without
-    umap-learn, UnavailableError where its process is killed.
+    umap-learn, MachineError where its process is killed.
     """
     initial_P2 = principal_positions(images)
     count = len(initial_P2)
@@ -206,8 +206,10 @@ def _compute(images: Images, data: bytes, count: int) -> Float32s:
             "'cocu[projection]'; or ask for method pca"
         )
     if process.returncode < 0:
-        raise UnavailableError(
-            f"the process of umap-learn was ended by signal {-process.returncode}; it may need more memory"
+        # No outage, which a task would wait for: more attempts come to the same while memory is short.
+        raise MachineError(
+            f"the process of umap-learn was killed by signal {-process.returncode}, perhaps for its memory "
+            f"(about 6 kB for each of {count} images); give the worker more, or ask for method pca"
         )
     if process.returncode:
         last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
