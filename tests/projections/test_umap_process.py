@@ -71,6 +71,22 @@ def test_positions__are_computed_and_what_was_compiled_is_kept_once(
     assert sorted(file for file in read_only.rglob("*") if file.is_file()) == kept
 
 
+def test_positions__are_computed_by_a_process_that_takes_its_time_to_begin(
+    read_only: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / "packages" / "sitecustomize.py").open("a") as file:
+        file.write("\nimport time; time.sleep(1.5)\n")
+    points = np.random.default_rng(0).standard_normal((2000, 4))
+    embeddings_ND = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float16)
+    steps: list[int] = []
+
+    def advance(images: int) -> None:
+        steps.append(images)
+        assert len(steps) < 300, "it hangs"
+
+    assert len(umap_positions(Images(embeddings=[embeddings_ND], seed=0, advance=advance))) == 2000
+
+
 @pytest.mark.parametrize("unusable", ["/proc/nowhere", "/dev/null/nowhere"])
 def test_positions__are_computed_where_nothing_can_be_kept(
     embeddings_ND: NDArray[np.float16], read_only: Path, monkeypatch: pytest.MonkeyPatch, unusable: str

@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
-from typing import Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,27 +176,29 @@ def _lay_out(images: Images, initial_L2: Float32s, ids_LK: Ids, similarities_LK:
     extent = float(np.abs(initial_L2).max())
     # Rounded: the layout is chaotic, and the last digits of a sum may differ between numbers of threads.
     initial_L2 = np.round(initial_L2 * (EXTENT / extent if extent > 0 else 0.0), 3)
-    source = io.BytesIO()
-    np.savez(
-        source,
-        init_L2=initial_L2.astype(np.float32),
-        ids_LK=np.hstack([itself_L1, ids_LK]).astype(np.int32),
-        distances_LK=np.hstack([np.zeros(itself_L1.shape), distances_LK]).astype(np.float32),
-        seed=np.array(images.seed),
-    )
-    return _compute(images, source.getvalue(), len(initial_L2))
+    # A file, not a pipe: `communicate` with a timeout forgets the rest of what a slow process has not read.
+    with tempfile.TemporaryFile() as source:
+        np.savez(
+            source,
+            init_L2=initial_L2.astype(np.float32),
+            ids_LK=np.hstack([itself_L1, ids_LK]).astype(np.int32),
+            distances_LK=np.hstack([np.zeros(itself_L1.shape), distances_LK]).astype(np.float32),
+            seed=np.array(images.seed),
+        )
+        source.seek(0)
+        return _compute(images, source, len(initial_L2))
 
 
-def _compute(images: Images, data: bytes, count: int) -> Float32s:
-    """Send arrays to the process and return its positions, float32 [count, 2]; end it with this work."""
+def _compute(images: Images, source: IO[bytes], count: int) -> Float32s:
+    """Give arrays to the process and return its positions, float32 [count, 2]; end it with this work."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cocu.projections.umap_process"],
-        stdin=subprocess.PIPE,
+        stdin=source,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     try:
-        output, errors = _communicate(images, process, data)
+        output, errors = _communicate(images, process)
     except BaseException:
         process.kill()
         process.communicate()
@@ -220,11 +223,9 @@ def _compute(images: Images, data: bytes, count: int) -> Float32s:
     return positions_L2
 
 
-def _communicate(images: Images, process: subprocess.Popen[bytes], data: bytes) -> tuple[bytes, bytes]:
-    remaining: Any = data
+def _communicate(images: Images, process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
     while True:
         try:
-            return process.communicate(remaining, timeout=_SECONDS)
+            return process.communicate(timeout=_SECONDS)
         except subprocess.TimeoutExpired:
             images.advance(0)
-            remaining = None

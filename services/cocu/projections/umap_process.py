@@ -1,4 +1,4 @@
-"""A process that computes positions by umap-learn: arrays come in and positions go out, over its pipes.
+"""A process that computes positions by umap-learn: arrays come in, a file, and positions go out over a pipe.
 
 A process of its own, because umap-learn keeps Python's lock while it computes, cannot be stopped, and needs
 memory that should go back afterwards. Nothing else imports it.
