@@ -60,7 +60,6 @@ async function recolour(name, isStep = false) {
     return false;
   }
   if (own !== recolours) return false;
-  say("colours", "");
   const hidden = shown?.name === name ? shown.entries.map((entry) => entry.isHidden) : [];
   shown = { name, ...describe(name, values, rows) };
   const counts = new Uint32Array(256);
@@ -86,6 +85,7 @@ async function recolour(name, isStep = false) {
 }
 
 async function choose(name, isStep = true) {
+  say("colours", "");
   if ((await recolour(name, isStep)) && isStep) remember({ color: name === "region" ? null : name }, true);
 }
 
@@ -347,6 +347,7 @@ async function showOnce(own, isFirst) {
   const query = asked([...color.options].map((option) => option.value), plane.whole);
   clearTimeout(viewTimer);
   plane.look(query.view);
+  say("colours", "");
   await recolour(query.color);
   if (shown === null && own === shows) await recolour("region");
   if (own !== shows) return latest;

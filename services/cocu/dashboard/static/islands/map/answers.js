@@ -10,7 +10,7 @@ export async function answer(what, url, options = {}) {
   }
   if (given.ok) return given;
   const { detail } = await given.json().catch(() => ({}));
-  throw Object.assign(new Error(`${what} did not arrive: ${detail ?? `the platform answers ${given.status}.`}`), { status: given.status });
+  throw Object.assign(new Error(`${what} did not arrive: ${detail?.replace(/[^.]$/, "$&.") ?? `the platform answers ${given.status}.`}`), { status: given.status });
 }
 
 // Columns of an Arrow stream, by name.
