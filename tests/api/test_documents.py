@@ -29,7 +29,7 @@ OPERATIONS = {
     "create_curation", "list_curations", "get_curation", "cancel_curation", "stream_batches",
     "stream_events", "stream_all_events", "list_failures",
     "create_projection", "list_projections", "get_projection", "get_projection_points",
-    "get_projection_image", "get_map_columns",
+    "get_projection_image", "get_projection_methods", "get_map_columns",
     "search", "list_curation_concepts", "get_curation_concept",
     "put_labels", "list_labels", "get_labels", "delete_labels",
     "create_judgement", "list_judgements", "list_audit_pairs", "get_judgement_summary", "export_judgements",

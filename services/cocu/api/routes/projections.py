@@ -22,6 +22,7 @@ from cocu.api.dependencies import (
 from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, make_page, read_cursor
 from cocu.api.queries.map_columns import MOST
+from cocu.api.queries.projections import methods
 from cocu.catalog import datasets
 
 router = APIRouter(tags=["projections"], route_class=IdempotentRoute)
@@ -58,21 +59,38 @@ def create_projection(
     return projection
 
 
+@router.get("/v1/projections/methods")
+def get_projection_methods(tenant: Tenant) -> schemas.ProjectionMethods:
+    """Return the methods by which this platform makes projections; `umap` needs umap-learn."""
+    available = methods()
+    return schemas.ProjectionMethods(methods=list(available), default=available[0])
+
+
 @router.get(PATH)
 def list_projections(
     *,
     dataset: DatasetId,
     platform: PlatformOf,
     projections: ProjectionsOf,
+    archives: ArchivesOf,
     tenant: Tenant,
+    curation: Annotated[
+        str | None,
+        Query(max_length=64, description="Only maps of the samples of this completed curation."),
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> schemas.Page[schemas.Projection]:
     """List the projections of a dataset, newest first, without their regions."""
     datasets.require(platform.catalog, tenant=tenant, dataset_id=dataset)
-    listing = f"projections {dataset}"
+    record = None if curation is None else archives.completed(tenant=tenant, curation=curation)
+    listing = f"projections {dataset}" if record is None else f"projections {dataset} {record.id}"
     page = projections.list_page(
-        tenant=tenant, dataset=dataset, limit=limit, after=read_cursor(listing, cursor)
+        tenant=tenant,
+        dataset=dataset,
+        limit=limit,
+        after=read_cursor(listing, cursor),
+        samples_of=record,
     )
     return make_page(listing, page, lambda projection: projection, schemas.Projection)
 
