@@ -17,8 +17,8 @@ from benchmarks.archive_lookup import serving
 from benchmarks.filled_platform import fill
 from benchmarks.report import measure, report
 from benchmarks.synthetic import make_dataset
-from cocu.api.compression import LEVEL
 from cocu.curation.parameters import CurationParameters
+from cocu.http.compression import LEVEL
 
 SAMPLES = 20_000
 LEVELS = (1, 3, LEVEL, 6, 9)

@@ -236,7 +236,9 @@ def view_of(made_up: MadeUp, query: links.MapQuery) -> Any:
         curation=SimpleNamespace(id="c", samples=count, completed=True),
         dataset=SimpleNamespace(id="d", name="made up"),
         query=query,
-        projection=SimpleNamespace(id="p", samples=count, left_out=0, method="umap"),
+        projection=SimpleNamespace(
+            id="p", samples=count, points=count, without_place=0, same_samples=True, method="umap"
+        ),
         is_absent=False,
         is_running=False,
         is_ready=True,

@@ -51,6 +51,8 @@ def kinds(
         "compare": f"{home}/compare",
         "comparison": f"{home}/compare/{other}",
         "vocabulary": f"/vocabularies/{curation.vocabulary}",
+        "vocabulary-edit": links.vocabulary_text(curation.vocabulary),
+        "vocabulary-delete": links.vocabulary_deletion(curation.vocabulary),
         "search": f"/search?dataset={curation.dataset}&text={quote(concept)}",
         "training": "/training",
         "settings": "/settings",

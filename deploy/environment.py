@@ -47,7 +47,10 @@ def main() -> None:
     """Writes the file, readable by its owner alone; raises SystemExit where there is one."""
     parser = argparse.ArgumentParser(description="Write .env for docker-compose.yml, with new secrets.")
     parser.add_argument(
-        "--profile", action="append", choices=("cpu", "gpu", "observability"), help="default: cpu"
+        "--profile",
+        action="append",
+        choices=("cpu", "gpu", "observability", "dashboard"),
+        help="default: cpu",
     )
     parser.add_argument("--file", type=Path, default=REPOSITORY / ".env", help="default: .env")
     chosen = parser.parse_args()

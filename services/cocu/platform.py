@@ -245,6 +245,16 @@ class Vocabularies:
         record = vocabularies.get(self._catalog, tenant=tenant, vocabulary=identity)
         return record, self.of_hash(record.hash)
 
+    def delete(self, *, tenant: str, vocabulary_id: str) -> None:
+        """Delete a vocabulary that no curation uses. Raises NotFoundError, ConflictError.
+
+        Only its id names it here: of several versions with a name, the same request again would delete one
+        after the other.
+        """
+        if vocabulary_id == vocabularies.identity(_shipped().hash):
+            raise ConflictError("the shipped vocabulary cannot be deleted: it is the default of curations")
+        vocabularies.delete(self._catalog, tenant=tenant, vocabulary_id=vocabulary_id)
+
     def list_page(self, *, tenant: str, limit: int, after: str | None = None) -> Page[VocabularyRecord]:
         """The tenant's vocabularies, the shipped one among them."""
         self._offer_shipped(tenant)

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.api.conftest import Curated
 
-from cocu.api.compression import MIN_BYTES, Compression, accepts_gzip
+from cocu.http.compression import MIN_BYTES, Compression, accepts_gzip
 
 PLAIN = {"Accept-Encoding": "identity"}
 GZIP = {"Accept-Encoding": "gzip"}

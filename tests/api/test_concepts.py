@@ -52,6 +52,45 @@ def test_list__is_sorted_and_paged(client: CocuClient, curated: Curated, order: 
     assert [concept.concept for concept in concepts] == expected
 
 
+ARROW = "application/vnd.apache.arrow.stream"
+
+
+@pytest.mark.parametrize("order", get_args(ConceptOrder))
+def test_table__has_what_the_list_and_the_details_have(
+    client: CocuClient, curated: Curated, order: ConceptOrder
+) -> None:
+    rows = client.concepts.table(curated.curation.id, order=order).to_pylist()
+    details = [
+        client.concepts.get(curated.curation.id, frequency.concept)
+        for frequency in client.concepts.list(curated.curation.id, order=order)
+    ]
+    names = ("concept", "forms", "captions", "archives", "added", "captions_rank", "archives_rank")
+    assert rows == [{name: getattr(detail, name) for name in names} for detail in details]
+
+
+def test_table__is_a_representation_of_its_own(http: httpx.Client, curated: Curated) -> None:
+    path = f"/v1/curations/{curated.curation.id}/concepts"
+    page = http.get(path, headers={"Accept": "*/*"})
+    table = http.get(path, headers={"Accept": f"application/json;q=0.5, {ARROW}"})
+    assert (page.headers["content-type"], table.headers["content-type"]) == ("application/json", ARROW)
+    assert page.headers["etag"] != table.headers["etag"]
+    assert http.get(path, headers={"Accept": f"{ARROW};q=0.5, application/json"}).json() == page.json()
+    for answer in (page, table):
+        assert "accept" in {part.strip().lower() for part in answer.headers["vary"].split(",")}
+        assert "immutable" in answer.headers["cache-control"]
+    for etag, status in ((table.headers["etag"], 304), (page.headers["etag"], 200)):
+        again = http.get(path, headers={"Accept": ARROW, "If-None-Match": etag})
+        assert again.status_code == status
+    other = http.get(path, headers={"Accept": ARROW}, params={"order": "concept"})
+    assert other.headers["etag"] != table.headers["etag"]
+    part = http.get(path, headers={"Accept": ARROW, "Range": "bytes=4-11"})
+    assert (part.status_code, part.content) == (206, table.content[4:12])
+
+
+def test_table__only_of_a_completed_curation(http: httpx.Client) -> None:
+    assert http.get("/v1/curations/none/concepts", headers={"Accept": ARROW}).status_code == 404
+
+
 def test_concept__its_company_and_its_best_samples(
     client: CocuClient, curated: Curated, archives: list[Archive]
 ) -> None:

@@ -4,11 +4,16 @@ import json
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from tests.api.conftest import Curated
 
-from cocu.client import CocuClient, InvalidInputError, NotFoundError
+from cocu.api.server import LocalServer
+from cocu.client import CocuClient, ConflictError, InvalidInputError, NotFoundError
+from cocu.curation.vocabulary import Vocabulary
+from cocu.pipeline import concept_vectors
 from cocu.schemas import VocabularyCreate
+from cocu.vectors.concepts import ConceptVectors
 
 
 def test_shipped__is_there_without_being_made(client: CocuClient) -> None:
@@ -139,3 +144,103 @@ def test_mine__finds_what_captions_name(client: CocuClient, curated: Curated) ->
 def test_request__fields_that_contradict_each_other_fail_before_sending() -> None:
     with pytest.raises(ValueError, match="exactly one"):
         VocabularyCreate(text="dog", shipped=True)
+
+
+LINES = "fire hydrant = hydrant, red hydrant\nbow (weapon)\nÉclair\nEclipse\nt-shirt\n消防车\ndog = hound\n"
+
+
+def test_document__sent_again_is_the_same_vocabulary(client: CocuClient, curated: Curated) -> None:
+    own = client.vocabularies.from_text(LINES, name="sent again")
+    client.feedback.merge(own.id, "dog", "Éclair")
+    merged = client.vocabularies.next_version(own.id)
+    mined = client.vocabularies.mine(curated.dataset.id, name="mined again", minimum_count=1)
+    for vocabulary in (own, merged, mined, client.vocabularies.shipped()):
+        document = client.vocabularies.document(vocabulary.id)
+        again = client.vocabularies.from_document(document)
+        assert (again.id, again.hash) == (vocabulary.id, vocabulary.hash)
+        assert Vocabulary.from_json(document).hash == vocabulary.hash
+
+
+def test_document__as_lines_makes_the_same_concepts(client: CocuClient) -> None:
+    own = client.vocabularies.from_text(LINES, name="as lines")
+    text = client.vocabularies.document(own.id, format="text")
+    assert "dog = hound\n" in text
+    again = client.vocabularies.from_text(text, name="as lines again")
+    assert list(client.vocabularies.concepts(again.id)) == list(client.vocabularies.concepts(own.id))
+    stated = {"name": "with templates", "concepts": ["dog"], "templates": ["a drawing of a {}"]}
+    drawn = client.vocabularies.from_document(json.dumps(stated))
+    with pytest.raises(ConflictError, match=r"a drawing of a {}.*take it as JSON"):
+        client.vocabularies.document(drawn.id, format="text")
+
+
+def test_document__is_asked_for_once(http: httpx.Client, client: CocuClient) -> None:
+    own = client.vocabularies.from_text("dog\n", name="asked for once")
+    path = f"/v1/vocabularies/{own.id}/document"
+    tags = {format_name: http.get(path, params={"format": format_name}) for format_name in ("json", "text")}
+    assert tags["json"].headers["content-type"] == "application/json"
+    assert tags["text"].headers["content-type"] == "text/plain; charset=utf-8"
+    assert tags["json"].headers["etag"] != tags["text"].headers["etag"]
+    for answer in tags.values():
+        again = http.get(answer.url, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.headers["cache-control"]) == (304, "private, no-cache")
+    assert http.get(path, params={"format": "yaml"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("prefix", "names"),
+    [
+        ("ecl", ["Eclipse", "Éclair"]),
+        ("ÉCL", ["Eclipse", "Éclair"]),
+        ("  fire   hy", ["fire hydrant"]),
+        ("T-S", ["t-shirt"]),
+        ("bow (w", ["bow (weapon)"]),
+        ("消防", ["消防车"]),
+        ("hound", []),
+        ("zzz", []),
+    ],
+)
+def test_concepts__by_how_they_begin(client: CocuClient, prefix: str, names: list[str]) -> None:
+    own = client.vocabularies.from_text(LINES, name="begins")
+    for size in (1, 50):
+        listed = client.vocabularies.concepts(own.id, prefix=prefix, page_size=size)
+        assert [concept.name for concept in listed] == names
+
+
+def test_delete__where_no_curation_uses_it(client: CocuClient, http: httpx.Client, curated: Curated) -> None:
+    own = client.vocabularies.from_text("dog\ncat\n", name="unwanted")
+    other = client.vocabularies.from_text("dog\nbird\n", name="unwanted")
+    client.feedback.block(own.id, "dog")
+    with pytest.raises(NotFoundError):
+        client.vocabularies.delete("unwanted")  # a name: which version would it be?
+    client.vocabularies.delete(own.id)
+    for call in (client.vocabularies.get, client.vocabularies.document, client.vocabularies.delete):
+        with pytest.raises(NotFoundError):
+            call(own.id)
+    assert own.id not in {vocabulary.id for vocabulary in client.vocabularies.list()}
+    assert client.vocabularies.get("unwanted") == other
+    assert list(client.feedback.list(client.vocabularies.from_text("dog\ncat\n", name="unwanted").id)) == []
+    body = {"vocabulary": own.id}
+    client.vocabularies.delete(own.id)
+    assert http.post(f"/v1/datasets/{curated.dataset.id}/curations", json=body).status_code == 422
+
+
+def test_delete__takes_the_points_of_the_concepts(client: CocuClient, server: LocalServer) -> None:
+    own = client.vocabularies.from_text("dog\ncat\n", name="with points")
+    platform, points = server.platform, ConceptVectors(server.platform.vectors)
+    names = {"tenant": "default", "vocabulary": own.id}
+    vectors_VD = np.eye(2, 8, dtype=np.float32)
+    loaded = platform.vocabularies.of_hash(own.hash)
+    concept_vectors.put(
+        platform, loaded, vectors_VD, tenant="default", vocabulary_id=own.id, encoder_hash="e" * 64
+    )
+    assert points.count(encoder="e" * 64, **names) == 2
+    client.vocabularies.delete(own.id)
+    assert points.count(encoder="e" * 64, **names) == 0
+
+
+def test_delete__not_what_curations_use_nor_the_shipped_one(client: CocuClient, curated: Curated) -> None:
+    with pytest.raises(ConflictError, match=r"curations? uses? this vocabulary"):
+        client.vocabularies.delete(curated.curation.vocabulary)
+    with pytest.raises(ConflictError, match="shipped vocabulary cannot be deleted"):
+        client.vocabularies.delete(client.vocabularies.shipped().id)
+    assert client.vocabularies.get(curated.curation.vocabulary).concepts

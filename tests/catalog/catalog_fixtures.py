@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cocu.catalog import Catalog, datasets, rejections, uploads
+from cocu.catalog import Catalog, datasets, rejections, uploads, vocabularies
 from cocu.catalog.samples import NewShard
 from cocu.pipeline import ingest_result, planner, submit, submit_uploads
 from cocu.pipeline.submit import Created
@@ -70,14 +70,17 @@ def curation(
     encoder: str = "encoder",
     parameters: str = "p",
 ) -> Created:
+    vocabulary, _ = vocabularies.create(
+        catalog, tenant=tenant, name="v", version="1", hash="hash of v", source="uploaded", concepts=1
+    )
     return submit.create_curation(
         catalog,
         tenant=tenant,
         dataset_id=dataset_id,
         encoder=encoder,
         encoder_hash=f"hash of {encoder}",
-        vocabulary_id="v",
-        vocabulary_hash="hash of v",
+        vocabulary_id=vocabulary.id,
+        vocabulary_hash=vocabulary.hash,
         parameters={"seed": 0},
         parameters_hash=parameters,
     )

@@ -203,4 +203,8 @@ def test_server__is_migrated_to_the_same_rows(folder: Path, postgres: PostgresSe
     assert words.isdisjoint({"group", "cells"})
     assert words.issuperset({"aggregate", "ivf"})
     names = {str(index["name"]) for table in indexes for index in table if "uq_" not in str(index["name"])}
-    assert names == {"ix_tasks_curation_id", "ix_tasks_state_lease_until"}
+    assert names == {
+        "ix_tasks_curation_id",
+        "ix_tasks_dataset_id_owner_key_stage_state",
+        "ix_tasks_state_lease_until",
+    }

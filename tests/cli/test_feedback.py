@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.cli.curated_vocabulary import curated_vocabulary
 from typer.testing import CliRunner
 
 from cocu.cli.application import app
-from cocu.client import CocuClient, InvalidInputError
+from cocu.client import CocuClient, ConflictError, InvalidInputError, NotFoundError
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,24 @@ def test_feedback_about_nothing(platform: tuple[str, str, str]) -> None:
         cocu(url, "vocabulary", "block", vocabulary, "submarine")
     with pytest.raises(InvalidInputError, match="no such concept"):
         cocu(url, "effect", curation, "block", "submarine")
+
+
+def test_a_vocabulary_of_the_server_is_shown_and_deleted(
+    platform: tuple[str, str, str], tmp_path: Path
+) -> None:
+    url, vocabulary, _ = platform
+    file = tmp_path / "again.json"
+    file.write_text(cocu(url, "vocabulary", "show", vocabulary, "--document"))
+    with CocuClient(url) as client:
+        assert client.vocabularies.from_file(file).id == vocabulary
+        unwanted = client.vocabularies.from_text("zebra = quagga\n", name="unwanted").id
+    assert cocu(url, "vocabulary", "show", str(file), "--document") == file.read_text()
+    assert "zebra: quagga, quaggas, zebra, zebras" in cocu(url, "vocabulary", "show", "unwanted")
+    assert cocu(url, "vocabulary", "show", "unwanted", "--document").startswith("{")
+    cocu(url, "vocabulary", "delete", unwanted)
+    with pytest.raises(NotFoundError):
+        cocu(url, "vocabulary", "show", "unwanted")
+    with pytest.raises(ConflictError, match="1 curation uses this vocabulary"):
+        cocu(url, "vocabulary", "delete", vocabulary)
+    with pytest.raises(FileNotFoundError):
+        cocu(url, "vocabulary", "show", "missing.txt")

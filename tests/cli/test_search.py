@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import feather, parquet
 from tests.local_platform import picture, running, tar_of_samples
 from tests.pipeline.tiny_encoder import write_tiny_encoder
 from typer.testing import CliRunner, Result
@@ -104,3 +106,19 @@ def test_compare__two_curations(platform: tuple[str, list[str]]) -> None:
     assert "of 4 samples changed" in shown
     assert "Changed most" in shown
     assert "0 of 4 samples changed" in cocu(url, "compare", few, few).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "read"), [("c.parquet", parquet.read_table), ("c.arrow", feather.read_table)]
+)
+def test_concepts__as_a_table_in_a_file(
+    platform: tuple[str, list[str]], tmp_path: Path, name: str, read: Callable[[Path], pyarrow.Table]
+) -> None:
+    url, (curation, _) = platform
+    cocu(url, "concepts", curation, "--output", tmp_path / name, "--order", "concept")
+    with CocuClient(url) as client:
+        assert read(tmp_path / name).equals(client.concepts.table(curation, order="concept"))
+    with pytest.raises(CommandFailedError, match=r"call it \.parquet or \.arrow"):
+        cocu(url, "concepts", curation, "--output", tmp_path / "c.csv")
+    with pytest.raises(CommandFailedError, match="leave out the concept"):
+        cocu(url, "concepts", curation, "dog", "--output", tmp_path / name)

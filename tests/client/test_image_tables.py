@@ -126,5 +126,5 @@ def test_a_table_beside_images_is_sent_with_them_if_it_names_them(tmp_path: Path
 def test_what_save_to_disk_writes_is_refused_in_words(tmp_path: Path, name: str) -> None:
     (tmp_path / "data-00000-of-00001.arrow").write_bytes(b"\xff\xff\xff\xff")
     (tmp_path / "state.json").write_text("{}")
-    with pytest.raises(NothingToUploadError, match=r"save_to_disk.*to_parquet"):
+    with pytest.raises(NothingToUploadError, match=r"save_to_disk.*accepted formats.*to_parquet"):
         sources.parts(tmp_path / name)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -19,12 +21,13 @@ from starlette.datastructures import QueryParams
 from tests.dashboard.page_document import Element, PageDocument
 from tests.dashboard.shown_platform import TIMEOUT, Shown
 from tests.dashboard.test_pages import check_page, page_at
+from tests.local_platform import tar_of_samples
 
 from cocu.client import CurationFailedError
 from cocu.client.projections import Columns
 from cocu.dashboard.links import MAX_CORNERS, SIDE, MapQuery
 from cocu.dashboard.pages.map import CATEGORIES, COLOURED, coloured
-from cocu.schemas import Parameters, Projection, Region
+from cocu.schemas import Curation, Parameters, Projection, Region
 
 Corners = Sequence[tuple[int, int]]
 LASSO: Corners = ((9000, 12000), (60000, 20000), (41000, 33000), (52000, 61000), (15000, 50000))
@@ -188,6 +191,52 @@ def test_without_a_projection__the_page_makes_one(shown: Shown, http: httpx.Clie
     made = page_at(http, path)
     check_page(made)
     assert identifier in made.first("div", id="map").attributes["data-points"]
+
+
+def grown(shown: Shown, name: str, folder: Path) -> tuple[Curation, Curation, str]:
+    """Curations of a dataset before and after it grew, and the only map, of the dataset as it is now."""
+    dataset = shown.client.datasets.create(name).id
+    curations = []
+    for first, count in ((0, 4), (4, 3)):
+        file = folder / f"{first}.tar"
+        captions = {f"key{place}": f"a dog beside {place} cats" for place in range(first, first + count)}
+        file.write_bytes(tar_of_samples(captions, first_seed=first))
+        shown.client.datasets.upload(dataset, file)
+        shown.client.datasets.wait(dataset, timeout=TIMEOUT)
+        curation = shown.client.curations.create(dataset)
+        curations.append(shown.client.curations.wait(curation.id, timeout=TIMEOUT))
+    projection = shown.client.projections.create(dataset, method="pca")
+    shown.client.projections.wait(dataset, projection.id, timeout=TIMEOUT)
+    return curations[0], curations[1], projection.id
+
+
+def test_map_of_other_samples__is_named_so(shown: Shown, http: httpx.Client, tmp_path: Path) -> None:
+    before, after, projection = grown(shown, "grown for a map", tmp_path)
+    page = page_at(http, f"/curations/{after.id}/map")
+    assert page.all("div", id="other-samples") == []
+    other = page_at(http, f"/curations/{before.id}/map")
+    check_page(other)
+    assert projection in other.first("div", id="map").attributes["data-points"]
+    assert "does not show the pictures of the curation" in other.first("div", id="other-samples").text
+    assert page.all("div", id="without-place") == other.all("div", id="without-place") == []
+
+
+def test_map__is_made_by_a_method_that_the_platform_has(
+    shown: Shown, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    path = f"/curations/{shown.other.id}/map"
+    sent = {"method": "umap"}
+    answer = http.post(path, data=sent, headers={"Origin": shown.server.url})
+    identifier = QueryParams(urlsplit(answer.headers["location"]).query)["projection"]
+
+    assert shown.client.projections.get(shown.dataset.id, identifier).method == "pca"
+
+
+def test_pictures_without_a_place__are_counted(shown: Shown, projection: Projection) -> None:
+    partial = projection.model_copy(update={"samples": projection.samples + 5, "left_out": 3})
+    assert partial.without_place == 5
+    assert projection.without_place == 0
 
 
 def test_curation_that_is_not_completed__has_no_map(shown: Shown, http: httpx.Client) -> None:

@@ -15,21 +15,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from benchmarks.browser import new_context
 from playwright.sync_api import Browser, expect
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 from tests.dashboard.shown_platform import Shown, first_samples
 from tests.dashboard.test_service import served
 from tests.dashboard.viewers import PATIENCE_SECONDS, viewer
 
 from cocu.client import CocuClient
-from cocu.dashboard.proxy import METHODS, clients
+from cocu.dashboard.proxy import METHODS
+from cocu.dashboard.upstream import Upstream, passed_on
 from cocu.http.server import HttpServer
 
 
@@ -100,29 +99,21 @@ class RoundRobin:
 
     def __init__(self, urls: list[str]) -> None:
         self.requests: Counter[str] = Counter()
-        self._turns = itertools.cycle(urls)
-        self._clients = clients()
+        self._turns = itertools.cycle([(url, Upstream(url, seconds=None)) for url in urls])
 
     async def pass_on(self, request: Request) -> Response:
         """The answer of the one whose turn it is. Host and Origin stay those of the browser."""
-        target = next(self._turns)
-        self.requests[target] += 1
-        client = await anext(self._clients)
-        asked = client.build_request(
-            request.method,
-            httpx.URL(target).copy_with(raw_path=request.scope["raw_path"] + _query(request)),
-            headers=request.headers.raw,
-            content=await request.body(),
-        )
-        answer = await client.send(asked, stream=True)
-        response = StreamingResponse(
-            answer.aiter_raw(), status_code=answer.status_code, background=BackgroundTask(answer.aclose)
+        url, target = next(self._turns)
+        self.requests[url] += 1
+        path = request.scope["raw_path"] + _query(request)
+        has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+        answer = await target.send(
+            request.method, path, request.headers.raw, request.stream() if has_body else None
         )
         of_a_connection = {b"connection", b"transfer-encoding"}
-        response.raw_headers = [
-            (name.lower(), value) for name, value in answer.headers.raw if name.lower() not in of_a_connection
-        ]
-        return response
+        return passed_on(
+            answer, [pair for pair in answer.headers.raw if pair[0].lower() not in of_a_connection]
+        )
 
 
 def _query(request: Request) -> bytes:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urljoin
 
@@ -76,6 +77,39 @@ def test_pages_of_other_sites__change_nothing(service: str) -> None:
         answer = httpx.post(f"{service}/v1/datasets", json={"name": "x"}, headers=headers)
         assert answer.status_code in {403, 421}
     assert httpx.get(f"{service}/healthz", headers={"Host": "pages.example"}).status_code == 200
+
+
+def test_a_cookie_of_the_platform__is_never_sent_for_another_viewer() -> None:
+    class Remembers(BaseHTTPRequestHandler):
+        """Gives a cookie to everybody, and says which came."""
+
+        def do_GET(self) -> None:
+            body = self.headers.get("Cookie", "none").encode()
+            self.send_response(200)
+            self.send_header("Set-Cookie", "viewer=first; Path=/")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Remembers) as platform:
+        threading.Thread(target=platform.serve_forever, daemon=True).start()
+        with served(f"http://127.0.0.1:{platform.server_port}") as url:
+            first, second = (httpx.get(f"{url}/v1/anything", timeout=60) for _ in range(2))
+        platform.shutdown()
+    assert first.headers["set-cookie"] == "viewer=first; Path=/"
+    assert (first.text, second.text) == ("none", "none")
+
+
+def test_a_wrong_proxy_in_the_environment__is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "gopher://proxy.example")
+    with served("http://platform.example") as url:
+        for _ in range(2):
+            answer = httpx.get(f"{url}/v1/datasets", timeout=60, trust_env=False)
+            assert answer.status_code == 502
+            assert "HTTP_PROXY" in answer.json()["detail"]
 
 
 def test_a_platform_that_is_away__is_told() -> None:

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
 from urllib.parse import quote, urljoin
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from tests.dashboard.conftest import trainer_settings
-from tests.dashboard.page_document import PageDocument
 from tests.dashboard.shown_platform import HOSTILE_NAME, Shown, trained
 from tests.dashboard.test_pages import check_page, page_at
 from tests.dashboard.test_service import served
-from tests.dashboard.trainer import FAILS, RUNS, SPIKE_LOSS, SPIKE_STEP
+from tests.dashboard.trainer import BARE, FAILS, REFUSES, RUNS, SPIKE_LOSS, SPIKE_STEP
 from tests.dashboard.viewers import overflow
 
 from cocu.client import TrainingClient
-from cocu.dashboard.links import segment
 from cocu.dashboard.rendering import count, figure
 from cocu.dashboard.run_curves import plots
 from cocu.schemas.training import RunSeries, Series
-from cocu_training.service.keys import create_key
-from cocu_training.service.server import training_service
 
 
 @pytest.fixture
@@ -105,36 +98,6 @@ def test_runs_beside__differ_by_dash_and_label(shown: Shown, http: httpx.Client)
         assert page_at(http, f"/training/runs/{shown.run}?{ugly}").code == []
 
 
-def test_previews__come_from_the_service_and_nothing_else_does(
-    shown: Shown, http: httpx.Client, trainer: TrainingClient
-) -> None:
-    path = f"/training/runs/{shown.run}"
-    page = page_at(http, path)
-    sources = [urljoin(path, image.attributes["src"]) for image in page.all("img")]
-    previews = [file.name for file in trainer.runs.results(shown.run).files if file.kind == "preview"]
-    assert len(sources) == len(previews) == 3
-    for source, name in zip(sources, previews, strict=True):
-        answer = http.get(source)
-        assert answer.content == trainer.runs.file(shown.run, name)
-        assert answer.headers["content-type"] == "image/png"
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
-        held = http.get(source, headers={"If-None-Match": answer.headers["etag"]})
-        assert (held.status_code, held.content) == (304, b"")
-    names = [
-        *("records.jsonl", "log.txt", "checkpoints/step-000001200.pt"),
-        *("previews/../records.jsonl", "previews/..", "previews/%2e%2e/x.png", "previews//x.png"),
-        *("evaluations/scenes/previews/absent.png", "previews/x.png?y", "previews/" + "x" * 500 + ".png"),
-    ]
-    for name in names:
-        assert http.get(f"{path}/files/{'/'.join(map(segment, name.split('/')))}").status_code == 404, name
-        assert http.get(f"{path}/files/{quote(name, safe='')}").status_code == 404, name
-    for run in ("..", "run_" + "0" * 20, "x%2f..%2f", "@evil.example"):
-        answer = http.get(f"/training/runs/{run}/files/previews/x.png")
-        assert answer.status_code == 404, run
-    assert http.post(sources[0]).status_code == 405
-
-
 def test_a_run__is_stopped_and_goes_on(shown: Shown, http: httpx.Client, trainer: TrainingClient) -> None:
     run = started(trainer, shown.curation.id, RUNS)
     path = f"/training/runs/{run}"
@@ -191,55 +154,6 @@ def test_without_a_service__the_page_says_how_to_start_one(shown: Shown) -> None
         assert "trained:" not in http.get(f"/curations/{shown.curation.id}").text
 
 
-def test_a_service_that_is_away__is_told_and_takes_nothing_else_along(shown: Shown) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        away = "http://{}:{}".format(*probe.getsockname())
-    with served(shown.server.url, training=away) as url, httpx.Client(base_url=url, timeout=60) as http:
-        for path in ("/training", f"/training/runs/{shown.run}"):
-            page = page_at(http, path, status=503)
-            assert page.first("h1").text == "The training service does not answer"
-            assert any(link.text == "Try again" for link in page.all("a"))
-        assert http.post(f"/training/runs/{shown.run}/stop").status_code == 503
-        assert http.get(f"/training/runs/{shown.run}/files/previews/x.png").status_code == 502
-        assert "trained:" not in page_at(http, f"/curations/{shown.curation.id}").first("main").text
-
-
-def test_a_service_that_says_nothing__does_not_hold_up_curations(shown: Shown) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = "http://{}:{}".format(*silent.getsockname())
-        # Shorter than the patience of the page about runs.
-        with served(shown.server.url, training=url) as url, httpx.Client(base_url=url, timeout=12) as http:
-            page = page_at(http, f"/curations/{shown.curation.id}")
-            assert "trained:" not in page.first("main").text
-
-
-def test_keys__are_the_dashboards_and_never_the_browsers(
-    shown: Shown, tmp_path: Path, repository: Path
-) -> None:
-    settings = trainer_settings(tmp_path, shown.server.url, repository)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listening,
-        training_service(settings, listening) as service,
-    ):
-        key = create_key(settings.keys_file)
-        with TrainingClient(service, key) as client:
-            run = trained(client, shown.curation.id, steps=10, name="locked", seed=0)
-        with (
-            served(shown.server.url, training=service) as url,
-            httpx.Client(base_url=url, timeout=60) as http,
-        ):
-            assert "asks for a key" in page_at(http, "/training", status=502).first("h1").text
-        with (
-            served(shown.server.url, training=service, training_key=key) as url,
-            httpx.Client(base_url=url, timeout=60) as http,
-        ):
-            assert "locked" in page_at(http, "/training").first("main").text
-            page = http.get(f"/training/runs/{run}")
-            assert key not in page.text
-            (source, *_) = [image.attributes["src"] for image in PageDocument(page.text).all("img")]
-            assert http.get(urljoin(str(page.url), source)).status_code == 200
-
-
 def test_plots__of_odd_figures_stay_within_their_frame() -> None:
     odd = {
         "flat": Series(step=[1, 2], value=[3.0, 3.0]),
@@ -254,6 +168,75 @@ def test_plots__of_odd_figures_stay_within_their_frame() -> None:
         for line in plot.lines:
             places = [tuple(map(float, point.split(","))) for point in re.split(" ", line.points)]
             assert all(56 <= x <= 456 and 12 <= y <= 172 for x, y in places), plot.name
+
+
+def test_plots__have_the_figures_that_any_run_has() -> None:
+    failed = RunSeries(run="a", state="failed", steps={}, evaluations={}, thinned=False)
+    curve = {"loss": Series(step=[1, 2], value=[3.0, 2.0])}
+    scores = {"mean_iou": Series(step=[2], value=[0.3])}
+    other = RunSeries(run="b", state="completed", steps=curve, evaluations=scores, thinned=False)
+    drawn = {plot.name: plot.lines for plot in plots({"A": failed, "B": other})}
+    assert {name: [(line.letter, line.dash) for line in lines] for name, lines in drawn.items()} == {
+        "mean_iou": [("B", 2)],
+        "loss": [("B", 2)],
+    }
+
+
+def test_labels__stay_beside_their_lines_where_nothing_is_in_their_way() -> None:
+    def ending(step: int) -> RunSeries:
+        curve = {"loss": Series(step=[0, step], value=[1.0, 0.0])}
+        return RunSeries(run="r", state="completed", steps=curve, evaluations={}, thinned=False)
+
+    (plot,) = plots({"A": ending(100), "B": ending(200), "C": ending(1000)})
+    assert [line.end[1] for line in plot.lines] == [176.0, 176.0, 176.0]
+
+
+def test_a_run_that_failed_at_once__says_so_and_may_be_resumed(
+    shown: Shown, http: httpx.Client, trainer: TrainingClient
+) -> None:
+    run = trained(trainer, shown.curation.id, steps=100, name=None, seed=REFUSES)
+    page = page_at(http, f"/training/runs/{run}")
+    check_page(page)
+    text = page.first("main").text
+    assert "there is no table of texts <b>here</b>" in page.first("div", class_="problem").text
+    assert "It ended before anything was recorded." in text
+    assert "Resume" in text
+    beside = page_at(http, f"/training/runs/{run}?with={shown.run}")
+    assert "Loss" in {section.attributes["aria-label"] for section in beside.all("section")}
+    trainer.runs.delete(run)
+
+
+def test_a_run_without_evaluations__has_a_dash_for_them(
+    shown: Shown, http: httpx.Client, trainer: TrainingClient
+) -> None:
+    run = trained(trainer, shown.curation.id, steps=20, name="bare", seed=BARE)
+    page = page_at(http, f"/training/runs/{run}")
+    check_page(page)
+    titles = {section.attributes["aria-label"] for section in page.all("section")}
+    assert "Loss" in titles
+    assert "mIoU" not in titles
+    assert "There are none" in page.first("div", id="previews").text
+    trainer.runs.delete(run)
+
+
+def test_curves_of_a_run_that_waited__appear_by_themselves(
+    shown: Shown, open_page: Callable[..., Page], trainer: TrainingClient
+) -> None:
+    first = started(trainer, shown.curation.id, RUNS)
+    waiting = trainer.runs.create(
+        shown.curation.id, preset="tiny", configuration={"steps": 200, "seed": RUNS}
+    )
+    page = open_page(f"/training/runs/{waiting.id}")
+    expect(page.locator("#curves")).to_contain_text("It waits for its turn")
+    trainer.runs.stop(first)
+    expect(page.locator("#curves svg.plot").first).to_be_visible()
+    expect(page.locator("#previews img").first).to_be_visible()
+    page.locator("#curves summary").first.click()
+    expect(page.locator("#curves details[open]")).to_have_count(1)
+    trainer.runs.stop(waiting.id)
+    expect(page.get_by_role("button", name="Resume the run")).to_be_visible()
+    for run in (first, waiting.id):
+        trainer.runs.delete(run)
 
 
 def test_a_run_that_ends__is_shown_as_ended_by_itself(

@@ -1,7 +1,8 @@
 """Replaces torchrun and `cocu-train` for the pages: records of a run, evaluations and previews at once.
 
 `seed` of the configuration chooses the course: SPIKE has one step with a huge loss, FAILS ends with an error,
-RUNS goes on until it is told to stop.
+RUNS goes on until it is told to stop, REFUSES ends with an error before anything is recorded, BARE is never
+evaluated.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-SPIKE, FAILS, RUNS = 1, 2, 3
+SPIKE, FAILS, RUNS, REFUSES, BARE = 1, 2, 3, 4, 5
 SPIKE_STEP, SPIKE_LOSS = 777, 99.5
 EVERY = 100
+PAGE = 'report"; filename=x é.html'
+"""A file that a browser must never show."""
 HOSTILE = "<img src=x onerror=alert(1)> \u202egpj.exe"
 
 
@@ -37,6 +40,8 @@ def main() -> None:
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     print("\x1b[32mtraining\x1b[0m <script>alert(2)</script>", flush=True)
+    if configuration["seed"] == REFUSES:
+        sys.exit("error: there is no table of texts <b>here</b>")
     file = output / "records.jsonl"
     kept = file.read_text() if options.resume and file.exists() else ""
     first = len(list(output.glob("checkpoints/*.pt"))) * int(str(configuration["steps"]))
@@ -62,12 +67,14 @@ def train(
         if seed == FAILS and step == steps // 2:
             records.flush()
             raise ArithmeticError("the loss is not finite in step 60 <b>!</b>")
-        if step % EVERY == 0 or step == steps:
+        if seed != BARE and (step % EVERY == 0 or step == steps):
             share = step / steps
             write(
                 {"kind": "evaluation", "step": step, "mean_iou": 0.3 * share, "pixel_accuracy": 0.7 * share}
             )
-    draw_previews(output / "evaluations" / "scenes" / "previews")
+    if seed != BARE:
+        draw_previews(output / "evaluations" / "scenes" / "previews")
+    (output / PAGE).write_text("<script>alert(3)</script>")
     records.flush()
     while seed == RUNS and not stopped:
         time.sleep(0.05)

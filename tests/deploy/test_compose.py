@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from cocu.cli.application import app
 from cocu.settings import Settings
 
-OURS = {"api", "worker", "sweeper", "migrate", "publish", "publish-gpu"}
+OURS = {"api", "dashboard", "worker", "sweeper", "migrate", "publish", "publish-gpu"}
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +66,14 @@ def test_services__are_all_confined(services: dict[str, Any]) -> None:
 def test_services__only_the_api_is_reached_from_outside(services: dict[str, Any], text: str) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
     # Grafana is for people on the same machine, and only where its profile is chosen.
-    assert published.keys() == {"api", "grafana", "training"}
+    assert published.keys() == {"api", "dashboard", "grafana", "training"}
+    assert services["dashboard"]["profiles"] == ["dashboard"]
     for name in ("grafana", "training"):
         assert all(port.startswith("127.0.0.1:") for port in published[name])
     assert services["grafana"]["profiles"] == ["observability"]
     assert yaml.safe_load(text)["networks"]["inside"] == {"internal": True}
     outside = {name for name, service in services.items() if "outside" in (service.get("networks") or [])}
-    assert outside == {"api", "worker", "sweeper", "grafana", "training"}
+    assert outside == {"api", "dashboard", "worker", "sweeper", "grafana", "training"}
 
 
 def test_services__tell_whether_they_are_well_and_start_again(services: dict[str, Any]) -> None:
@@ -128,6 +129,15 @@ def test_workers__are_stopped_later_than_they_hand_back_their_tasks(services: di
     assert "container_name" not in services["worker"]
 
 
+def test_dashboard__keeps_nothing_and_knows_no_secret_but_its_keys(services: dict[str, Any]) -> None:
+    dashboard = services["dashboard"]
+    assert dashboard["image"] == services["api"]["image"]
+    assert dashboard["networks"] == ["outside"]
+    assert "volumes" not in dashboard
+    names = {"COCU_SERVER", "COCU_HOSTS", "COCU_API_KEY", "COCU_TRAINING", "COCU_TRAINING_API_KEY"}
+    assert dashboard["environment"].keys() == names
+
+
 def test_training__is_stopped_later_than_its_run_has_a_checkpoint(services: dict[str, Any]) -> None:
     command = services["training"]["command"]
     grace = int(services["training"]["stop_grace_period"].removesuffix("s"))
@@ -139,7 +149,9 @@ def test_training__is_stopped_later_than_its_run_has_a_checkpoint(services: dict
 def test_commands__are_those_of_cocu(services: dict[str, Any]) -> None:
     for name in OURS:
         command: list[str] = services[name]["command"]
-        words = [word for word in command if re.fullmatch(r"[a-z]+", word)][: 2 if name not in {"api"} else 1]
+        words = [word for word in command if re.fullmatch(r"[a-z]+", word)][
+            : 1 if name in {"api", "dashboard"} else 2
+        ]
         options = [word for word in command if word.startswith("--")]
         if name.startswith("publish"):
             words = ["encoder", "publish"]
@@ -180,7 +192,7 @@ def test_environment__differs_every_time(environment: ModuleType) -> None:
     assert {"POSTGRES_PASSWORD", "REDIS_PASSWORD"} <= changed
 
 
-@pytest.mark.parametrize("profile", ["cpu", "gpu", "observability"])
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "observability", "dashboard"])
 def test_compose__takes_the_file_with_an_environment(
     profile: str, repository: Path, tmp_path: Path, environment: ModuleType
 ) -> None:

@@ -275,3 +275,22 @@ def test_project__by_umap_without_umap_learn_fails_with_what_to_do(
     assert states(platform) == ["queued", "running", "failed"]
     monkeypatch.undo()
     assert project(platform, dataset_id, method="umap").task_state == TaskState.PENDING, "it is tried again"
+
+
+def test_project__whose_umap_process_is_killed_fails_after_the_attempts_of_any_fault(
+    platform: Platform, dataset_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "umap.py").write_text(
+        "import os, signal\n"
+        "class UMAP:\n"
+        "    def __init__(self, **options): os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    record = project(platform, dataset_id, method="umap")
+    drain(platform)
+
+    assert again(platform, record).task_state == TaskState.FAILED
+    assert "killed by signal 9" in (again(platform, record).task_error or "")
+    with platform.catalog.read() as connection:
+        (row,) = connection.exec_driver_sql("SELECT failures FROM tasks WHERE stage = 'project'").all()
+    assert row.failures == platform.settings.max_failures == 3

@@ -14,7 +14,6 @@ import cocu
 from cocu.api import documentation
 from cocu.api.background import Background
 from cocu.api.broken_streams import BrokenStreams
-from cocu.api.compression import Compression
 from cocu.api.dashboard_route import DashboardRoute
 from cocu.api.event_feed import EventFeed
 from cocu.api.followers import Followers
@@ -54,6 +53,7 @@ from cocu.api.stream_limits import StreamLimits
 from cocu.batches.shard_cache import ColumnsCache
 from cocu.exports.file_cache import FileCache
 from cocu.exports.keys import KeysCache
+from cocu.http.compression import Compression
 from cocu.http.hosts import HostCheck, Hosts
 from cocu.http.paths import SegmentPaths
 from cocu.platform import Platform

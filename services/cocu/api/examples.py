@@ -76,6 +76,8 @@ _JSON: Final = "--header 'Content-Type: application/json' --data"
 _BEFORE: Final = {
     "delete_dataset": f'UNWANTED=$({_QUIET} --request POST "$COCU/v1/datasets" {_JSON} '
     '\'{"name": "unwanted"}\' | jq --raw-output .id)',
+    "delete_vocabulary": f'UNWANTED=$({_QUIET} --request POST "$COCU/v1/vocabularies" {_JSON} '
+    '\'{"text": "unwanted"}\' | jq --raw-output .id)',
     # Uploads are read in the background.
     "list_samples": f'until {_QUIET} "$COCU/v1/datasets/$DATASET/report" | jq --exit-status .complete; '
     "do sleep 1; done",
@@ -135,6 +137,8 @@ def build_command(method: str, path: str, operation: Schema) -> str:
 def _url_path(name: str, path: str) -> str:
     if name == "delete_dataset":
         path = path.replace("{dataset}", "{unwanted}")
+    if name == "delete_vocabulary":
+        path = path.replace("{vocabulary}", "{unwanted}")
     if name in _NAMES:
         path = path.replace("{name}", _NAMES[name])
     if name in _QUERIES:

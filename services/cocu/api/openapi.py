@@ -22,7 +22,7 @@ PROBLEM: Final[Schema] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/
 IMMUTABLE: Final = frozenset({
     "get_image", "list_archives", "get_archive", "get_archive_facets", "get_adjacent_archives", "get_draws",
     "list_curation_concepts", "get_curation_concept", "get_effect",
-    "get_projection_points", "get_projection_image", "get_map_columns",
+    "get_vocabulary_document", "get_projection_points", "get_projection_image", "get_map_columns",
     "compare_curations", "stream_export", "get_export_manifest", "get_export_file",
 })  # fmt: skip
 """Operations whose answers always have an ETag; a curation has one once it has ended."""
@@ -37,6 +37,7 @@ MORE_STATUSES: Final[Mapping[str, tuple[int, ...]]] = {
     "terminate_upload": (410, 412, 423),
     "create_import": (409, 413),
     "create_vocabulary": (200, 404, 409),
+    "delete_vocabulary": (409,),
     "create_feedback": (200,),
     **dict.fromkeys(("list_near_concepts", "list_merge_candidates", "list_gaps"), (409,)),
     "create_curation": (409,),

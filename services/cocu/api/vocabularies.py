@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,8 +14,12 @@ from cocu.catalog import datasets
 from cocu.catalog import samples as sample_queries
 from cocu.curation.phrase_mining import MiningParameters, Phrase, mine
 from cocu.curation.vocabulary import Vocabulary
-from cocu.errors import InvalidInputError, LimitExceededError
+from cocu.curation.vocabulary_lines import to_lines
+from cocu.errors import ConflictError, InvalidInputError, LimitExceededError, UnavailableError
 from cocu.platform import Platform
+from cocu.vectors.concepts import ConceptVectors
+
+logger = logging.getLogger(__name__)
 
 MAX_PARTS = 20
 """The most names, synonyms and lines per concept, on average."""
@@ -58,6 +63,28 @@ def build(
             f"at most {platform.settings.max_vocabulary_concepts:,} are taken"
         )
     return replace(built, vocabulary=vocabulary)
+
+
+def as_lines(vocabulary: Vocabulary) -> str:
+    """Return a vocabulary a concept a line. Raises ConflictError where lines cannot say what it has."""
+    try:
+        return to_lines(vocabulary)
+    except ValueError as error:
+        raise ConflictError(
+            f"this vocabulary cannot be written a concept a line: {error}; take it as JSON"
+        ) from error
+
+
+def delete(platform: Platform, *, tenant: str, vocabulary_id: str) -> None:
+    """Delete a vocabulary that no curation uses, and its points in the vector store.
+
+    Raises NotFoundError, ConflictError. Points that cannot be reached stay; nothing finds them.
+    """
+    platform.vocabularies.delete(tenant=tenant, vocabulary_id=vocabulary_id)
+    try:
+        ConceptVectors(platform.vectors).delete_vocabulary(tenant=tenant, vocabulary=vocabulary_id)
+    except UnavailableError as error:
+        logger.warning("the points of the deleted vocabulary %s stay: %s", vocabulary_id, error)
 
 
 def _check_size(platform: Platform, field: str, text: str) -> None:

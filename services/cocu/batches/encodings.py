@@ -45,13 +45,13 @@ def negotiate(header: str) -> Encoding | None:
     """
     best: tuple[float, Encoding | None] = (0.0, None)
     for encoding in ENCODINGS.values():
-        quality = _quality(header, encoding.media_type)
-        if quality > best[0]:
-            best = quality, encoding
+        wished = quality(header, encoding.media_type)
+        if wished > best[0]:
+            best = wished, encoding
     return best[1]
 
 
-def _quality(header: str, media_type: str) -> float:
+def quality(header: str, media_type: str) -> float:
     """Return the quality of the most specific range that covers a media type (RFC 9110, section 12.5.1)."""
     best = (-1, 0.0)
     for member in header.split(","):

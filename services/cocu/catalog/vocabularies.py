@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import delete as delete_rows
 
 from cocu.catalog import models
 from cocu.catalog.curations import CurationRecord
@@ -94,6 +95,49 @@ def list_page(
     with catalog.read() as connection:
         records = fetch_all(connection, VocabularyRecord, statement)
     return page_of(records, limit, [record.id for record in records])
+
+
+def lock(connection: Connection, *, tenant: str, vocabulary_id: str) -> bool:
+    """Keep a vocabulary from being deleted until this transaction ends; return False where there is none."""
+    statement = (
+        select(models.Vocabulary.id)
+        .where(models.Vocabulary.tenant == tenant, models.Vocabulary.id == vocabulary_id)
+        .with_for_update(read=True, key_share=True)
+    )
+    return connection.execute(statement).first() is not None
+
+
+@retry_on_outage
+def delete(catalog: Catalog, *, tenant: str, vocabulary_id: str) -> None:
+    """Delete a vocabulary, and with it what was said about its concepts.
+
+    Raises NotFoundError without one of this id, ConflictError where a curation uses it, whatever its state;
+    curations of datasets that are being deleted do not count. Its document stays in the object store: another
+    tenant may have the same.
+    """
+    of_id = (models.Vocabulary.tenant == tenant, models.Vocabulary.id == vocabulary_id)
+    users = (
+        select(func.count())
+        .select_from(models.Curation)
+        .join(models.Dataset, models.Dataset.id == models.Curation.dataset_id)
+        .where(
+            models.Curation.tenant == tenant,
+            models.Curation.vocabulary_id == vocabulary_id,
+            models.Dataset.state == DatasetState.ACTIVE,
+        )
+    )
+    with catalog.write() as connection:
+        # Whoever creates a curation with it takes the lock of `lock` first, and so waits here, or is counted.
+        locked = select(models.Vocabulary.id).where(*of_id).with_for_update()
+        if connection.execute(locked).first() is None:
+            raise NotFoundError(f"no vocabulary {vocabulary_id!r}")
+        used = connection.execute(users).scalar_one()
+        if used:
+            raise ConflictError(
+                f"{used:,} {'curation uses' if used == 1 else 'curations use'} this vocabulary; it can be "
+                "deleted when their datasets are"
+            )
+        connection.execute(delete_rows(models.Vocabulary).where(*of_id))
 
 
 @retry_on_outage

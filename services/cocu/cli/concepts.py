@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.text import Text
 
+from cocu.cli.failures import CommandFailedError
 from cocu.cli.options import DEFAULT_SERVER, ApiKey, Json, Server
 from cocu.cli.output import console, count, print_json, table
 from cocu.client import CocuClient
 from cocu.schemas import Comparison, ConceptChange, ConceptDetail, ConceptOrder, SampleChange
+
+if TYPE_CHECKING:
+    import pyarrow
 
 CurationArgument = Annotated[str, typer.Argument(help="Id of the curation.")]
 MAX_SHOWN = 6
@@ -32,12 +37,27 @@ def concepts(
         ConceptOrder, typer.Option(help="Column to sort by: archives, captions, added or concept.")
     ] = "archives",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of concepts.")] = 20,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            dir_okay=False,
+            help="Write the table of all concepts here, as .parquet or .arrow.",
+            show_default=False,
+        ),
+    ] = None,
     server: Server = DEFAULT_SERVER,
     api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
     """Show how often concepts occur in captions (before) and in archives (after), or one in detail."""
+    if output is not None and concept is not None:
+        raise CommandFailedError("--output is for the table of all concepts: leave out the concept")
+    write = None if output is None else _writer(output)
     with CocuClient(server, api_key) as client:
+        if write is not None:
+            write(client.concepts.table(curation, order=order))
+            return
         if concept is not None:
             detail = client.concepts.get(curation, concept, limit=min(limit, 100))
             _print_detail(detail, json=json)
@@ -50,6 +70,17 @@ def concepts(
         return
     rows = [(escape(row.concept), row.captions, row.archives, row.added) for row in frequencies]
     console.print(table(None, ("concept", "captions", "archives", "added"), rows))
+
+
+def _writer(output: Path) -> Callable[[pyarrow.Table], None]:
+    """What writes a table into this file. Raises CommandFailedError for a name that says no format."""
+    from pyarrow import feather, parquet  # noqa: PLC0415 - slow to import
+
+    if output.suffix == ".parquet":
+        return lambda table: parquet.write_table(table, output)
+    if output.suffix == ".arrow":
+        return lambda table: feather.write_feather(table, str(output), compression="uncompressed")
+    raise CommandFailedError(f"{output.name} does not say the format: call it .parquet or .arrow")
 
 
 def compare(

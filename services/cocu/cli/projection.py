@@ -116,5 +116,5 @@ def show(
 
 
 def _samples(projection: Projection) -> str:
-    left_out = f", {projection.left_out:,} not embedded" if projection.left_out else ""
-    return f"{count(projection.samples, 'sample')}{left_out}"
+    without = f", {projection.without_place:,} without a place" if projection.without_place else ""
+    return f"{count(projection.samples, 'sample')}{without}"

@@ -59,9 +59,37 @@ def report(file: File = None, without: Without = None, json: Json = False) -> No
 
 
 @app.command()
-def show(file: File = None, without: Without = None, json: Json = False) -> None:
-    """List the concepts of a vocabulary with their forms in captions."""
-    vocabulary = _loaded(file, without)
+def show(
+    *,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE|ID]",
+            help=".txt, .json, or id or name of a vocabulary of the server; by default the shipped one.",
+            show_default=False,
+        ),
+    ] = None,
+    without: Without = None,
+    document: Annotated[
+        bool, typer.Option("--document", help="Print it as JSON that makes the same vocabulary again.")
+    ] = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+    json: Json = False,
+) -> None:
+    """List the concepts of a vocabulary with their forms in captions, or print its document."""
+    if source is None or _is_file(source):
+        vocabulary = _loaded(None if source is None else Path(source), without)
+    else:
+        with CocuClient(server, api_key) as client:
+            text = client.vocabularies.document(source)
+        if document and not without:
+            print(text)
+            return
+        vocabulary = _read_document(text, without)
+    if document:
+        print(vocabulary.to_json())
+        return
     if json:
         print_json(Concept(name=concept.name, forms=list(concept.forms)) for concept in vocabulary.concepts)
         return
@@ -69,6 +97,17 @@ def show(file: File = None, without: Without = None, json: Json = False) -> None
         console.print(f"{concept.name}: {', '.join(concept.forms)}", markup=False, soft_wrap=True)
     if not vocabulary.concepts:
         errors.print(f"{vocabulary.name} has no concepts: write one per line, as name = synonym, synonym")
+
+
+@app.command()
+def delete(
+    vocabulary: Annotated[str, typer.Argument(help="Id of the vocabulary.")],
+    server: Server = DEFAULT_SERVER,
+    api_key: ApiKey = None,
+) -> None:
+    """Delete a vocabulary that no curation uses, with the feedback about it."""
+    with CocuClient(server, api_key) as client:
+        client.vocabularies.delete(vocabulary)
 
 
 @app.command()
@@ -102,6 +141,17 @@ def mine(
         console.print(f"and {vocabulary.concepts - MAX_PHRASES:,} more")
 
 
+def _is_file(source: str) -> bool:
+    """Whether this is a file, or was meant to be one."""
+    return Path(source).is_file() or Path(source).suffix.lower() in {".txt", ".json"}
+
+
+def _read_document(text: str, without: list[str] | None) -> Vocabulary:
+    from cocu.curation.vocabulary import Vocabulary  # noqa: PLC0415
+
+    return _reduced(Vocabulary.from_json(text), without)
+
+
 def _loaded(file: Path | None, without: list[str] | None) -> Vocabulary:
     from cocu.curation.vocabulary import Vocabulary  # noqa: PLC0415
 
@@ -110,6 +160,13 @@ def _loaded(file: Path | None, without: list[str] | None) -> Vocabulary:
             vocabulary = Vocabulary.shipped()
         else:
             vocabulary = Vocabulary.from_text(read_text(file), file_name=file.name)
+    except ValueError as error:
+        raise CommandFailedError(str(error)) from error
+    return _reduced(vocabulary, without)
+
+
+def _reduced(vocabulary: Vocabulary, without: list[str] | None) -> Vocabulary:
+    try:
         return vocabulary.without_benchmarks(without) if without else vocabulary
     except ValueError as error:
         raise CommandFailedError(str(error)) from error

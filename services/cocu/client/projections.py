@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from typing import Any
 
-from cocu.client.exceptions import ProjectionFailedError, UnexpectedAnswerError
+from cocu.client.exceptions import ProjectionFailedError
+from cocu.client.record_batches import receive_batch
 from cocu.client.transport import Call, Transport, segment
 from cocu.client.wait import wait_until
-from cocu.schemas import Projection, ProjectionCreate, ProjectionMethod
+from cocu.schemas import Projection, ProjectionCreate, ProjectionMethod, ProjectionMethods
 
 Columns = Mapping[str, Any]
 """Arrays of numpy by name, all of the same length."""
@@ -37,11 +37,26 @@ class Projections:
         body = ProjectionCreate(encoder=encoder, method=method, seed=seed)
         return self._transport.post(Projection, _path(dataset), body)
 
+    def methods(self) -> ProjectionMethods:
+        """How the platform can make a projection."""
+        return self._transport.get(ProjectionMethods, "/v1/projections/methods")
+
     def list(
-        self, dataset: str, *, limit: int | None = None, page_size: int | None = None
+        self,
+        dataset: str,
+        *,
+        curation: str | None = None,
+        limit: int | None = None,
+        page_size: int | None = None,
     ) -> Iterator[Projection]:
-        """The projections of a dataset, newest first, without their regions; at most `limit`."""
-        return self._transport.pages(Projection, _path(dataset), limit=limit, page_size=page_size)
+        """The projections of a dataset, newest first, without their regions; at most `limit`.
+
+        curation: only those that show the samples of this completed curation.
+        """
+        params = {"curation": curation}
+        return self._transport.pages(
+            Projection, _path(dataset), params=params, limit=limit, page_size=page_size
+        )
 
     def get(self, dataset: str, projection: str, *, curation: str | None = None) -> Projection:
         """One projection; its regions are labelled by this curation, or by the newest of the dataset."""
@@ -88,14 +103,7 @@ def receive_columns(transport: Transport, path: str, params: Mapping[str, Any] |
 
     Raises UnexpectedAnswerError where the answer is something else.
     """
-    pyarrow = import_module("pyarrow")
-    answer = transport.send(Call(path=path, params=params or {}))
-    try:
-        (batch,) = pyarrow.ipc.open_stream(answer.content)
-    except (pyarrow.ArrowException, ValueError) as error:
-        raise UnexpectedAnswerError(
-            f"GET {answer.request.url} answered no Arrow stream of one record batch"
-        ) from error
+    batch = receive_batch(transport, path, params)
     return {name: batch.column(name).to_numpy() for name in batch.schema.names}
 
 

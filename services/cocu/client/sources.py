@@ -42,7 +42,7 @@ CAPTION_TABLES = re.compile(r"metadata\.(jsonl|csv)|captions.*\.json", re.IGNORE
 EMBEDDINGS, METADATA = "img_emb", "metadata"
 IMAGES = tuple(f".{ending}" for ending in ENDINGS[Role.IMAGE])
 ARROW = (
-    "contains what datasets.save_to_disk writes (.arrow), which is not an accepted format; "
+    "contains what datasets.save_to_disk writes (.arrow), which is none of the accepted formats; "
     "write Parquet instead: datasets.load_from_disk(…).to_parquet('pairs.parquet')"
 )
 SAMPLES_PER_PART = 10_000

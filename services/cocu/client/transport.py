@@ -36,6 +36,7 @@ CONNECTION_ERRORS = (httpx.TransportError, http.client.HTTPException, OSError)
 IDEMPOTENCY_KEY = "Idempotency-Key"
 SAFE_PAGE_SIZE = 100
 """A page size that every list of the platform accepts."""
+CONNECT_SECONDS = 5.0
 LONGEST_PAUSE = 60.0
 """Seconds: a server that names a longer pause counts as down."""
 
@@ -125,7 +126,7 @@ class Transport:
         self._http = httpx.Client(
             base_url=base_url.rstrip("/"),
             headers=headers,
-            timeout=httpx.Timeout(timeout, connect=5.0),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
             # Our own transport: httpx's would read all proxy variables and fail on one for other servers.
             transport=_transport(base_url) if transport is None else transport,
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from cocu.client.exceptions import ClientError
-from cocu.client.transport import Model, Params, Transport, segment
+from cocu.client.transport import Call, Model, Params, Transport, segment
 from cocu.client.wait import wait_until_computed
 from cocu.schemas import (
     Concept,
@@ -23,6 +24,7 @@ from cocu.schemas import (
 )
 from cocu.text.encodings import read_text
 
+DocumentFormat = Literal["json", "text"]
 COMPUTE_SECONDS = 600.0
 """How long the client waits for what the platform computes on the first request."""
 
@@ -48,8 +50,16 @@ class Vocabularies:
         except OSError as error:
             raise ClientError(f"cannot read a vocabulary from {file}: {error}") from error
         if file.suffix.lower() == ".json":
-            return self._create(VocabularyCreate(document=text, name=name))
-        return self._create(VocabularyCreate(text=text, name=name or file.stem))
+            return self.from_document(text, name=name)
+        return self.from_text(text, name=name or file.stem)
+
+    def from_text(self, text: str, *, name: str | None = None) -> Vocabulary:
+        """A vocabulary from lines `name` or `name = synonym, synonym`."""
+        return self._create(VocabularyCreate(text=text, name=name))
+
+    def from_document(self, document: str, *, name: str | None = None) -> Vocabulary:
+        """A vocabulary from a document in the platform's JSON format, as `document` returns it."""
+        return self._create(VocabularyCreate(document=document, name=name))
 
     def mine(
         self, dataset: str, *, name: str | None = None, minimum_count: int = 5, maximum_concepts: int = 5000
@@ -81,6 +91,26 @@ class Vocabularies:
         """One vocabulary by id."""
         return self._transport.get(Vocabulary, f"/v1/vocabularies/{segment(vocabulary)}")
 
+    def document(self, vocabulary: str, *, format: DocumentFormat = "json") -> str:
+        """The vocabulary in the form in which it can be sent again.
+
+        json: `from_document` makes the same vocabulary of it. text: lines for people to change, for
+        `from_text`. Raises ConflictError where lines cannot say what the vocabulary has.
+        """
+        call = Call(
+            path=f"/v1/vocabularies/{segment(vocabulary)}/document",
+            params={"format": format},
+            headers={"Accept": "application/json, text/plain, application/problem+json"},
+        )
+        return self._transport.send(call).text
+
+    def delete(self, vocabulary: str) -> None:
+        """Delete a vocabulary by its id, with what was said about its concepts.
+
+        Raises ConflictError where a curation uses it.
+        """
+        self._transport.send(Call(method="DELETE", path=f"/v1/vocabularies/{segment(vocabulary)}"))
+
     def concepts(
         self,
         vocabulary: str,
@@ -91,7 +121,7 @@ class Vocabularies:
     ) -> Iterator[Concept]:
         """The concepts of a vocabulary in the order of their names, at most `limit`.
 
-        prefix: only those whose names begin with it.
+        prefix: only those whose names begin with it; case, accents and hyphens do not matter.
         """
         path = f"/v1/vocabularies/{segment(vocabulary)}/concepts"
         params = {"prefix": prefix}

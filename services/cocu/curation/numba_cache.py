@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numba
 from numba.core import caching
+from numba.core.dispatcher import Dispatcher
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +30,19 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
 
     def compile_later(function: Function) -> Function:
         dispatcher = numba.njit(**options)(function)
-        if _places.can_keep(dispatcher):
-            # A disk that is full or a folder that is gone must not fail what is computed already.
-            dispatcher._cache = _Lenient(dispatcher.py_func)  # type: ignore[no-untyped-call]
+        _places.keep(dispatcher)
         kept: Function = dispatcher
         return kept
 
     return compile_later
+
+
+def keep_those_of_others() -> None:
+    """Make packages that are imported from here on keep their compiled functions as ours are kept.
+
+    numba's own `cache=True` fails where no folder can be written, at the import of such a package.
+    """
+    Dispatcher.enable_caching = _keep  # type: ignore[assignment, method-assign]
 
 
 class _Lenient(caching.FunctionCache):
@@ -64,18 +71,19 @@ class _Places:
         self._left: Iterator[Path] | None = None
         self._said = False
 
-    def can_keep(self, dispatcher: Any) -> bool:
-        """Whether there is a place; it is numba's from then on, and that of processes started from here."""
+    def keep(self, dispatcher: Any) -> None:
+        """Keep what it compiles, if there is a place; it is that of processes started from here too."""
         while True:
             with suppress(RuntimeError, OSError):  # no locator available
-                dispatcher.enable_caching()
-                return True
+                # A disk that is full or a folder that is gone must not fail what is computed already.
+                dispatcher._cache = _Lenient(dispatcher.py_func)  # type: ignore[no-untyped-call]
+                return
             if self._left is None:
                 self._left = _folders()
             folder = next(self._left, None)
             if folder is None:
                 self.say("compiled functions are not kept: no folder for them (set NUMBA_CACHE_DIR)")
-                return False
+                return
             os.environ["NUMBA_CACHE_DIR"] = str(folder)
             numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
 
@@ -87,6 +95,10 @@ class _Places:
 
 
 _places = _Places()
+
+
+def _keep(dispatcher: Any) -> None:
+    _places.keep(dispatcher)
 
 
 def _folders() -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -226,6 +227,18 @@ class Vocabulary:
         form = surface_forms.unspaced_form if segmented else surface_forms.form
         return self.ids_by_name.get(phrase, self._forms.get(form(phrase)))
 
+    def with_prefix(self, prefix: str) -> list[int]:
+        """Return the ids of the concepts whose names begin with a text, ascending.
+
+        Both are compared as `surface_forms.form` writes them: case, accents and hyphens do not matter.
+        """
+        start = surface_forms.form(prefix)
+        forms, ids = self._names_by_form
+        begin = bisect_left(forms, start)
+        # Among the forms from there on, those with the prefix come first.
+        end = bisect_left(forms, True, begin, key=lambda form: not form.startswith(start))
+        return sorted(ids[begin:end])
+
     @property
     def unmatched(self) -> int:
         """The number of concepts in scripts without spaces, if captions are not segmented; else 0."""
@@ -276,6 +289,12 @@ class Vocabulary:
     def ids_by_name(self) -> dict[str, int]:
         """The id of each concept by its name."""
         return {name: index for index, name in enumerate(self.names)}
+
+    @cached_property
+    def _names_by_form(self) -> tuple[list[str], list[int]]:
+        """The forms of all names, sorted, and their ids."""
+        pairs = sorted((surface_forms.form(name), concept) for concept, name in enumerate(self.names))
+        return [form for form, _ in pairs], [concept for _, concept in pairs]
 
     @cached_property
     def _matcher(self) -> Matcher:

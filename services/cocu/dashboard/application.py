@@ -11,7 +11,6 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -21,9 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cocu.client import ClientError, CocuClient, TrainingClient
 from cocu.dashboard.client_calls import ClientCalls
 from cocu.dashboard.pages import ROUTES, problem
+from cocu.dashboard.pages.training import COUNT_SECONDS
 from cocu.dashboard.proxy import METHODS, Proxy
 from cocu.dashboard.rendering import Renderer
-from cocu.dashboard.run_previews import RunPreviews
+from cocu.dashboard.run_files import RunFiles
+from cocu.http.compression import Compression
 from cocu.http.hosts import HostCheck, Hosts
 from cocu.http.paths import SegmentPaths
 
@@ -49,7 +50,9 @@ CALLS_AT_ONCE: Final = 16
 """Threads in which the pages of a process ask the platform."""
 TRAINING_CALLS_AT_ONCE: Final = 8
 TRAINING_SECONDS: Final = 15.0
-"""How long a page waits for one answer of the training service."""
+"""How long a page about runs waits for one answer of the training service."""
+COUNTS_AT_ONCE: Final = 4
+"""Threads in which pages about something else ask how many runs there are."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,17 @@ def create_dashboard(client: Callable[[], CocuClient], options: DashboardOptions
         *(Route(path, handler, methods=methods) for path, methods, handler in ROUTES),
     ]
     training: ClientCalls[TrainingClient] | None = None
+    counts: ClientCalls[TrainingClient] | None = None
     if (service := options.training) is not None:
         key = options.training_key
-        previews = RunPreviews(service, key)
-        routes.append(Route("/training/runs/{run}/files/{name:path}", previews.show))
+        routes.append(Route("/training/runs/{run}/files/{name:path}", RunFiles(service, key).show))
         training = ClientCalls(
             lambda: TrainingClient(service, key, retries=0, timeout=TRAINING_SECONDS),
             at_once=TRAINING_CALLS_AT_ONCE,
+        )
+        counts = ClientCalls(
+            lambda: TrainingClient(service, key, retries=0, timeout=COUNT_SECONDS),
+            at_once=COUNTS_AT_ONCE,
         )
     middleware = [Middleware(SecurityHeaders)]
     if options.platform is not None:
@@ -98,8 +105,8 @@ def create_dashboard(client: Callable[[], CocuClient], options: DashboardOptions
             Middleware(SegmentPaths),
             Middleware(HostCheck, hosts=Hosts(options.hosts)),
             *middleware,
-            # Beside the API its compression does this. What is passed on is compressed already.
-            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4),
+            # Beside the API that one's compresses. What is passed on is compressed already, or a file.
+            Middleware(Compression),
         ]
     app = Starlette(
         routes=routes,
@@ -111,6 +118,7 @@ def create_dashboard(client: Callable[[], CocuClient], options: DashboardOptions
     )
     app.state.calls = ClientCalls(client, at_once=CALLS_AT_ONCE)
     app.state.training = training
+    app.state.counts = counts
     app.state.renderer = Renderer(
         static=f"/static/{digest}", documentation=options.documentation, has_training=training is not None
     )

@@ -6,12 +6,14 @@ would take the threads that answer them.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
+import anyio
 import anyio.to_thread
 from anyio import CapacityLimiter
 
@@ -35,18 +37,34 @@ class ClientCalls(Generic[Client]):
         self._client: Client | None = None
         self._lock = threading.Lock()
         self._at_once = at_once
-        self._limiter: CapacityLimiter | None = None
+        self._places: CapacityLimiter | None = None
 
-    async def run(self, function: Callable[[Client], Answer], *, leave: bool = False) -> Answer:
+    async def run(self, function: Callable[[Client], Answer], *, within: float | None = None) -> Answer:
         """What the function returns of the client. Raises what it raises, ClientError above all.
 
-        leave: whether a caller that is cancelled leaves the thread behind instead of waiting for it.
+        within: seconds; without an answer by then it raises TimeoutError. A thread that nobody waits for any
+        more goes on, and counts among `at_once` until it ends.
         """
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(self._at_once)
-        return await anyio.to_thread.run_sync(
-            partial(self._call, function), limiter=self._limiter, abandon_on_cancel=leave
-        )
+        if self._places is None:
+            self._places = CapacityLimiter(self._at_once)
+        place = object()
+        with anyio.fail_after(within):
+            await self._places.acquire_on_behalf_of(place)
+            # Nothing is awaited in between, so the place is always given back.
+            call = asyncio.ensure_future(self._call_at(self._places, place, function))
+            # An error that nobody waits for any more is nothing to complain of.
+            call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            await asyncio.wait({call})
+            return call.result()
+
+    async def _call_at(
+        self, places: CapacityLimiter, place: object, function: Callable[[Client], Answer]
+    ) -> Answer:
+        try:
+            # The places are the limit, and these threads are not of the shared pool.
+            return await anyio.to_thread.run_sync(partial(self._call, function), limiter=CapacityLimiter(1))
+        finally:
+            places.release_on_behalf_of(place)
 
     def _call(self, function: Callable[[Client], Answer]) -> Answer:
         with self._lock:

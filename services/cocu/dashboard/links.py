@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, Literal, cast, get_args
 from urllib.parse import quote, urlencode
 
@@ -69,6 +70,22 @@ def vocabulary(identifier: str, *, dataset_id: str = "", prefix: str = "", after
     return with_query(f"/vocabularies/{segment(identifier)}", [pair for pair in pairs if pair[1]])
 
 
+def vocabulary_text(identifier: str, *, dataset_id: str = "") -> str:
+    """The editor of a vocabulary. dataset_id: what to curate with the new one."""
+    pairs = [("dataset", dataset_id)] if dataset_id else []
+    return with_query(f"/vocabularies/{segment(identifier)}/edit", pairs)
+
+
+def vocabulary_deletion(identifier: str) -> str:
+    """The page that asks whether to delete a vocabulary."""
+    return f"/vocabularies/{segment(identifier)}/delete"
+
+
+def vocabulary_document(identifier: str) -> str:
+    """The document of a vocabulary, of the API."""
+    return f"/v1/vocabularies/{segment(identifier)}/document"
+
+
 def curate(dataset_id: str, vocabulary_id: str | None = None) -> str:
     """The form of a new curation of a dataset; with a vocabulary, that one is chosen there."""
     chosen = [("vocabulary", vocabulary_id)] if vocabulary_id is not None else []
@@ -105,10 +122,11 @@ def training_run(run: str, *, beside: Iterable[str] = ()) -> str:
     return f"/training/runs/{segment(run)}" + (f"?with={others}" if others else "")
 
 
-def run_preview(run: str, name: str) -> str:
-    """A preview among the files of a run."""
+def run_file(run: str, name: str, *, at: datetime | None = None) -> str:
+    """A file of a run. at: when it was written, for a URL that is another after the file has changed."""
     parts = "/".join(segment(part) for part in name.split("/"))
-    return f"/training/runs/{segment(run)}/files/{parts}"
+    pairs = [] if at is None else [("at", f"{at.timestamp():.6f}")]
+    return with_query(f"/training/runs/{segment(run)}/files/{parts}", pairs)
 
 
 def similar(dataset_id: str, key: str) -> str:

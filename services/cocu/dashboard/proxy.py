@@ -6,18 +6,15 @@ credential of the viewer. Nothing is kept and nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Final
 
-import httpx
-from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
+from cocu.dashboard.upstream import Upstream, UpstreamError, passed_on
 from cocu.http.problems import problem_response
 
 METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-CONNECT_SECONDS: Final = 5.0
 _OF_A_CONNECTION: Final = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
     "transfer-encoding", "upgrade", "host", "expect",
@@ -31,47 +28,22 @@ class Proxy:
     """Passes requests below /v1 on to a platform."""
 
     def __init__(self, platform: str) -> None:
-        self._platform = httpx.URL(platform)
-        self._clients = clients()
-        self._client: httpx.AsyncClient | None = None
+        # Events last as long as their viewers.
+        self._platform = Upstream(platform, seconds=None)
 
     async def pass_on(self, request: Request) -> Response:
         """The answer of the platform, as it comes; 502 where it cannot be reached."""
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-        prefix = self._platform.raw_path.rstrip(b"/")
         query = request.scope["query_string"]
-        path = prefix + request.scope["raw_path"].partition(b"?")[0] + (b"?" + query if query else b"")
-        if self._client is None:
-            self._client = await anext(self._clients)
-        asked = self._client.build_request(
-            request.method,
-            self._platform.copy_with(raw_path=path),
-            headers=[(name, value) for name, value in request.headers.raw if _is_passed_on(name)],
-            content=request.stream() if has_body else None,
-        )
+        path = request.scope["raw_path"].partition(b"?")[0] + (b"?" + query if query else b"")
+        headers = [(name, value) for name, value in request.headers.raw if _is_passed_on(name)]
         try:
-            answer = await self._client.send(asked, stream=True)
-        except httpx.TransportError as error:
+            answer = await self._platform.send(
+                request.method, path, headers, request.stream() if has_body else None
+            )
+        except UpstreamError as error:
             return problem_response(502, f"The platform behind the dashboard does not answer: {error}")
-        response = StreamingResponse(
-            answer.aiter_raw(), status_code=answer.status_code, background=BackgroundTask(answer.aclose)
-        )
-        response.raw_headers = [
-            (name.lower(), value) for name, value in answer.headers.raw if _is_passed_on(name)
-        ]
-        return response
-
-
-async def clients() -> AsyncGenerator[httpx.AsyncClient, None]:
-    """A client of the running event loop, which closes it.
-
-    Nobody tells an application that its server ends, but a loop that ends closes its asynchronous generators.
-    """
-    # Events last as long as their viewers: only connecting has a limit here.
-    timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
-    async with httpx.AsyncClient(timeout=timeout, trust_env=False, follow_redirects=False) as client:
-        while True:
-            yield client
+        return passed_on(answer, [(name, value) for name, value in answer.headers.raw if _is_passed_on(name)])
 
 
 def _is_passed_on(name: bytes) -> bool:

@@ -29,8 +29,8 @@ NAMES: Final[Mapping[str, str]] = {
     "images_per_second": "Images per second",
     "learning_rate": "Learning rate",
     "gradient_norm": "Norm of the gradient",
-    "collision_rate": "Images that share a concept",
-    "wait_seconds": "Seconds waited for batches",
+    "collision_rate": "Texts whose concept another image has",
+    "wait_seconds": "Seconds waited for a batch",
 }
 SHARES: Final = frozenset({"mean_iou", "pixel_accuracy", "collision_rate"})
 """Figures that are written as percentages."""
@@ -74,15 +74,13 @@ class Plot:
 
 
 def plots(runs: Mapping[str, RunSeries]) -> tuple[Plot, ...]:
-    """A plot for every figure that the first run has. runs: at most six, by the letter of their label."""
-    if not runs:
-        return ()
+    """A plot for every figure that any of the runs has. runs: at most six, by the letter of their label."""
     drawn = []
     for is_evaluation in (True, False):
         of_runs = {
             letter: series.evaluations if is_evaluation else series.steps for letter, series in runs.items()
         }
-        for name in next(iter(of_runs.values())):
+        for name in dict.fromkeys(name for figures in of_runs.values() for name in figures):
             curves = {
                 letter: figures[name]
                 for letter, figures in of_runs.items()
@@ -135,14 +133,25 @@ def _plot(name: str, curves: Mapping[str, Series], *, dashes: Mapping[str, int])
 def _apart(ends: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """Places of labels beside the ends of lines, moved up and down until none lies upon another."""
     labels: dict[str, tuple[float, float]] = {}
+    column: dict[str, tuple[float, float]] = {}
+    for letter, (x, y) in sorted(ends.items(), key=lambda end: end[1]):
+        # Only labels of lines that end at nearly the same step are in each other's way.
+        if column and x - max(end[0] for end in column.values()) >= LINE_HEIGHT:
+            labels |= _spread(column)
+            column = {}
+        column[letter] = (x, y)
+    return labels | _spread(column)
+
+
+def _spread(ends: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Places of the labels of one column, none above another by less than a line."""
+    labels: dict[str, tuple[float, float]] = {}
     lowest = TOP - LINE_HEIGHT
     for letter, (x, y) in sorted(ends.items(), key=lambda end: end[1][1]):
         lowest = max(y + 4, lowest + LINE_HEIGHT)
         labels[letter] = (x + 4, lowest)
-    excess = lowest - (HEIGHT - BOTTOM + 4)
-    if excess > 0:
-        labels = {letter: (x, y - excess) for letter, (x, y) in labels.items()}
-    return labels
+    excess = max(0.0, lowest - (HEIGHT - BOTTOM + 4))
+    return {letter: (x, y - excess) for letter, (x, y) in labels.items()}
 
 
 def letters(count: int) -> Sequence[str]:

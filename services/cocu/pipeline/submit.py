@@ -9,7 +9,16 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from cocu.catalog import curations, datasets, events, failed_rows, models, omissions, tasks
+from cocu.catalog import (
+    curations,
+    datasets,
+    events,
+    failed_rows,
+    models,
+    omissions,
+    tasks,
+    vocabularies,
+)
 from cocu.catalog.curations import CurationRecord, CurationShardRecord
 from cocu.catalog.engine import Catalog
 from cocu.catalog.records import fetch_all, select_record
@@ -146,11 +155,13 @@ def create_curation(
     """Create the curation of the present content of a dataset; the same request returns the same curation.
 
     A curation that failed, was cancelled or completed with errors is started again. Raises NotFoundError if
-    the dataset does not exist, ConflictError while uploads are being ingested or samples embedded again, or
-    if no sample was accepted.
+    the dataset does not exist, ConflictError while uploads are being ingested or samples embedded again, if
+    no sample was accepted, or if the vocabulary does not exist.
     """
     with catalog.write() as connection:
         _require_dataset(connection, tenant=tenant, dataset_id=dataset_id)
+        if not vocabularies.lock(connection, tenant=tenant, vocabulary_id=vocabulary_id):
+            raise ConflictError("the vocabulary was deleted meanwhile; choose another")
         plan = plan_curation(
             connection,
             dataset_id=dataset_id,

@@ -10,15 +10,16 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
-from typing import Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cocu.curation.archives import NO_NEIGHBOUR
 from cocu.curation.randomness import permutation, seed_of
-from cocu.errors import InvalidInputError, UnavailableError
+from cocu.errors import InvalidInputError, MachineError
 from cocu.neighbours import ivf
 from cocu.neighbours.exact import top_neighbours
 from cocu.neighbours.matrix import Float32s, Ids
@@ -49,7 +50,7 @@ def umap_positions(images: Images) -> Float32s:
 
     Memory: an embedding for each landmark, twice where there are more than EXACT, 16 bytes for each image,
     and in the process of umap-learn about 6 kB for each landmark. Raises InvalidInputError without
-    umap-learn, UnavailableError where its process is killed.
+    umap-learn, MachineError where its process is killed.
     """
     initial_P2 = principal_positions(images)
     count = len(initial_P2)
@@ -175,27 +176,29 @@ def _lay_out(images: Images, initial_L2: Float32s, ids_LK: Ids, similarities_LK:
     extent = float(np.abs(initial_L2).max())
     # Rounded: the layout is chaotic, and the last digits of a sum may differ between numbers of threads.
     initial_L2 = np.round(initial_L2 * (EXTENT / extent if extent > 0 else 0.0), 3)
-    source = io.BytesIO()
-    np.savez(
-        source,
-        init_L2=initial_L2.astype(np.float32),
-        ids_LK=np.hstack([itself_L1, ids_LK]).astype(np.int32),
-        distances_LK=np.hstack([np.zeros(itself_L1.shape), distances_LK]).astype(np.float32),
-        seed=np.array(images.seed),
-    )
-    return _compute(images, source.getvalue(), len(initial_L2))
+    # A file, not a pipe: `communicate` with a timeout forgets the rest of what a slow process has not read.
+    with tempfile.TemporaryFile() as source:
+        np.savez(
+            source,
+            init_L2=initial_L2.astype(np.float32),
+            ids_LK=np.hstack([itself_L1, ids_LK]).astype(np.int32),
+            distances_LK=np.hstack([np.zeros(itself_L1.shape), distances_LK]).astype(np.float32),
+            seed=np.array(images.seed),
+        )
+        source.seek(0)
+        return _compute(images, source, len(initial_L2))
 
 
-def _compute(images: Images, data: bytes, count: int) -> Float32s:
-    """Send arrays to the process and return its positions, float32 [count, 2]; end it with this work."""
+def _compute(images: Images, source: IO[bytes], count: int) -> Float32s:
+    """Give arrays to the process and return its positions, float32 [count, 2]; end it with this work."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cocu.projections.umap_process"],
-        stdin=subprocess.PIPE,
+        stdin=source,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     try:
-        output, errors = _communicate(images, process, data)
+        output, errors = _communicate(images, process)
     except BaseException:
         process.kill()
         process.communicate()
@@ -206,8 +209,10 @@ def _compute(images: Images, data: bytes, count: int) -> Float32s:
             "'cocu[projection]'; or ask for method pca"
         )
     if process.returncode < 0:
-        raise UnavailableError(
-            f"the process of umap-learn was ended by signal {-process.returncode}; it may need more memory"
+        # No outage, which a task would wait for: more attempts come to the same while memory is short.
+        raise MachineError(
+            f"the process of umap-learn was killed by signal {-process.returncode}, perhaps for its memory "
+            f"(about 6 kB for each of {count} images); give the worker more, or ask for method pca"
         )
     if process.returncode:
         last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
@@ -218,11 +223,9 @@ def _compute(images: Images, data: bytes, count: int) -> Float32s:
     return positions_L2
 
 
-def _communicate(images: Images, process: subprocess.Popen[bytes], data: bytes) -> tuple[bytes, bytes]:
-    remaining: Any = data
+def _communicate(images: Images, process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
     while True:
         try:
-            return process.communicate(remaining, timeout=_SECONDS)
+            return process.communicate(timeout=_SECONDS)
         except subprocess.TimeoutExpired:
             images.advance(0)
-            remaining = None

@@ -1,4 +1,4 @@
-"""A process that computes positions by umap-learn: arrays come in and positions go out, over its pipes.
+"""A process that computes positions by umap-learn: arrays come in, a file, and positions go out over a pipe.
 
 A process of its own, because umap-learn keeps Python's lock while it computes, cannot be stopped, and needs
 memory that should go back afterwards. Nothing else imports it.
@@ -11,15 +11,15 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tempfile
 import threading
 import time
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
+
+from cocu.curation import numba_cache
 
 NOT_INSTALLED = 3
 """The exit status where umap-learn is not installed."""
@@ -36,8 +36,7 @@ def main() -> None:
     arrays = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
     if find_spec("umap") is None:
         sys.exit(NOT_INSTALLED)
-    if not _can_keep_compiled():
-        os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="cocu-umap-")
+    numba_cache.keep_those_of_others()
     warnings.simplefilter("ignore")
     umap = import_module("umap")
     ids_LK = arrays["ids_LK"]
@@ -55,16 +54,6 @@ def main() -> None:
     np.save(positions, np.asarray(positions_L2, np.float32), allow_pickle=False)
     with output:
         output.write(positions.getbuffer())
-
-
-def _can_keep_compiled() -> bool:
-    """Whether numba finds a place for compiled functions: without one, importing umap-learn would fail."""
-    if "NUMBA_CACHE_DIR" in os.environ:
-        return True
-    spec = find_spec("pynndescent")
-    packages = [] if spec is None else [Path(folder) for folder in spec.submodule_search_locations or ()]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return all(os.access(folder, os.W_OK) for folder in packages) or os.access(home, os.W_OK)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -100,6 +100,7 @@ from cocu.schemas.projections import (
     Projection,
     ProjectionCreate,
     ProjectionMethod,
+    ProjectionMethods,
     ProjectionState,
     Region,
 )
@@ -213,6 +214,7 @@ __all__ = [
     "Projection",
     "ProjectionCreate",
     "ProjectionMethod",
+    "ProjectionMethods",
     "ProjectionState",
     "Region",
     "Rejection",

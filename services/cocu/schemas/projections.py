@@ -15,12 +15,19 @@ embeddings vary most: it takes seconds, and separates less."""
 ProjectionState = Literal["queued", "running", "completed", "failed"]
 
 
+class ProjectionMethods(ResponseModel):
+    """How this platform can make a projection. methods: the best first. default: where none is named."""
+
+    methods: list[ProjectionMethod]
+    default: ProjectionMethod
+
+
 class ProjectionCreate(Request):
     """A request for a projection; the same request for the same samples gives the same projection.
 
     encoder: id or name of the encoder whose embeddings are shown; null for the server's default. method: null
-    for umap where the server has umap-learn, else pca. seed: of what is random, the same seed gives the same
-    map.
+    for the best that the platform has (see `getProjectionMethods`). seed: of what is random, the same seed
+    gives the same map.
     """
 
     encoder: Word | None = None
@@ -46,9 +53,11 @@ class Region(ResponseModel):
 class Projection(ResponseModel):
     """A map of the images of a dataset, as they were when it was asked for.
 
-    samples: how many points it has, or will have. samples_done: how far it is. left_out: samples of the
-    dataset that the encoder had not embedded. regions: the largest first; empty until it is completed, and in
-    lists. labels_of: the curation whose concepts label the regions. error: why it failed.
+    samples: those of the dataset. left_out: how many of them stood in shards that the encoder had not
+    embedded. points: how many have a place; those whose embedding failed have none either; null until it is
+    completed. samples_done: how far it is, of `samples` less `left_out`. regions: the largest first; empty
+    until it is completed, and in lists. labels_of: the curation whose concepts label the regions.
+    same_samples: whether the samples are those of that curation; null without one. error: why it failed.
     """
 
     id: str
@@ -60,11 +69,18 @@ class Projection(ResponseModel):
     state: ProjectionState
     created_at: datetime
     samples: int
+    points: int | None = None
     samples_done: int
     left_out: int
     regions: list[Region] = Field(default_factory=list)
     labels_of: str | None = None
+    same_samples: bool | None = None
     error: str | None = None
+
+    @property
+    def without_place(self) -> int:
+        """How many samples have no place; 0 until it is completed."""
+        return 0 if self.points is None else self.samples - self.points
 
     @property
     def completed(self) -> bool:

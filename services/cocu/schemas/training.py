@@ -107,7 +107,7 @@ class RunResults(ResponseModel):
 
 
 class Series(ResponseModel):
-    """A figure over the steps: `value[i]` was recorded after `step[i]`, and steps ascend."""
+    """A figure over the steps: `value[i]` is of the optimiser step `step[i]`; steps ascend."""
 
     step: list[int]
     value: Annotated[list[float], Field(description="As many as there are steps.")]
@@ -116,10 +116,13 @@ class Series(ResponseModel):
 class RunSeries(ResponseModel):
     """The figures of a run.
 
-    steps: by the name of a figure, what was recorded in training. Where there is more than fits, the steps
-    are divided into spans of equal length, and each keeps its lowest and its highest value; the first and the
-    last record are always there. evaluations: by name, whole. thinned: whether any figure of `steps` has
-    fewer points than were recorded. What a resumed run trains again replaces what it had recorded of it.
+    steps: by the name of a figure, what was recorded in training: losses in nats, of the step itself;
+    images_per_second of all processes and wait_seconds for a batch, over the steps since the record before;
+    collision_rate as a share from 0 to 1. Where there is more than fits, the steps are divided into spans of
+    equal length, and each keeps its lowest and its highest value; the first and the last record are always
+    there. evaluations: by name, the latest thousand, none left out; mean_iou and pixel_accuracy as shares
+    from 0 to 1. thinned: whether any figure of `steps` has fewer points than were recorded. What a resumed
+    run trains again replaces what it had recorded of it.
     """
 
     run: str

@@ -22,6 +22,8 @@ from cocu_training.service.database import Database
 SPANS = 2048
 MAX_FIGURES = 64
 """Figures that are taken of one record."""
+MAX_NAME_LENGTH = 64
+"""Letters in the name of a figure; one with a longer name is not taken."""
 MAX_EVALUATIONS = 1000
 """Evaluations of a run that are read: the latest."""
 LARGEST_STEP = 2**53
@@ -152,7 +154,7 @@ def figures_of(values: Mapping[str, Any]) -> list[tuple[str, float]]:
         if isinstance(value, int | float)
         and not isinstance(value, bool)
         and name != "step"
-        and len(name) <= MAX_FIGURES
+        and len(name) <= MAX_NAME_LENGTH
         and abs(value) < LARGEST_VALUE
     ][:MAX_FIGURES]
 

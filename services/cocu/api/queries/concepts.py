@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from cocu import schemas
+from cocu.api.binary_answers import arrow_stream
 from cocu.api.queries.changes import changed_lists
 from cocu.api.queries.histograms import histogram_of
 from cocu.api.queries.lru_cache import LruCache
@@ -118,18 +120,32 @@ class Concepts:
     ) -> Page[schemas.ConceptFrequency]:
         """Return the concepts that captions or archives name, in this order, ties by name."""
         counts, names = self._frequencies(record), self.names(record)
-        present_K = np.flatnonzero(counts.captions_V + counts.archives_V)
-        if order != "concept":
-            by_V = {
-                "archives": counts.archives_V,
-                "captions": counts.captions_V,
-                "added": counts.added_V,
-            }[order]
-            present_K = present_K[np.argsort(-by_V[present_K], kind="stable")]
+        present_K = _present(counts, order)
         begin = 0 if after is None else int(after)
         items = [_frequency(names, counts, concept) for concept in present_K[begin : begin + limit].tolist()]
         end = begin + len(items)
         return Page(items=tuple(items), next=str(end) if end < len(present_K) else None)
+
+    def table_stream(self, record: CurationRecord, *, order: schemas.ConceptOrder) -> bytes:
+        """Return all of these concepts as an Arrow stream of one record batch.
+
+        Columns: concept, forms (list of strings); captions, archives, added (int64); captions_rank and
+        archives_rank (int64, null for 0), as those of `get`.
+        """
+        vocabulary = self._platform.vocabularies.of_hash(record.vocabulary_hash)
+        counts = self._frequencies(record)
+        present_K = _present(counts, order)
+        concepts = [vocabulary.concepts[concept] for concept in present_K.tolist()]
+        columns = {
+            "concept": pa.array([concept.name for concept in concepts], pa.string()),
+            "forms": pa.array([concept.forms for concept in concepts], pa.list_(pa.string())),
+            "captions": pa.array(counts.captions_V[present_K], pa.int64()),
+            "archives": pa.array(counts.archives_V[present_K], pa.int64()),
+            "added": pa.array(counts.added_V[present_K], pa.int64()),
+            "captions_rank": _ranks(counts.captions_V, present_K),
+            "archives_rank": _ranks(counts.archives_V, present_K),
+        }
+        return arrow_stream(pa.record_batch(columns))
 
     def get(self, record: CurationRecord, concept: str, *, limit: int) -> schemas.ConceptDetail:
         """Return one concept, by name or another form, with its top co-occurring concepts and samples.
@@ -250,6 +266,22 @@ def _frequency(names: Sequence[str], counts: _Frequencies, concept: int) -> sche
         archives=int(counts.archives_V[concept]),
         added=int(counts.added_V[concept]),
     )
+
+
+def _present(counts: _Frequencies, order: schemas.ConceptOrder) -> Ids:
+    """Return the concepts that captions or archives name, in this order, ties by name."""
+    present_K = np.flatnonzero(counts.captions_V + counts.archives_V)
+    if order == "concept":
+        return present_K
+    by_V = {"archives": counts.archives_V, "captions": counts.captions_V, "added": counts.added_V}[order]
+    return present_K[np.argsort(-by_V[present_K], kind="stable")]
+
+
+def _ranks(counts_V: Ids, concepts_K: Ids) -> pa.Array:
+    """Return the `_rank` of many concepts at once."""
+    chosen_K = counts_V[concepts_K]
+    ranks_K = len(counts_V) - np.searchsorted(np.sort(counts_V), chosen_K, side="right") + 1
+    return pa.array(ranks_K, pa.int64(), mask=chosen_K == 0)
 
 
 def _rank(counts_V: Ids, concept: int) -> int | None:

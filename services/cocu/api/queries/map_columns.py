@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cocu.api.binary_answers import arrow_stream
 from cocu.api.queries.concepts import Concepts
-from cocu.api.queries.projections import Points, arrow_stream
+from cocu.api.queries.projections import Points
 from cocu.catalog.curations import CurationRecord, CurationShardRecord
 from cocu.curation.archive_columns import NO_SCORE
 from cocu.errors import InvalidInputError

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cocu import schemas
+from cocu.api.binary_answers import arrow_stream
 from cocu.api.queries.lru_cache import LruCache
 from cocu.api.queries.region_labels import RegionLabels
 from cocu.catalog import curations, projections
@@ -32,8 +33,6 @@ PICTURES = 64
 INK = 112
 """The grey of the picture; it stands out from white and from black alike."""
 
-ARROW = "application/vnd.apache.arrow.stream"
-
 
 @dataclass(frozen=True)
 class Points:
@@ -52,6 +51,14 @@ class Points:
     def row_count(self) -> int:
         """How many global rows there are up to the last one of these shards."""
         return self.shards[-1].first_row + self.shards[-1].samples if self.shards else 0
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The samples of a curation: how many, and the shards that they stand in, with the first row of each."""
+
+    samples: int
+    shards: frozenset[tuple[str, int]]
 
 
 class Projections:
@@ -79,20 +86,41 @@ class Projections:
             dataset_id=dataset,
             encoder=encoder.name,
             encoder_hash=encoder.hash,
-            method=request.method or _default_method(),
+            method=request.method or methods()[0],
             seed=request.seed,
         )
         self._platform.enqueue(created.tasks)
         return self._view(created.projection, self._newest_curation(created.projection))
 
     def list_page(
-        self, *, tenant: str, dataset: str, limit: int, after: str | None
+        self,
+        *,
+        tenant: str,
+        dataset: str,
+        limit: int,
+        after: str | None,
+        samples_of: CurationRecord | None = None,
     ) -> Page[schemas.Projection]:
-        """Return the projections of a dataset, newest first, without their regions."""
-        page = projections.list_page(
-            self._platform.catalog, tenant=tenant, dataset_id=dataset, limit=limit, after=after
-        )
-        return Page(items=tuple(view(record) for record in page.items), next=page.next)
+        """Return the projections of a dataset, newest first, without their regions.
+
+        samples_of: only those that show the samples of this curation. Raises InvalidInputError for a curation
+        of another dataset.
+        """
+        _require_same_dataset(samples_of, dataset)
+        shown: list[schemas.Projection] = []
+        rows = None if samples_of is None else self._rows_of(samples_of)
+        while True:
+            page = projections.list_page(
+                self._platform.catalog, tenant=tenant, dataset_id=dataset, limit=limit, after=after
+            )
+            for record in page.items:
+                if rows is None or self._has_samples(record, rows):
+                    shown.append(view(record))
+            if page.next is None and len(shown) <= limit:
+                return Page(items=tuple(shown), next=None)
+            if len(shown) >= limit:
+                return Page(items=tuple(shown[:limit]), next=shown[limit - 1].id)
+            after = page.next
 
     def get(
         self, *, tenant: str, dataset: str, projection: str, labels_of: CurationRecord | None = None
@@ -102,10 +130,7 @@ class Projections:
         Raises NotFoundError, and InvalidInputError for a curation of another dataset.
         """
         record = self.record(tenant=tenant, dataset=dataset, projection=projection)
-        if labels_of is not None and labels_of.dataset_id != record.dataset_id:
-            raise InvalidInputError(
-                "The curation is of another dataset.", {"query.curation": "name a curation of this dataset"}
-            )
+        _require_same_dataset(labels_of, dataset)
         return self._view(record, labels_of or self._newest_curation(record))
 
     def record(self, *, tenant: str, dataset: str, projection: str) -> ProjectionRecord:
@@ -184,8 +209,24 @@ class Projections:
         )
         return page.items[0] if page.items else None
 
+    def _rows_of(self, curation: CurationRecord) -> _Rows:
+        shards = curations.shards(self._platform.catalog, curation_id=curation.id)
+        return _Rows(curation.samples, frozenset((shard.shard_id, shard.first_row) for shard in shards))
+
+    def _has_samples(self, record: ProjectionRecord, rows: _Rows) -> bool:
+        """Whether a projection shows just these samples, each in this row, or was asked for when the dataset
+        had just these.
+        """
+        if rows.samples not in (record.samples, record.samples + record.left_out):
+            return False
+        shards = projections.shards(self._platform.catalog, projection_id=record.id)
+        return rows.shards >= {(shard.shard_id, shard.first_row) for shard in shards}
+
     def _view(self, record: ProjectionRecord, labels_of: CurationRecord | None) -> schemas.Projection:
         projection = view(record)
+        if labels_of is not None:
+            same = self._has_samples(record, self._rows_of(labels_of))
+            projection = projection.model_copy(update={"labels_of": labels_of.id, "same_samples": same})
         if not projection.completed or record.regions is None:
             return projection
         labels: list[list[str]] = []
@@ -202,14 +243,12 @@ class Projections:
             schemas.Region(region=number, label=labels[number] if labels else [], **region)
             for number, region in enumerate(record.regions["regions"])
         ]
-        update = {"regions": regions, "labels_of": None if labels_of is None else labels_of.id}
-        return projection.model_copy(update=update)
+        return projection.model_copy(update={"regions": regions})
 
 
 def view(record: ProjectionRecord) -> schemas.Projection:
     """Return a projection without its regions."""
     is_done = record.task_state == TaskState.DONE
-    samples = record.points if is_done and record.points is not None else record.samples
     return schemas.Projection.model_validate(
         {
             "id": record.id,
@@ -220,26 +259,27 @@ def view(record: ProjectionRecord) -> schemas.Projection:
             "seed": record.seed,
             "state": projections.state_of(record.task_state),
             "created_at": record.created_at,
-            "samples": samples,
-            "samples_done": samples if is_done else record.task_units_done,
+            "samples": record.samples + record.left_out,
+            "points": record.points if is_done else None,
+            "samples_done": record.samples if is_done else record.task_units_done,
             "left_out": record.left_out,
             "error": record.task_error if record.task_state == TaskState.FAILED else None,
         }
     )
 
 
-def arrow_stream(batch: pa.RecordBatch) -> bytes:
-    """Return a record batch as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+def methods() -> tuple[schemas.ProjectionMethod, ...]:
+    """Return the methods that the packages beside the API allow, the best first; workers are installed like
+    it.
+    """
+    return ("pca",) if find_spec("umap") is None else ("umap", "pca")
 
 
-def _default_method() -> schemas.ProjectionMethod:
-    """Return the best method that the packages beside the API allow; workers are installed like it."""
-    return "pca" if find_spec("umap") is None else "umap"
+def _require_same_dataset(curation: CurationRecord | None, dataset: str) -> None:
+    if curation is not None and curation.dataset_id != dataset:
+        raise InvalidInputError(
+            "The curation is of another dataset.", {"query.curation": "name a curation of this dataset"}
+        )
 
 
 def _require_completed(record: ProjectionRecord) -> None:

@@ -58,39 +58,49 @@ class RegionLabels:
     ) -> list[list[str]]:
         names = self._concepts.names(record)
         regions = int(regions_P.max(initial=0)) + 1 if len(regions_P) else 0
-        counts_RV = np.zeros((regions, len(names)), np.int64)
         archives_R = np.zeros(regions, np.int64)
+        parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
         archived = {shard.shard_id: shard for shard in self._concepts.archived_shards(record)}
         order_P = np.argsort(rows_P, kind="stable")
         for shard in shards:
-            if shard.shard_id not in archived:
-                continue
             first, last = np.searchsorted(
                 rows_P, (shard.first_row, shard.first_row + shard.samples), sorter=order_P
             )
+            if first == last or shard.shard_id not in archived:
+                continue
             members_M = order_P[first:last]
             index = self._concepts.index(record, archived[shard.shard_id])
             lengths_M1, entries_K = take(index.offsets_B1, rows_P[members_M] - shard.first_row)
             regions_M = regions_P[members_M].astype(np.int64)
             archives_R += np.bincount(regions_M, minlength=regions)
             cells_K = regions_M[owners(lengths_M1)] * len(names) + index.concepts_C[entries_K]
-            counts_RV += np.bincount(cells_K, minlength=counts_RV.size).reshape(counts_RV.shape)
-        return [[names[concept] for concept in concepts] for concepts in distinctive(counts_RV, archives_R)]
+            parts.append(np.unique(cells_K, return_counts=True))
+        cells_K, counts_K = (np.concatenate(values) for values in zip(*parts, strict=True))
+        labels = distinctive(cells_K, counts_K, archives_R, concepts=len(names))
+        return [[names[concept] for concept in chosen] for chosen in labels]
 
 
-def distinctive(counts_RV: Ids, archives_R: Ids) -> list[list[int]]:
+def distinctive(cells_K: Ids, counts_K: Ids, archives_R: Ids, *, concepts: int) -> list[list[int]]:
     """Return for each region the concepts that tell it from the others, the most distinctive first.
 
-    counts_RV: how many archives of a region have a concept. archives_R: how many archives it has. The order
-    is that of p·log(p/q), where p is the share of the region's archives with the concept, and q that of all:
-    the part of a concept in the Kullback–Leibler divergence. So it is frequent here, and rarer elsewhere.
+    cells_K: region · concepts + concept; a cell may come several times, its counts are added. counts_K: how
+    many archives of the region have the concept. archives_R: how many archives it has. The order is that of
+    p·log(p/q), where p is the share of the region's archives with the concept, and q that of all: the part of
+    a concept in the Kullback–Leibler divergence. So it is frequent here, and rarer elsewhere. Ties by
+    concept. Time and memory grow with the cells that occur, not with the vocabulary.
     """
-    shares_RV = counts_RV / np.maximum(archives_R, 1)[:, None]
-    overall_V = counts_RV.sum(axis=0) / max(int(archives_R.sum()), 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gains_RV = np.where(counts_RV >= _FEWEST, shares_RV * np.log(shares_RV / overall_V), 0.0)
-    order_RV = np.argsort(-gains_RV, axis=1, kind="stable")[:, :LABELS]
-    return [
-        [concept for concept in concepts.tolist() if gains_V[concept] > 0]
-        for concepts, gains_V in zip(order_RV, gains_RV, strict=True)
-    ]
+    occurring_C, places_K = np.unique(cells_K, return_inverse=True)
+    counts_C = np.bincount(places_K, weights=counts_K, minlength=len(occurring_C))
+    regions_C, concepts_C = np.divmod(occurring_C, max(concepts, 1))
+    _, columns_C = np.unique(concepts_C, return_inverse=True)
+    overall_C = np.bincount(columns_C, weights=counts_C)[columns_C] / max(int(archives_R.sum()), 1)
+    shares_C = counts_C / archives_R[regions_C]
+    gains_C = np.where(counts_C >= _FEWEST, shares_C * np.log(shares_C / overall_C), 0.0)
+    # Cells are in ascending order: a stable sort leaves ties by concept.
+    order_C = np.argsort(-gains_C, kind="stable")
+    labels: list[list[int]] = [[] for _ in archives_R]
+    for cell in order_C[gains_C[order_C] > 0].tolist():
+        label = labels[regions_C[cell]]
+        if len(label) < LABELS:
+            label.append(int(concepts_C[cell]))
+    return labels

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from cocu import schemas
 from cocu.api import conditional
+from cocu.api.binary_answers import ARROW, binary_content
 from cocu.api.dependencies import ArchivesOf, ConceptsOf, ConceptSpaceOf, CurationId, Tenant
 from cocu.api.pages import Cursor, Limit, make_page, read_cursor
 from cocu.api.paths import ConceptInPath
 from cocu.api.queries.similar_concepts import find_similar
+from cocu.batches.encodings import quality
 
 router = APIRouter(prefix="/v1/curations/{curation}/concepts", tags=["concepts"])
 
 
-@router.get("", response_model=schemas.Page[schemas.ConceptFrequency])
+VARY = "Accept, Accept-Encoding"
+
+
+@router.get(
+    "",
+    response_model=schemas.Page[schemas.ConceptFrequency],
+    responses=binary_content(ARROW, "A page; as Arrow, the whole list."),
+)
 def list_curation_concepts(
     *,
     curation: CurationId,
@@ -31,14 +40,28 @@ def list_curation_concepts(
         schemas.ConceptOrder,
         Query(description="By number of archives, captions or additions, largest first; or by name."),
     ] = "archives",
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> schemas.Page[schemas.ConceptFrequency] | Response:
-    """List the concepts that captions (before) or archives (after) name, with their frequencies."""
+    """List the concepts that captions (before) or archives (after) name, with their frequencies.
+
+    With `Accept: application/vnd.apache.arrow.stream` all of them, in an Arrow IPC stream of one record
+    batch: concept, forms (list of strings), captions, archives, added, captions_rank, archives_rank (int64;
+    a rank is null where the count is 0). `limit` and `cursor` do not apply to it.
+    """
     record = archives.completed(tenant=tenant, curation=curation)
     listing = f"concepts {curation} {record.content_hash} {order}"
+    response.headers["Vary"] = "Accept"
+    if quality(accept, ARROW) > quality(accept, "application/json"):
+        tag = conditional.make_tag(listing, ARROW)
+        if conditional.not_modified(request, tag):
+            return conditional.not_modified_response(tag, vary=VARY)
+        table = Response(concepts.table_stream(record, order=order), media_type=ARROW)
+        table.headers["Vary"] = "Accept"
+        return conditional.mark_immutable(table, tag)
     after = read_cursor(listing, cursor)
     tag = conditional.make_tag(listing, limit, cursor)
     if conditional.not_modified(request, tag):
-        return conditional.not_modified_response(tag)
+        return conditional.not_modified_response(tag, vary=VARY)
     concept_page = concepts.list_page(record, order=order, limit=limit, after=after)
     conditional.mark_immutable(response, tag)
     return make_page(listing, concept_page, lambda frequency: frequency, schemas.ConceptFrequency)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from cocu import schemas
 from cocu.api import conditional
+from cocu.api.binary_answers import ARROW, binary_content
 from cocu.api.dependencies import (
     ArchivesOf,
     CurationId,
@@ -21,18 +22,13 @@ from cocu.api.dependencies import (
 from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, make_page, read_cursor
 from cocu.api.queries.map_columns import MOST
-from cocu.api.queries.projections import ARROW
+from cocu.api.queries.projections import methods
 from cocu.catalog import datasets
 
 router = APIRouter(tags=["projections"], route_class=IdempotentRoute)
 
 RETRY_AFTER = "1"
 PATH = "/v1/datasets/{dataset}/projections"
-
-
-def _content(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
-    schema = {"type": "string", "format": "binary"}
-    return {200: {"content": {media_type: {"schema": schema}}, "description": description}}
 
 
 @router.post(
@@ -63,21 +59,38 @@ def create_projection(
     return projection
 
 
+@router.get("/v1/projections/methods")
+def get_projection_methods(tenant: Tenant) -> schemas.ProjectionMethods:
+    """Return the methods by which this platform makes projections; `umap` needs umap-learn."""
+    available = methods()
+    return schemas.ProjectionMethods(methods=list(available), default=available[0])
+
+
 @router.get(PATH)
 def list_projections(
     *,
     dataset: DatasetId,
     platform: PlatformOf,
     projections: ProjectionsOf,
+    archives: ArchivesOf,
     tenant: Tenant,
+    curation: Annotated[
+        str | None,
+        Query(max_length=64, description="Only maps of the samples of this completed curation."),
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> schemas.Page[schemas.Projection]:
     """List the projections of a dataset, newest first, without their regions."""
     datasets.require(platform.catalog, tenant=tenant, dataset_id=dataset)
-    listing = f"projections {dataset}"
+    record = None if curation is None else archives.completed(tenant=tenant, curation=curation)
+    listing = f"projections {dataset}" if record is None else f"projections {dataset} {record.id}"
     page = projections.list_page(
-        tenant=tenant, dataset=dataset, limit=limit, after=read_cursor(listing, cursor)
+        tenant=tenant,
+        dataset=dataset,
+        limit=limit,
+        after=read_cursor(listing, cursor),
+        samples_of=record,
     )
     return make_page(listing, page, lambda projection: projection, schemas.Projection)
 
@@ -112,7 +125,7 @@ def get_projection(
 @router.get(
     PATH + "/{projection}/points",
     response_class=Response,
-    responses=_content(ARROW, "The points, in random order."),
+    responses=binary_content(ARROW, "The points, in random order."),
 )
 def get_projection_points(
     *,
@@ -139,7 +152,7 @@ def get_projection_points(
 @router.get(
     PATH + "/{projection}/image",
     response_class=Response,
-    responses=_content("image/png", "The picture, 512 by 512 pixels."),
+    responses=binary_content("image/png", "The picture, 512 by 512 pixels."),
 )
 def get_projection_image(
     *,
@@ -164,7 +177,7 @@ def get_projection_image(
 @router.get(
     "/v1/curations/{curation}/columns",
     response_class=Response,
-    responses=_content(ARROW, "The columns, in the order of the points."),
+    responses=binary_content(ARROW, "The columns, in the order of the points."),
 )
 def get_map_columns(
     *,

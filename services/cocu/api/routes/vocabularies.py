@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from cocu import schemas
-from cocu.api import serializers, vocabularies
+from cocu.api import conditional, serializers, vocabularies
 from cocu.api.dependencies import PlatformOf, SamplesOf, Tenant, VocabularyId
 from cocu.api.idempotency import IdempotentRoute
 from cocu.api.pages import Cursor, Limit, make_page, read_cursor
@@ -59,6 +58,56 @@ def get_vocabulary(vocabulary: VocabularyId, platform: PlatformOf, tenant: Tenan
     return serializers.vocabulary(record)
 
 
+@router.delete("/{vocabulary}", status_code=204)
+def delete_vocabulary(vocabulary: VocabularyId, platform: PlatformOf, tenant: Tenant) -> None:
+    """Delete a vocabulary that no curation uses, by its id, with what was said about its concepts.
+
+    409: curations use it, or it is the shipped one. Other versions stay.
+    """
+    vocabularies.delete(platform, tenant=tenant, vocabulary_id=vocabulary)
+
+
+@router.get(
+    "/{vocabulary}/document",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                "application/json": {"schema": {"type": "object"}},
+                "text/plain": {"schema": {"type": "string"}},
+            },
+            "description": "The document; with `format=text`, lines.",
+        }
+    },
+)
+def get_vocabulary_document(
+    *,
+    vocabulary: VocabularyId,
+    request: Request,
+    platform: PlatformOf,
+    tenant: Tenant,
+    format_name: Annotated[
+        Literal["json", "text"],
+        Query(alias="format", description="`json`, or `text` for a concept a line."),
+    ] = "json",
+) -> Response:
+    """Return a vocabulary in the form in which it can be sent again.
+
+    json: sent as `document` it is the same vocabulary, with the same hash. text: lines `name = synonym,
+    synonym`, for people to change and to send as `text`; the rules make the other forms again, and a comment
+    names the concepts that get others than before. 409: lines cannot say what this vocabulary has.
+    """
+    record, loaded = platform.vocabularies.load(tenant=tenant, vocabulary=vocabulary)
+    tag = conditional.make_tag("vocabulary", record.hash, format_name)
+    if conditional.not_modified(request, tag):
+        # A name may mean a newer version tomorrow.
+        return conditional.not_modified_response(tag, cache=conditional.CHECKED)
+    if format_name == "json":
+        return conditional.mark_checked(Response(loaded.to_json(), media_type="application/json"), tag)
+    lines = vocabularies.as_lines(loaded)
+    return conditional.mark_checked(Response(lines, media_type="text/plain"), tag)
+
+
 @router.get("/{vocabulary}/concepts")
 def list_concepts(
     *,
@@ -68,30 +117,27 @@ def list_concepts(
     limit: Limit = 100,
     cursor: Cursor = None,
     prefix: Annotated[
-        str, Query(max_length=400, description="Only concepts whose names begin with this.")
+        str,
+        Query(
+            max_length=400,
+            description="Only concepts whose names begin with this; case, accents and hyphens do not matter.",
+        ),
     ] = "",
 ) -> schemas.Page[schemas.Concept]:
     """List the concepts of a vocabulary by name, with the forms in which captions may write them."""
     record, loaded = platform.vocabularies.load(tenant=tenant, vocabulary=vocabulary)
     listing = f"concepts {record.id} {prefix}"
     after = read_cursor(listing, cursor)
-    first, last = _with_prefix(loaded.names, prefix)
-    begin = first if after is None else int(after)
-    end = min(begin + limit, last)
-    concept_page = Page(items=loaded.concepts[begin:end], next=str(end) if end < last else None)
+    begin = 0 if after is None else int(after)
+    found = loaded.with_prefix(prefix) if prefix else range(len(loaded))
+    concepts = tuple(loaded.concepts[concept] for concept in found[begin : begin + limit])
+    end = begin + len(concepts)
     return make_page(
         listing,
-        concept_page,
+        Page(items=concepts, next=str(end) if end < len(found) else None),
         lambda concept: schemas.Concept(name=concept.name, forms=list(concept.forms)),
         schemas.Concept,
     )
-
-
-def _with_prefix(names: tuple[str, ...], prefix: str) -> tuple[int, int]:
-    """The part of sorted names that begin with a prefix."""
-    begin = bisect_left(names, prefix)
-    # Among the names from there on, those with the prefix come first.
-    return begin, bisect_left(names, True, begin, key=lambda name: not name.startswith(prefix))
 
 
 @router.get("/{vocabulary}/overlap")

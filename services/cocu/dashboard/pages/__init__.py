@@ -24,6 +24,7 @@ from cocu.dashboard.pages import (
     training,
     training_run,
     vocabulary,
+    vocabulary_text,
 )
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -52,6 +53,10 @@ ROUTES: list[tuple[str, list[str], Handler]] = [
     ("/curations/{curation}/concepts/{concept:path}", WRITE, concept.give_feedback),
     ("/vocabularies/{vocabulary}", READ, vocabulary.show),
     ("/vocabularies/{vocabulary}", WRITE, vocabulary.change),
+    ("/vocabularies/{vocabulary}/edit", READ, vocabulary_text.show),
+    ("/vocabularies/{vocabulary}/edit", WRITE, vocabulary_text.save),
+    ("/vocabularies/{vocabulary}/delete", READ, vocabulary_text.ask),
+    ("/vocabularies/{vocabulary}/delete", WRITE, vocabulary_text.delete),
     ("/search", READ, search.show),
     ("/search", WRITE, search.search_image),
     ("/training", READ, training.show),

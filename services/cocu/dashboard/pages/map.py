@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Literal, cast, get_args
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -24,10 +24,10 @@ from cocu.schemas import (
     Curation,
     Dataset,
     Projection,
+    ProjectionMethods,
     Region,
 )
 
-Method = Literal["umap", "pca"]
 LISTED: Final = 100
 """Projections of a dataset that are looked through, newest first."""
 CARDS: Final = 6
@@ -78,6 +78,7 @@ class MapView:
     query: MapQuery
     projection: Projection | None = None
     is_absent: bool = False
+    methods: ProjectionMethods | None = None
     regions: tuple[ShownRegion, ...] = ()
     concepts: tuple[ConceptFrequency, ...] = ()
     selected: SelectedPart | None = None
@@ -90,9 +91,24 @@ class MapView:
     @property
     def share(self) -> float:
         """The part of the projection that is done."""
-        if self.projection is None or not self.projection.samples:
-            return 0.0
-        return min(1.0, self.projection.samples_done / self.projection.samples)
+        return (
+            min(1.0, self.projection.samples_done / self.embedded)
+            if self.projection and self.embedded
+            else 0.0
+        )
+
+    @property
+    def embedded(self) -> int:
+        """How many pictures of the projection the encoder has embedded."""
+        return self.projection.samples - self.projection.left_out if self.projection else 0
+
+    @property
+    def same_method(self) -> str:
+        """The method of the projection, or that which the platform has in its place."""
+        if self.methods is None or self.projection is None:
+            return ""
+        known = self.projection.method in self.methods.methods
+        return self.projection.method if known else self.methods.default
 
     @property
     def is_running(self) -> bool:
@@ -109,7 +125,8 @@ def read(client: CocuClient, identifier: str, query: MapQuery) -> MapView:
     projection = _projection(client, curation, query.projection)
     if projection is None or not projection.completed:
         is_absent = projection is None and query.projection is not None
-        return MapView(curation, dataset, query, projection, is_absent=is_absent)
+        methods = client.projections.methods()
+        return MapView(curation, dataset, query, projection, is_absent=is_absent, methods=methods)
     if query.concept and not _has_concept(client, identifier, query.concept):
         note = f"This curation has no concept “{query.concept}”; regions are coloured."
         query = query.changed_to(color="region", notes=(*query.notes, note))
@@ -118,6 +135,7 @@ def read(client: CocuClient, identifier: str, query: MapQuery) -> MapView:
         dataset,
         query,
         projection,
+        methods=None if projection.same_samples else client.projections.methods(),
         regions=coloured(projection.regions),
         concepts=tuple(client.concepts.list(identifier, order="added", limit=CONCEPTS)),
         selected=_selected(client, identifier, projection, query) if query.is_selected else None,
@@ -141,15 +159,19 @@ async def show(request: Request) -> Response:
 
 
 async def make(request: Request) -> Response:
-    """Ask for a projection of the dataset, and show how it is made."""
+    """Ask for a projection of the dataset, and show how it is made.
+
+    By the method of the form where the platform has it, else by the best that it has.
+    """
     identifier = request.path_params["curation"]
     form = await request.form()
-    method = str(form.get("method", ""))
-    chosen = cast(Method, method) if method in get_args(Method) else "umap"
+    wanted = form.get("method")
 
     def create(client: CocuClient) -> Projection:
         curation = client.curations.get(identifier)
-        return client.projections.create(curation.dataset, encoder=curation.encoder, method=chosen, seed=SEED)
+        available = client.projections.methods()
+        method = next((name for name in available.methods if name == wanted), available.default)
+        return client.projections.create(curation.dataset, encoder=curation.encoder, method=method, seed=SEED)
 
     projection = await request.app.state.calls.run(create)
     return RedirectResponse(MapQuery(projection.id).url(identifier), status_code=303)
@@ -192,17 +214,25 @@ def _distance(first: Region, second: Region) -> float:
 
 
 def _projection(client: CocuClient, curation: Curation, identifier: str | None) -> Projection | None:
-    """The projection that is asked for; else the newest with the curation's encoder, completed ones first."""
+    """The projection that is asked for; else the newest with the curation's encoder and samples, completed
+    ones first. Where none has its samples, the newest that is completed: the page says so.
+    """
     if identifier is not None:
         try:
             return client.projections.get(curation.dataset, identifier, curation=curation.id)
         except (NotFoundError, BadRequestError, InvalidInputError):
             return None
-    listed = islice(client.projections.list(curation.dataset), LISTED)
-    own = [projection for projection in listed if projection.encoder == curation.encoder]
-    own.sort(key=lambda projection: (projection.completed, projection.created_at), reverse=True)
+    newest = _newest(client, curation, samples_of=curation.id) or _newest(client, curation)
     # Lists leave the regions out.
-    return client.projections.get(curation.dataset, own[0].id, curation=curation.id) if own else None
+    return client.projections.get(curation.dataset, newest.id, curation=curation.id) if newest else None
+
+
+def _newest(client: CocuClient, curation: Curation, *, samples_of: str | None = None) -> Projection | None:
+    listed = islice(client.projections.list(curation.dataset, curation=samples_of), LISTED)
+    own = [projection for projection in listed if projection.encoder_hash == curation.encoder_hash]
+    if samples_of is None:
+        own = [projection for projection in own if projection.completed]
+    return max(own, key=lambda projection: (projection.completed, projection.created_at), default=None)
 
 
 def _selected(client: CocuClient, identifier: str, projection: Projection, query: MapQuery) -> SelectedPart:

@@ -7,11 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cocu.client import ClientError, CocuClient, ConnectionFailedError, ProblemError, TrainingClient
+from cocu.client import (
+    ClientError,
+    CocuClient,
+    ConnectionFailedError,
+    NotFoundError,
+    ProblemError,
+    TrainingClient,
+)
 from cocu.dashboard import links
 from cocu.dashboard.client_calls import ClientCalls
 from cocu.dashboard.pages import problem
@@ -22,13 +28,19 @@ from cocu.schemas.training import Run
 SHOWN: Final = 50
 TITLED: Final = 12
 """Curations whose datasets are asked for by name."""
+TITLE_SECONDS: Final = 2.0
+"""How long a page about runs waits for the names of datasets."""
 COUNTED: Final = 20
-COUNT_SECONDS: Final = 1.0
+COUNT_SECONDS: Final = 2.0
 """How long the page of a curation waits to know how often it was trained on."""
 AWAY: Final = problem.Problem(
     "The training service does not answer",
-    "Runs that were started go on without it. It is asked again in a moment.",
+    "Runs that were started go on without it. Try again in a moment; COCU_TRAINING says where it is asked.",
     may_pass=True,
+)
+CONFUSED: Final = problem.Problem(
+    "The training service answers something unexpected",
+    "COCU_TRAINING must be the URL of a training service (cocu-train serve) of the version of these pages.",
 )
 LOCKED: Final = problem.Problem(
     "The training service asks for a key",
@@ -105,10 +117,13 @@ async def show(request: Request) -> Response:
                     curation=curation, order="-created_at", limit=SHOWN, cursor=cursor
                 )
             )
+        except NotFoundError:
+            # Every training service has a list of runs.
+            return problem.render(request, CONFUSED, 502)
         except ClientError as error:
             return trouble(request, error)
         wanted = list(dict.fromkeys(run.curation for run in page.items))
-        titles = await request.app.state.calls.run(lambda client: titles_of(client, wanted))
+        titles = await titles_of(request, wanted)
         groups = tuple(
             CurationRuns(
                 name, titles.get(name), tuple(RunRow(run) for run in page.items if run.curation == name)
@@ -119,49 +134,69 @@ async def show(request: Request) -> Response:
     return renderer.page(request, "training.html", title="Training", crumbs=crumbs, view=view, links=links)
 
 
-def titles_of(client: CocuClient, curations: Sequence[str]) -> dict[str, str]:
-    """The names of the datasets of the first TITLED curations; of those that are gone there are none."""
+async def titles_of(request: Request, curations: Sequence[str]) -> dict[str, str]:
+    """The names of the datasets of the first TITLED curations, as far as the platform says them in time."""
     titles: dict[str, str] = {}
+    calls: ClientCalls[CocuClient] = request.app.state.calls
+    # What a page calls its runs is not worth failing for, nor waiting.
+    with suppress(ClientError, TimeoutError):
+        await calls.run(lambda client: _add_titles(client, curations[:TITLED], titles), within=TITLE_SECONDS)
+    return dict(titles)
+
+
+def _add_titles(client: CocuClient, curations: Sequence[str], titles: dict[str, str]) -> None:
+    """Add the names of their datasets; those that are gone have none. A platform that fails is left alone."""
     names: dict[str, str] = {}
-    for identifier in curations[:TITLED]:
-        # What a page calls its runs is not worth failing for.
-        with suppress(ClientError):
+    for identifier in curations:
+        with suppress(NotFoundError):
             dataset = client.curations.get(identifier).dataset
             if dataset not in names:
                 names[dataset] = client.datasets.get(dataset).name
             titles[identifier] = names[dataset]
-    return titles
 
 
 async def runs_of(request: Request, curation: str) -> str | None:
-    """How many runs trained on a curation, in words; None where there are none or that is not known at once.
+    """How many runs trained on a curation, in words, or why that is not known; None where there are none.
 
-    It waits for a second at most: the page is about something else.
+    It waits for COUNT_SECONDS at most: the page is about something else.
     """
-    service: ClientCalls[TrainingClient] | None = request.app.state.training
-    if service is None:
+    counts: ClientCalls[TrainingClient] | None = request.app.state.counts
+    if counts is None:
         return None
-    count = 0
-    with anyio.move_on_after(COUNT_SECONDS):
-        try:
-            page = await service.run(
-                lambda client: client.runs.page(curation=curation, limit=COUNTED), leave=True
-            )
-        except ClientError:
-            return None
-        count = len(page.items)
-        if page.next is not None:
-            return f"more than {count} runs"
+    try:
+        page = await counts.run(
+            lambda client: client.runs.page(curation=curation, limit=COUNTED), within=COUNT_SECONDS
+        )
+    except TimeoutError:
+        return _not_known(AWAY)
+    except ClientError as error:
+        return _not_known(_problem_of(error) or CONFUSED)
+    if page.next is not None:
+        return f"more than {COUNTED} runs"
+    count = len(page.items)
     return None if not count else f"{count} run{'' if count == 1 else 's'}"
+
+
+def _not_known(why: problem.Problem) -> str:
+    return f"not known, {why.title[0].lower()}{why.title[1:]}"
 
 
 def trouble(request: Request, error: ClientError) -> Response:
     """The page for an error of the training service, with a status that says whose it is."""
+    told = _problem_of(error)
+    if told is None:
+        raise error
+    return problem.render(request, told, 503 if told.may_pass else 502)
+
+
+def _problem_of(error: ClientError) -> problem.Problem | None:
+    """What an error of the training service means; None where it is about what was asked for."""
     if isinstance(error, ConnectionFailedError):
-        return problem.render(request, AWAY, 503)
-    if isinstance(error, ProblemError) and error.problem.status == 401:
-        return problem.render(request, LOCKED, 502)
-    raise error
+        return AWAY
+    if isinstance(error, ProblemError):
+        status = error.problem.status
+        return {401: LOCKED, 503: AWAY}.get(status, CONFUSED if status >= 500 else None)
+    return CONFUSED
 
 
 def short(run: str) -> str:

@@ -19,11 +19,15 @@ from cocu.dashboard.client_calls import ClientCalls
 from cocu.dashboard.pages.training import RunRow, short, titles_of, trouble
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.dashboard.run_curves import MOST_LINES, Plot, letters, plots
-from cocu.schemas.training import Run
+from cocu.schemas.training import Run, RunFile, RunFileKind
 
 POINTS: Final = 300
 """Of a curve: more would fall on the same pixels."""
 PREVIEWS: Final = 8
+FILES: Final = 50
+"""Files beside previews that are listed."""
+KINDS: Final[tuple[RunFileKind, ...]] = ("log", "records", "evaluation", "checkpoint", "tensorboard", "other")
+"""In the order in which files are listed."""
 OFFERED: Final = 12
 """Other runs on the same curation that are offered to be drawn too."""
 LOG: Final = "log.txt"
@@ -51,14 +55,20 @@ class Preview:
 
 @dataclass(frozen=True)
 class RunView:
-    """What the page of a run shows. offered: (run, the page with it too)."""
+    """What the page of a run shows. offered: (run, the page with it too). files: (file, where it is).
+
+    drawn_at: when the newest preview was drawn, or "never".
+    """
 
     row: RunRow
     drawn: tuple[DrawnRun, ...]
     offered: tuple[tuple[RunRow, str], ...]
     plots: tuple[Plot, ...]
     previews: tuple[Preview, ...]
+    drawn_at: str
     more_previews: int
+    files: tuple[tuple[RunFile, str], ...]
+    more_files: int
     log: str
     notes: tuple[str, ...]
 
@@ -110,18 +120,22 @@ def read(client: TrainingClient, identifier: str, beside: tuple[str, ...]) -> Ru
             for run in same.items
             if run.id not in ids
         ]
-    files = client.runs.results(identifier).files
-    previews = [file.name for file in files if file.kind == "preview"]
+    files = list(client.runs.files(identifier))
+    previews = [file for file in files if file.kind == "preview"]
+    kept = sorted((file for file in files if file.kind != "preview"), key=_rank)
     return RunView(
         row=RunRow(runs[0]),
         drawn=drawn,
         offered=tuple(offered[:OFFERED]),
         plots=plots({letter: client.runs.series(run.id, points=POINTS) for letter, run in of_letter.items()}),
         previews=tuple(
-            Preview(PurePosixPath(name).stem, links.run_preview(identifier, name))
-            for name in previews[:PREVIEWS]
+            Preview(PurePosixPath(file.name).stem, links.run_file(identifier, file.name, at=file.modified_at))
+            for file in previews[:PREVIEWS]
         ),
+        drawn_at=max((file.modified_at.isoformat() for file in previews), default="never"),
         more_previews=max(0, len(previews) - PREVIEWS),
+        files=tuple((file, links.run_file(identifier, file.name)) for file in kept[:FILES]),
+        more_files=max(0, len(kept) - FILES),
         log=_end_of_log(client, identifier) if any(file.name == LOG for file in files) else "",
         notes=tuple(notes),
     )
@@ -136,7 +150,7 @@ async def show(request: Request) -> Response:
         view = await _service(request).run(lambda client: read(client, identifier, beside[: MOST_LINES - 1]))
     except ClientError as error:
         return trouble(request, error)
-    titles = await request.app.state.calls.run(lambda client: titles_of(client, [view.run.curation]))
+    titles = await titles_of(request, [view.run.curation])
     renderer: Renderer = request.app.state.renderer
     return renderer.page(
         request,
@@ -182,6 +196,11 @@ def _end_of_log(client: TrainingClient, run: str) -> str:
     shown = _COLOURS.sub("", text.decode("utf-8", "replace")).replace("\r", "\n")
     lines = shown.splitlines()[1 if len(text) == LOG_BYTES else 0 :]
     return "\n".join("".join(letter for letter in line if letter.isprintable()) for line in lines)
+
+
+def _rank(file: RunFile) -> tuple[int, float]:
+    """By kind, then the newest first."""
+    return KINDS.index(file.kind), -file.modified_at.timestamp()
 
 
 def _plain(value: object) -> str:

@@ -13,7 +13,7 @@ from cocu.dashboard import links
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.schemas import Concept, Curation, Dataset, Feedback, Vocabulary
 
-CONCEPTS = 100
+CONCEPTS = 50
 """Concepts of a page."""
 NOTES = 1000
 """Notes listed; of more the page says that they are left out."""

@@ -42,6 +42,8 @@ function replace(page) {
   for (const part of parts()) {
     const fresh = page.getElementById(part.id);
     if (fresh === null || fresh.isEqualNode(part)) continue;
+    // A part that says what it is of changes as a whole only with that: what is open in it stays open.
+    if (part.dataset.live !== "" && part.dataset.live === fresh.dataset.live) continue;
     const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     part.replaceWith(document.adoptNode(fresh));
     if (focused !== null) fresh.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus();

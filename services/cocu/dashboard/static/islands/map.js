@@ -2,6 +2,7 @@
 // URL: colour, view and selection; what has been drawn stands in data- attributes of the map.
 
 import { asked, remember } from "./map/address.js";
+import { arrow, say } from "./map/answers.js";
 import { Card } from "./map/card.js";
 import { Gestures } from "./map/gestures.js";
 import { nearestPoint, pack, selectInside } from "./map/lasso.js";
@@ -9,6 +10,7 @@ import { describe, forgetColours, showLegend, swatchColour } from "./map/legend.
 import { Names } from "./map/names.js";
 import { Plane } from "./map/plane.js";
 import { INDEXES, Points, STYLES } from "./map/points.js";
+import { askSelected } from "./map/selected.js";
 
 const STILL_MS = 160;
 const NEAR_PIXELS = 12;
@@ -32,42 +34,32 @@ let gestures = null;
 let current = -1; // The row of the table to which the keys have come.
 let lit = null; // The entry of the legend that stands out.
 
-function say(text) {
-  const note = document.querySelector("#note");
-  note.textContent = text;
-  note.hidden = text === "";
-}
-
 // ---- Columns and colours.
-
-async function arrow(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail ?? `The platform answers ${answer.status}.`);
-  const read = globalThis.fl.tableFromIPC(new Uint8Array(await answer.arrayBuffer()));
-  return Object.fromEntries(read.names.map((name) => [name, read.getChild(name).toArray()]));
-}
 
 async function column(name) {
   if (name === "region") return table.region;
   if (!columns.has(name)) {
-    const [values] = Object.values(await arrow(`${map.dataset.columns}&columns=${encodeURIComponent(name)}`));
+    const what = `The colours by ${[...color.options].find((option) => option.value === name)?.text ?? name}`;
+    const [values] = Object.values(await arrow(what, `${map.dataset.columns}&columns=${encodeURIComponent(name)}`));
     columns.set(name, values);
   }
   return columns.get(name);
 }
 
-let wanted = null; // The colour that was asked for last: columns may come in another order.
-async function recolour(name) {
-  wanted = name;
+let recolours = 0; // Columns may come in another order than they were asked for: the last one counts.
+// Whether the points have this colour now.
+async function recolour(name, isStep = false) {
+  const own = ++recolours;
   let values;
   try {
     values = await column(name);
   } catch (error) {
-    say(error.message);
+    if (own !== recolours) return false;
+    say("colours", error.message, () => choose(name, isStep));
     if (shown) color.value = shown.name;
-    return;
+    return false;
   }
-  if (wanted !== name) return;
+  if (own !== recolours) return false;
   const hidden = shown?.name === name ? shown.entries.map((entry) => entry.isHidden) : [];
   shown = { name, ...describe(name, values, rows) };
   const counts = new Uint32Array(256);
@@ -89,6 +81,12 @@ async function recolour(name) {
   paint();
   tell();
   map.dataset.color = name;
+  return true;
+}
+
+async function choose(name, isStep = true) {
+  say("colours", "");
+  if ((await recolour(name, isStep)) && isStep) remember({ color: name === "region" ? null : name }, true);
 }
 
 function light(entry) {
@@ -135,7 +133,8 @@ function redraw(isMoving = false) {
 }
 
 function draw() {
-  frame = requestAnimationFrame(draw);
+  frame = points.isLost ? 0 : requestAnimationFrame(draw);
+  if (!frame) return; // The graphics that come back draw everything.
   // The graphics may be behind: what is asked for meanwhile is drawn next, once.
   if (!points.isIdle) return;
   const isMoving = performance.now() - movedAt < STILL_MS;
@@ -189,8 +188,9 @@ function select({ lasso, region }, isStep = true) {
   redraw();
   tell();
   if (!isStep) return;
+  shows++; // An address that is still being shown is older than this.
   remember({ lasso: lasso && pack(lasso), region }, true);
-  ask();
+  askSelected();
 }
 
 // How many points there are, how many are selected, and how many of those the legend hides.
@@ -211,25 +211,6 @@ function tell() {
   map.dataset.hidden = unseen;
 }
 
-// What is selected, as the page at the same address says it: that part of it is put in place.
-let asking = null;
-async function ask() {
-  asking?.abort();
-  asking = new AbortController();
-  const part = document.querySelector("#selected");
-  part.setAttribute("aria-busy", "true");
-  try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal: asking.signal });
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#selected");
-    if (fresh === null) throw new Error("The platform did not say what is selected. Select again.");
-    part.replaceWith(document.adoptNode(fresh));
-    say("");
-  } catch (error) {
-    part.removeAttribute("aria-busy");
-    if (error.name !== "AbortError") say(error.message);
-  }
-}
-
 // ---- The picture below the pointer.
 
 const card = new Card(map);
@@ -243,13 +224,17 @@ async function open(pixels, kind) {
   const point = pointAt(pixels);
   if (point < 0) card.hide();
   else if (kind === "touch") hover(pixels);
-  else await card.address(table.row[point]).then((address) => location.assign(address), (error) => say(error.message));
+  else await card.address(table.row[point]).then((address) => location.assign(address), (error) => say("picture", error.message, () => open(pixels, kind)));
 }
 
 function hover(pixels) {
   const point = pointAt(pixels);
   if (point < 0) card.hide();
-  else if (point !== card.point) card.show(point, table.row[point], plane.toPixels([table.x[point], table.y[point]]));
+  else if (point !== card.point)
+    card.show(point, table.row[point], plane.toPixels([table.x[point], table.y[point]])).then(
+      () => say("picture", ""),
+      (error) => say("picture", error.message, () => hover(pixels)),
+    );
 }
 
 // ---- Keys: arrows step through the regions, Enter selects one, Escape gives up what is being drawn.
@@ -282,8 +267,13 @@ function keyed(event) {
 
 // ---- From the columns to the first picture.
 
-async function regionGains() {
-  const gains = await column("gain");
+async function showGains() {
+  let gains;
+  try {
+    gains = await column("gain");
+  } catch (error) {
+    return say("gains", `${error.message} The table of regions shows no gains.`, showGains);
+  }
   const sums = new Float64Array(256);
   const counts = new Uint32Array(256);
   for (let index = 0; index < gains.length; index++) {
@@ -298,7 +288,7 @@ function showPicture() {
   const image = Object.assign(document.createElement("img"), { className: "density", src: map.dataset.image, alt: "How dense pictures lie on the map; its regions stand in the table beside it" });
   map.replaceChildren(image);
   map.dataset.state = "picture";
-  say("This browser has no WebGL2, which draws the points. The regions lead to their pictures.");
+  say("graphics", "This browser has no WebGL2, which draws the points. The regions lead to their pictures.");
 }
 
 function zoomTo(factor) {
@@ -326,10 +316,6 @@ function listen() {
   map.addEventListener("blur", () => light(null));
   for (const button of modes) button.addEventListener("click", () => gestures.setMode(button.dataset.mode));
   for (const button of document.querySelectorAll("[data-zoom]")) button.addEventListener("click", () => zoomTo(Number(button.dataset.zoom)));
-  const choose = async (name) => {
-    await recolour(name);
-    if (map.dataset.color === name) remember({ color: name === "region" ? null : name }, true);
-  };
   color.addEventListener("change", () => choose(color.value));
   document.querySelector("#other").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -346,55 +332,64 @@ function listen() {
     const row = link.closest("tr");
     select({ lasso: null, region: row ? Number(row.dataset.region) : null });
   });
-  window.addEventListener("popstate", () => show(false));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     forgetColours();
     paint();
   });
   new ResizeObserver(() => redraw()).observe(map);
-  points.canvas.addEventListener("webglcontextrestored", () => {
-    points.restore();
-    points.setPlaces(table.x, table.y);
-    show(false);
-  });
 }
 
-// Show what the URL asks for.
-async function show(isFirst) {
+// Show what the URL asks for. Where it changes before that is shown, only the last one is.
+let shows = 0;
+let latest = null;
+const show = (isFirst) => (latest = showOnce(++shows, isFirst));
+async function showOnce(own, isFirst) {
   const query = asked([...color.options].map((option) => option.value), plane.whole);
   clearTimeout(viewTimer);
   plane.look(query.view);
+  say("colours", "");
   await recolour(query.color);
-  if (shown === null) await recolour("region");
+  if (shown === null && own === shows) await recolour("region");
+  if (own !== shows) return latest;
   select(query, false);
-  if (!isFirst) ask();
+  if (!isFirst) askSelected();
 }
 
 async function start() {
-  map.dataset.state = "loading";
-  const canvas = document.createElement("canvas");
-  points = Points.on(canvas);
+  points = Points.on(document.createElement("canvas"));
   if (points === null) return showPicture();
+  const { canvas } = points;
   map.prepend(canvas);
+  canvas.addEventListener("webglcontextlost", () => say("graphics", "The graphics of this browser were lost. The map is drawn again as soon as they are back."));
+  canvas.addEventListener("webglcontextrestored", () => {
+    say("graphics", "");
+    if (shown) redraw();
+  });
   overlay.setAttribute("aria-hidden", "true");
   overlay.append(outline);
   map.append(overlay);
+  await load();
+}
+
+async function load() {
+  map.dataset.state = "loading";
   try {
-    table = await arrow(map.dataset.points);
+    table = await arrow("The points of the map", map.dataset.points);
   } catch (error) {
     map.dataset.state = "failed";
-    return say(`The points did not arrive. ${error.message} Load the page again.`);
+    return say("points", error.message, load);
   }
   points.setPlaces(table.x, table.y);
   plane.fit(table);
   map.dataset.count = points.count;
+  window.addEventListener("popstate", () => show(false));
   await show(true);
   listen();
   for (const [name, value] of Object.entries({ role: "application", tabindex: "0", "aria-label": "Map of the pictures", "aria-describedby": "map-help" })) map.setAttribute(name, value);
   document.querySelector("#tools").hidden = false;
   gestures.setMode("move");
   map.dataset.state = "ready";
-  await regionGains().catch((error) => say(error.message));
+  await showGains();
 }
 
 start();

@@ -1,5 +1,7 @@
 // The card of the picture below the pointer: its picture, its caption, three added concepts; a link to its archive.
 
+import { answer } from "./answers.js";
+
 const KEPT = 300;
 const made = (tag, properties) => Object.assign(document.createElement(tag), properties);
 // A browser takes `.` and `..` out of a path.
@@ -28,25 +30,40 @@ export class Card {
   async about(row) {
     if (!this.known.has(row)) {
       const { samples, archives } = this.map.dataset;
-      const [sample] = (await (await fetch(`${samples}?rows=${row}`)).json()).items;
-      const answer = await fetch(`${archives}/${segment(sample.key)}`);
-      const concepts = answer.ok ? (await answer.json()).concepts : [];
+      const [sample] = (await (await answer("The picture below the pointer", `${samples}?rows=${row}`)).json()).items;
+      if (sample === undefined) throw new Error("The picture below the pointer is not there any more.");
+      // A picture that came later than the curation has no archive there.
+      const archive = await answer("The archive of the picture", `${archives}/${segment(sample.key)}`).then((given) => given.json(), (error) => {
+        if (error.status === 404) return null;
+        throw error;
+      });
       if (this.known.size >= KEPT) this.known.clear();
-      this.known.set(row, { sample, added: concepts.filter((concept) => concept.added).slice(0, 3).map((concept) => concept.concept) });
+      this.known.set(row, { sample, added: archive?.concepts.filter((concept) => concept.added).slice(0, 3).map((concept) => `+ ${concept.concept}`) ?? ["not in this curation"] });
     }
     return this.known.get(row);
   }
 
-  // Show a point's picture beside its place on the screen.
+  // Show a point's picture beside its place on the screen. Fails where an answer does not arrive.
   async show(point, row, [left, top]) {
     this.point = point;
-    const about = await this.about(row).catch(() => null);
-    if (this.point !== point || about === null) return;
+    let about;
+    try {
+      about = await this.about(row);
+    } catch (error) {
+      if (this.point !== point) return;
+      this.hide();
+      throw error;
+    }
+    if (this.point !== point) return;
     const { sample, added } = about;
     this.element.replaceChildren();
-    if (sample.image !== null) this.element.append(made("img", { alt: "", src: `${this.map.dataset.samples}/${segment(sample.key)}/image?size=256` }));
+    if (sample.image !== null) {
+      const picture = made("img", { alt: "", src: `${this.map.dataset.samples}/${segment(sample.key)}/image?size=256` });
+      picture.addEventListener("error", () => picture.replaceWith(made("span", { className: "best", textContent: "Its picture did not arrive." })));
+      this.element.append(picture);
+    }
     this.element.append(made("bdi", { className: "caption", textContent: sample.caption }));
-    this.element.append(made("span", { className: "best", textContent: added.length ? added.map((name) => `+ ${name}`).join("  ") : "nothing added" }));
+    this.element.append(made("span", { className: "best", textContent: added.length ? added.join("  ") : "nothing added" }));
     this.element.href = `${this.map.dataset.pages}/${segment(sample.key)}`;
     this.element.hidden = false;
     const { offsetWidth: width, offsetHeight: height } = this.element;

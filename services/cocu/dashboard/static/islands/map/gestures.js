@@ -13,7 +13,8 @@ export class Gestures {
     map.addEventListener("pointerdown", (event) => this.press(event));
     map.addEventListener("pointermove", (event) => this.drag(event));
     map.addEventListener("pointerup", (event) => this.release(event));
-    map.addEventListener("pointercancel", (event) => this.release(event));
+    // A capture that ends without a release, as where the system takes the pointer, is a cancelled gesture too.
+    for (const kind of ["pointercancel", "lostpointercapture"]) map.addEventListener(kind, (event) => this.abandon(event));
     map.addEventListener("pointerleave", () => clearTimeout(this.timer));
     map.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }
@@ -43,6 +44,7 @@ export class Gestures {
     this.map.setPointerCapture(event.pointerId);
     this.down.set(event.pointerId, place);
     clearTimeout(this.timer);
+    if (this.down.size > 1 && this.began !== null) this.act.draw(null);
     this.began = this.down.size > 1 ? null : { place, view: this.plane.view, isMoved: false, corners: [this.plane.cornerAt(place)] };
   }
 
@@ -78,6 +80,13 @@ export class Gestures {
     const apart = ([left, top]) => Math.max(20, Math.hypot(left - other[0], top - other[1]));
     this.plane.zoom(apart(before) / apart(place), [(place[0] + other[0]) / 2, (place[1] + other[1]) / 2]);
     this.act.moved();
+  }
+
+  // Nothing is selected or opened; a view that was moved stays.
+  abandon(event) {
+    if (!this.down.delete(event.pointerId) || this.began === null) return;
+    this.began = null;
+    if (this.mode !== "move") this.act.draw(null);
   }
 
   release(event) {

@@ -65,14 +65,25 @@ export class Points {
     this.drawn = 0;
     this.rate = 3000; // Points a millisecond, measured at every slice.
     this.slice = null; // What is being drawn just now.
+    this.columns = []; // What was uploaded, for a context that comes back.
+    this.palette = null;
     this.selecting = false;
-    this.restore();
+    this.build();
+    // Without this the browser does not bring it back.
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", () => this.build());
   }
 
-  // Build everything that the context holds; again where a context that was lost comes back.
-  restore() {
+  get isLost() {
+    return this.gl.isContextLost();
+  }
+
+  // Build and upload everything that the context holds; again where a context that was lost comes back.
+  build() {
     const gl = this.gl;
+    this.slice = null;
+    this.buffers = [];
+    if (this.isLost) return;
     const program = gl.createProgram();
     gl.attachShader(program, compiled(gl, gl.VERTEX_SHADER, VERTEX));
     gl.attachShader(program, compiled(gl, gl.FRAGMENT_SHADER, FRAGMENT));
@@ -86,10 +97,15 @@ export class Points {
     // What is in front is in front in whatever order points come.
     gl.enable(gl.DEPTH_TEST);
     gl.depthFunc(gl.LEQUAL);
+    this.columns.forEach((values, place) => this.column(place, values));
+    if (this.palette) this.setPalette(this.palette);
+    this.setSelection(this.selecting ? this.columns[3] : null);
   }
 
   column(place, values) {
     const gl = this.gl;
+    this.columns[place] = values;
+    if (this.isLost) return;
     const kind = values instanceof Uint16Array ? gl.UNSIGNED_SHORT : gl.UNSIGNED_BYTE;
     gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[place]);
     gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
@@ -111,6 +127,8 @@ export class Points {
 
   // colours: red, green, blue and style of every index, from 0 to 255.
   setPalette(colours) {
+    this.palette = colours;
+    if (this.isLost) return;
     this.gl.uniform4fv(this.at.u_palette, Float32Array.from(colours, (value) => value / 255));
   }
 
@@ -119,7 +137,7 @@ export class Points {
     this.selecting = mask !== null;
     if (mask) this.column(3, mask);
     else this.gl.disableVertexAttribArray(3);
-    this.gl.uniform1i(this.at.u_selecting, Number(this.selecting));
+    if (!this.isLost) this.gl.uniform1i(this.at.u_selecting, Number(this.selecting));
   }
 
   // Begin a picture of a view of the plane, with this many pixels of the page for a unit to the right and upwards.
@@ -156,7 +174,7 @@ export class Points {
   get isIdle() {
     if (this.slice === null) return true;
     const { points, began, fence } = this.slice;
-    if (this.gl.getSyncParameter(fence, this.gl.SYNC_STATUS) !== this.gl.SIGNALED && !this.gl.isContextLost()) return false;
+    if (fence !== null && !this.isLost && this.gl.getSyncParameter(fence, this.gl.SYNC_STATUS) !== this.gl.SIGNALED) return false;
     this.gl.deleteSync(fence);
     this.slice = null;
     if (points >= LEAST) this.rate = Math.min(2 * this.rate, points / Math.max(1, performance.now() - began));

@@ -1,0 +1,109 @@
+"""The concepts of a vocabulary as text, to be changed and sent as a new one; and deleting a vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from cocu.client import CocuClient, ConflictError, InvalidInputError
+from cocu.dashboard import links
+from cocu.dashboard.forms import explain, text_of
+from cocu.dashboard.rendering import Crumb, Renderer
+from cocu.schemas import Vocabulary
+
+MAX_CONCEPTS = 20_000
+"""Concepts of a vocabulary whose text is edited in a browser."""
+
+
+@dataclass(frozen=True)
+class VocabularyTextView:
+    """What the editor shows. text: None where there is none, for this reason: `problem`."""
+
+    vocabulary: Vocabulary
+    name: str
+    text: str | None
+    problem: str = ""
+
+
+def read(client: CocuClient, identifier: str) -> VocabularyTextView:
+    """Ask for a vocabulary and its text, a concept a line."""
+    vocabulary = client.vocabularies.get(identifier)
+    text, problem = None, ""
+    if vocabulary.concepts > MAX_CONCEPTS:
+        problem = f"A vocabulary of more than {MAX_CONCEPTS:,} concepts is too long for a browser."
+    else:
+        try:
+            text = client.vocabularies.document(vocabulary.id, format="text")
+        except ConflictError as error:
+            problem = f"{error.problem.detail[:1].upper()}{error.problem.detail[1:]}."
+    return VocabularyTextView(vocabulary, vocabulary.name, text, problem)
+
+
+async def show(request: Request) -> Response:
+    """The editor."""
+    identifier = request.path_params["vocabulary"]
+    view = await request.app.state.calls.run(lambda client: read(client, identifier))
+    return _render(request, view, dataset=request.query_params.get("dataset", ""))
+
+
+async def save(request: Request) -> Response:
+    """Make a vocabulary of the text and go to it; where it is wrong, the editor says what and keeps it."""
+    identifier, run = request.path_params["vocabulary"], request.app.state.calls.run
+    form = await request.form()
+    # Browsers send other ends of lines than they got, and the version is a hash of the text.
+    text = text_of(form, "text", strip=False).replace("\r\n", "\n")
+    name, dataset = text_of(form, "name"), text_of(form, "dataset")
+    before = await run(lambda client: read(client, identifier))
+    if text == before.text and name in {"", before.name}:
+        return RedirectResponse(links.vocabulary(identifier, dataset_id=dataset), status_code=303)
+    try:
+        made = await run(
+            lambda client: client.vocabularies.from_text(text, name=name or before.vocabulary.name)
+        )
+    except (InvalidInputError, ValidationError) as error:
+        view = VocabularyTextView(before.vocabulary, name, text, explain(error))
+        return _render(request, view, dataset=dataset, status=422)
+    return RedirectResponse(links.vocabulary(made.id, dataset_id=dataset), status_code=303)
+
+
+async def ask(request: Request) -> Response:
+    """The page that asks whether to delete a vocabulary."""
+    identifier = request.path_params["vocabulary"]
+    vocabulary = await request.app.state.calls.run(lambda client: client.vocabularies.get(identifier))
+    renderer: Renderer = request.app.state.renderer
+    return renderer.page(
+        request,
+        "vocabulary_delete.html",
+        title=f"Delete vocabulary {vocabulary.name}",
+        crumbs=_crumbs(vocabulary, "Delete"),
+        vocabulary=vocabulary,
+        links=links,
+    )
+
+
+async def delete(request: Request) -> Response:
+    """Delete it, and go to the overview; a problem where a curation uses it."""
+    identifier = request.path_params["vocabulary"]
+    await request.app.state.calls.run(lambda client: client.vocabularies.delete(identifier))
+    return RedirectResponse("/", status_code=303)
+
+
+def _render(request: Request, view: VocabularyTextView, *, dataset: str, status: int = 200) -> Response:
+    renderer: Renderer = request.app.state.renderer
+    return renderer.page(
+        request,
+        "vocabulary_text.html",
+        status=status,
+        title=f"Edit vocabulary {view.vocabulary.name}",
+        crumbs=_crumbs(view.vocabulary, "Edit"),
+        view=view,
+        dataset=dataset,
+        links=links,
+    )
+
+
+def _crumbs(vocabulary: Vocabulary, here: str) -> list[Crumb]:
+    return [Crumb("Overview", "/"), Crumb(vocabulary.name, links.vocabulary(vocabulary.id)), Crumb(here)]
