@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message, Receive, Scope, Send
 from tests.api.conftest import CAPTIONS, Curated
-from tests.scraping import MetricValues, scraped, scraped_until
+from tests.metric_values import MetricValues, scraped, scraped_until
 
 from cocu.api import metrics as measuring
 from cocu.api.application import create_app

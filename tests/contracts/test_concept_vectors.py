@@ -13,7 +13,7 @@ from tests.servers.qdrant_server import QdrantServer, qdrant_server
 
 from cocu.errors import ConflictError
 from cocu.vectors import ConceptPoint, ConceptVectors, Frequency, VectorOptions, Vectors
-from cocu.vectors.addressing import collection
+from cocu.vectors.identifiers import collection
 
 API_KEY = "of the tests"
 

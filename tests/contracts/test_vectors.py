@@ -15,7 +15,7 @@ from tests.servers.qdrant_server import QdrantServer, qdrant_server
 
 from cocu.errors import ConflictError, UnavailableError
 from cocu.vectors import ArchivedConcept, Archives, Hit, VectorOptions, Vectors
-from cocu.vectors.addressing import HIGHEST_BAND, LOWEST_BAND, collection
+from cocu.vectors.identifiers import HIGHEST_BAND, LOWEST_BAND, collection
 
 API_KEY = "of the tests"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.distributed import PATIENCE, Distributed, Part
+from tests.metric_values import scraped, scraped_until
 from tests.pipeline.pipeline_driver import (
     TENANT,
     begin,
@@ -22,7 +23,6 @@ from tests.pipeline.pipeline_driver import (
     wait_for,
     wait_for_ingest,
 )
-from tests.scraping import scraped, scraped_until
 from tests.servers.redis_server import RedisServer, redis_server
 
 from cocu.catalog import samples

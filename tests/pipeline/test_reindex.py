@@ -24,7 +24,7 @@ from cocu.pipeline import reindex, submit
 from cocu.pipeline.stages import index
 from cocu.platform import Platform
 from cocu.storage import arrays, paths
-from cocu.vectors import addressing
+from cocu.vectors import identifiers
 
 KEYS = 12
 
@@ -148,7 +148,7 @@ def test_an_outage_in_a_rebuild_leaves_the_store_in_use_as_it_was(platform: Plat
         rebuild(platform, meanwhile=gone)
     assert found(platform, curation) == before
     backend = platform.vectors._backend
-    assert len(backend.generations(addressing.collection("samples", curation.encoder_hash))) == 1
+    assert len(backend.generations(identifiers.collection("samples", curation.encoder_hash))) == 1
 
 
 def test_a_rebuild_counts_as_indexed_what_had_not_succeeded(

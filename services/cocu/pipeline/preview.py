@@ -206,7 +206,7 @@ class _PreviewContext(CurationContext):
             has_image.append(table["size"].to_numpy() > 0)
         return group_duplicates(
             hashes=hashes,
-            lists=self._raw_lists(count),
+            lists=self._lists_with_copies(count),
             threshold=self.parameters.duplicate_similarity,
             phashes_N=self.phashes(),
             has_phash_N=np.concatenate(has_image),
@@ -248,7 +248,7 @@ class _PreviewContext(CurationContext):
             and self.stored.searches_exactly(self.samples)
         )
 
-    def _raw_lists(self, count: int) -> Iterator[tuple[Ids, NDArray[np.float16]]]:
+    def _lists_with_copies(self, count: int) -> Iterator[tuple[Ids, NDArray[np.float16]]]:
         for shard in self.shards:
             ids_NK, similarities_NK = read_lists(self, shard)
             yield ids_NK[:, :count], similarities_NK[:, :count]

@@ -39,7 +39,10 @@ def embeddings(dataset_id: str, encoder_hash: str, shard_id: str) -> str:
 
 
 def phashes(dataset_id: str, encoder_hash: str, shard_id: str) -> str:
-    """Perceptual hashes, which tell copies of an image from other images of the same thing, uint64 [n]."""
+    """Perceptual hashes, which tell copies of an image from other images of the same thing, uint64 [n].
+
+    The folder, and the array `fingerprints_N` in the file, keep their old names, which stored datasets have.
+    """
     return f"datasets/{dataset_id}/fingerprints/{encoder_hash[:HASH_CHARACTERS]}/{shard_id}.arrow"
 
 
@@ -48,7 +51,7 @@ def curation(curation_id: str) -> str:
     return f"curations/{curation_id}"
 
 
-def cells(curation_id: str) -> str:
+def ivf_lists(curation_id: str) -> str:
     """The inverted lists (IVF) of the samples, and how many lists a search looks through.
 
     The stage that writes it is `ivf`; the file keeps its old name, which completed curations have.
@@ -56,7 +59,7 @@ def cells(curation_id: str) -> str:
     return f"curations/{curation_id}/cells.arrow"
 
 
-def cell_rows(curation_id: str) -> str:
+def ivf_rows(curation_id: str) -> str:
     """The image embeddings in the order of the inverted lists, float16 [N, D]."""
     return f"curations/{curation_id}/cell_rows.npy"
 

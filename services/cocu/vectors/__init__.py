@@ -8,9 +8,9 @@
 What is here is a copy of what the files hold: it can be lost and made again (`cocu index rebuild`).
 """
 
-from cocu.vectors.addressing import HIGHEST_BAND, LOWEST_BAND
 from cocu.vectors.backend import VectorOptions
 from cocu.vectors.concepts import ConceptPoint, ConceptVectors, Frequency, NearConcept
+from cocu.vectors.identifiers import HIGHEST_BAND, LOWEST_BAND
 from cocu.vectors.store import ArchivedConcept, Archives, Hit, ShadowCollection, Vectors
 
 __all__ = [

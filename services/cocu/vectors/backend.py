@@ -75,7 +75,7 @@ class Match:
 
 
 class Backend(Protocol):
-    """A store of points in collections, addressed by `addressing`.
+    """A store of points in collections, named as `identifiers` says.
 
     generation: of a collection; None means the one in use. Every method raises UnavailableError when the
     store does not answer, and RefusedError where it refuses what was asked. Writes are waited for: what a

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cocu.vectors import addressing
+from cocu.vectors import identifiers
 from cocu.vectors.backend import Floats, Owner, Payload, Points
 from cocu.vectors.store import Vectors
 
@@ -66,7 +66,7 @@ class ConceptVectors:
 
         Raises ConflictError when it exists with other dimensions.
         """
-        self._vectors._backend.ensure(addressing.collection("concepts", encoder), dimensions)
+        self._vectors._backend.ensure(identifiers.collection("concepts", encoder), dimensions)
 
     def upsert(
         self,
@@ -84,7 +84,7 @@ class ConceptVectors:
         if not np.isfinite(vectors_CD).all():
             raise ValueError("vectors must be finite")
         collection, owner = _place(encoder, tenant, vocabulary)
-        ids = addressing.point_ids(tenant, vocabulary, (str(concept.number) for concept in concepts))
+        ids = identifiers.point_ids(tenant, vocabulary, (str(concept.number) for concept in concepts))
         backend = self._vectors._backend
 
         def send(start: int) -> None:
@@ -142,18 +142,18 @@ class ConceptVectors:
 
     def delete_vocabulary(self, *, tenant: str, vocabulary: str) -> None:
         """Delete a vocabulary's points from every collection of concepts."""
-        addressing.require_owner(tenant, vocabulary)
+        identifiers.require_owner(tenant, vocabulary)
         self._vectors._backend.delete_owner("concepts", Owner(tenant, vocabulary))
 
 
 def _place(encoder: str, tenant: str, vocabulary: str) -> tuple[str, Owner]:
-    addressing.require_owner(tenant, vocabulary)
-    return addressing.collection("concepts", encoder), Owner(tenant, vocabulary)
+    identifiers.require_owner(tenant, vocabulary)
+    return identifiers.collection("concepts", encoder), Owner(tenant, vocabulary)
 
 
 def _field(curation: str) -> str:
     """Return the field with a curation's frequencies. Each has its own, so that one can be read alone."""
-    return f"frequency-{addressing.require_curation(curation)}"
+    return f"frequency-{identifiers.require_curation(curation)}"
 
 
 def _payload(concept: ConceptPoint) -> Payload:

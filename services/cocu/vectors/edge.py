@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from cocu import machine
 from cocu.errors import ConflictError, RefusedError, UnavailableError
 from cocu.storage.permissions import make_private_folder
-from cocu.vectors.addressing import folder_name
 from cocu.vectors.backend import Condition, Match, Owner, Points
+from cocu.vectors.identifiers import folder_name
 from cocu.vectors.process import connected_child
 
 logger = logging.getLogger(__name__)

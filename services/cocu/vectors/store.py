@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cocu import machine
-from cocu.vectors import addressing
-from cocu.vectors.addressing import HIGHEST_BAND, LOWEST_BAND
+from cocu.vectors import identifiers
 from cocu.vectors.backend import Backend, Condition, Floats, Owner, Payload, Points, VectorOptions
+from cocu.vectors.identifiers import HIGHEST_BAND, LOWEST_BAND
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Vectors:
 
         Raises ConflictError when it exists with other dimensions.
         """
-        self._backend.ensure(addressing.collection("samples", encoder), dimensions)
+        self._backend.ensure(identifiers.collection("samples", encoder), dimensions)
 
     def upsert_samples(
         self,
@@ -135,7 +135,7 @@ class Vectors:
         scores under LOWEST_BAND are left out. Raises ValueError for vectors that do not fit the keys or are
         not finite. A zero vector is similar to nothing (cosine 0).
         """
-        collection = addressing.collection("samples", encoder)
+        collection = identifiers.collection("samples", encoder)
         self._upsert(collection, None, tenant, dataset, keys, first_row, embeddings_ND, archives)
 
     @contextmanager
@@ -144,7 +144,7 @@ class Vectors:
 
         It is deleted at the end where that did not happen.
         """
-        collection = addressing.collection("samples", encoder)
+        collection = identifiers.collection("samples", encoder)
         shadow = ShadowCollection(self, collection, self._backend.begin(collection, dimensions))
         try:
             yield shadow
@@ -209,17 +209,17 @@ class Vectors:
         collection, owner = _place(encoder, tenant, dataset)
         conditions = [_condition(concept) for concept in concepts]
         counts = self._backend.facet(collection, owner, "concepts", conditions, limit=limit)
-        asked = addressing.curation_number(curation)
+        asked = identifiers.curation_number(curation)
         totals: dict[int, int] = {}
         for number, samples in counts.items():
-            of, concept, band = addressing.read_archive_number(number)
+            of, concept, band = identifiers.read_archive_number(number)
             if of == asked and band >= min_score:
                 totals[concept] = totals.get(concept, 0) + samples
         return dict(sorted(totals.items(), key=lambda total: (-total[1], total[0])))
 
     def delete_dataset(self, *, tenant: str, dataset: str) -> None:
         """Forget a dataset in every collection, also in those that are being filled."""
-        addressing.require_owner(tenant, dataset)
+        identifiers.require_owner(tenant, dataset)
         self._backend.delete_owner("samples", Owner(tenant, dataset))
 
     def _upsert(
@@ -238,12 +238,12 @@ class Vectors:
             raise ValueError(f"{len(keys)} keys and vectors of shape {shape} do not belong together")
         if not np.isfinite(embeddings_ND).all():
             raise ValueError("vectors must be finite")
-        if len({addressing.curation_number(of.curation) for of in archives}) < len(archives):
+        if len({identifiers.curation_number(of.curation) for of in archives}) < len(archives):
             raise ValueError("two of these curations have ids that the store cannot tell apart")
         for of in archives:
             if len(of.offsets_N1) != len(keys) + 1:
                 raise ValueError(f"{len(keys)} keys and archives of {len(of.offsets_N1) - 1} samples")
-        ids = addressing.point_ids(tenant, dataset, keys)
+        ids = identifiers.point_ids(tenant, dataset, keys)
         owner = Owner(tenant, dataset)
         numbers = [_numbers(of) for of in archives]
 
@@ -312,12 +312,12 @@ class ShadowCollection:
 
 
 def _place(encoder: str, tenant: str, dataset: str) -> tuple[str, Owner]:
-    addressing.require_owner(tenant, dataset)
-    return addressing.collection("samples", encoder), Owner(tenant, dataset)
+    identifiers.require_owner(tenant, dataset)
+    return identifiers.collection("samples", encoder), Owner(tenant, dataset)
 
 
 def _condition(concept: ArchivedConcept) -> Condition:
-    numbers = addressing.matching_numbers(
+    numbers = identifiers.matching_numbers(
         concept.curation, concept.concept, concept.min_score, added=concept.added
     )
     return Condition("concepts", numbers)
@@ -334,7 +334,7 @@ def _numbers(archives: Archives) -> list[list[int]]:
     first, end = int(archives.offsets_N1[0]), int(archives.offsets_N1[-1])
     bands_C = np.minimum(np.floor(archives.scores_C[first:end]), HIGHEST_BAND).astype(np.int64)
     told_C = bands_C >= LOWEST_BAND
-    numbers = addressing.archive_numbers(
+    numbers = identifiers.archive_numbers(
         archives.curation,
         archives.concepts_C[first:end][told_C],
         bands_C[told_C],

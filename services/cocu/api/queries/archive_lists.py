@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from cocu import schemas
+from cocu.api.queries.archive_pages import Listing, Place, find_page, find_surroundings, locate
 from cocu.api.queries.archives import Archives
 from cocu.api.queries.concepts import Concepts
 from cocu.api.queries.filters import ArchiveFilter
-from cocu.api.queries.listing import Listing, Place, find_page, find_surroundings, locate
 from cocu.api.queries.samples import Samples
 from cocu.api.queries.verdicts import with_verdicts
 from cocu.catalog import samples

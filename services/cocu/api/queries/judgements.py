@@ -8,10 +8,10 @@ from itertools import islice
 from typing import Any
 
 from cocu import schemas
+from cocu.api.queries.archive_pages import locate
 from cocu.api.queries.archives import Archives
 from cocu.api.queries.concepts import Concepts
 from cocu.api.queries.decks import Decks
-from cocu.api.queries.listing import locate
 from cocu.api.queries.samples import Samples
 from cocu.catalog import judgements
 from cocu.catalog.curations import CurationRecord

@@ -41,7 +41,7 @@ def _group(lease: Lease, context: CurationContext) -> None:
         lease.advance()
     duplicates = group_duplicates(
         hashes=hashes,
-        lists=_all_raw_lists(context),
+        lists=_all_lists_with_copies(context),
         threshold=context.parameters.duplicate_similarity,
         phashes_N=context.phashes(),
         has_phash_N=np.concatenate(has_image),
@@ -54,7 +54,7 @@ def _group(lease: Lease, context: CurationContext) -> None:
     )
 
 
-def _all_raw_lists(context: CurationContext) -> Iterator[tuple[Ids, NDArray[np.float16]]]:
+def _all_lists_with_copies(context: CurationContext) -> Iterator[tuple[Ids, NDArray[np.float16]]]:
     for shard in context.shards:
         if shard.shard_id in context.searched:
             yield read_lists(context, shard)

@@ -32,7 +32,7 @@ def run(lease: Lease) -> None:
     _write_rows(lease, context, index)
     probing = choose_nprobe(
         index,
-        arrays.read_embeddings(objects, paths.cell_rows(curation.id)),
+        arrays.read_embeddings(objects, paths.ivf_rows(curation.id)),
         context.embeddings,
         count=raw_count(context.parameters.neighbours),
         recall=RECALL,
@@ -48,7 +48,7 @@ def run(lease: Lease) -> None:
     )
     arrays.write_arrays(
         objects,
-        paths.cells(curation.id),
+        paths.ivf_lists(curation.id),
         {
             "centres_KD": index.centres_KD,
             "ids_N": index.ids_N,
@@ -61,7 +61,7 @@ def run(lease: Lease) -> None:
 
 def _write_rows(lease: Lease, context: CurationContext, index: IvfIndex) -> None:
     rows = Rows(context.embeddings)
-    with lease.platform.objects.writing(paths.cell_rows(context.curation.id)) as file:
+    with lease.platform.objects.writing(paths.ivf_rows(context.curation.id)) as file:
         header = {"descr": "<f2", "fortran_order": False, "shape": (len(rows), rows.dim)}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(rows), BAND):

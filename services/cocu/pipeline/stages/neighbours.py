@@ -85,9 +85,9 @@ class _StoredIvf:
     @classmethod
     def of(cls, context: CurationContext) -> _StoredIvf:
         objects, curation = context.platform.objects, context.curation
-        stored = arrays.read_arrays(objects, paths.cells(curation.id))
+        stored = arrays.read_arrays(objects, paths.ivf_lists(curation.id))
         index = IvfIndex(stored["centres_KD"], stored["ids_N"], stored["offsets_K1"])
-        rows_ND = arrays.read_embeddings(objects, paths.cell_rows(curation.id))
+        rows_ND = arrays.read_embeddings(objects, paths.ivf_rows(curation.id))
         return cls(context, index, rows_ND, int(stored["probes"][0]))
 
     def search(self, rows_Q: Ids, *, count: int, threads: int) -> Neighbours:

@@ -122,7 +122,7 @@ def _recall(context: CurationContext) -> dict[str, Any]:
     """The share of true neighbours that the search found, measured on a sample where it is not exact."""
     if context.searches_exactly:
         return {"neighbour_recall": 1.0}
-    stored = arrays.read_arrays(context.platform.objects, paths.cells(context.curation.id))
+    stored = arrays.read_arrays(context.platform.objects, paths.ivf_lists(context.curation.id))
     return {"neighbour_recall": float(stored["recall"][0]), "cells_probed": int(stored["probes"][0])}
 
 

@@ -1,4 +1,4 @@
-"""How points are addressed: names of collections, ids of points, numbers of payloads."""
+"""What points are identified by: names of collections, ids of points, numbers of payloads."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cocu.vectors import Archives, Vectors, addressing
-from cocu.vectors.addressing import HIGHEST_BAND, LOWEST_BAND, MAX_CONCEPTS
+from cocu.vectors import Archives, Vectors, identifiers
+from cocu.vectors.identifiers import HIGHEST_BAND, LOWEST_BAND, MAX_CONCEPTS
 
 CURATIONS = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
 CONCEPTS = st.integers(0, MAX_CONCEPTS - 1)
@@ -19,21 +19,21 @@ BANDS = st.integers(LOWEST_BAND, HIGHEST_BAND)
 
 def number(curation: str, concept: int, band: int, added: bool) -> int:
     of = np.array([concept]), np.array([band]), np.array([added])
-    return int(addressing.archive_numbers(curation, *of)[0])
+    return int(identifiers.archive_numbers(curation, *of)[0])
 
 
 @given(CURATIONS, CONCEPTS, BANDS, st.booleans())
 def test_numbers__say_what_was_written(curation: str, concept: int, band: int, added: bool) -> None:
     written = number(curation, concept, band, added)
     assert 0 <= written < 2**63
-    assert addressing.read_archive_number(written) == (addressing.curation_number(curation), concept, band)
+    assert identifiers.read_archive_number(written) == (identifiers.curation_number(curation), concept, band)
 
 
 @given(CURATIONS, CONCEPTS, BANDS, st.booleans(), BANDS, st.booleans())
 def test_filters__match_the_numbers_at_or_above_their_score(
     curation: str, concept: int, band: int, added: bool, min_score: int, only_added: bool
 ) -> None:
-    matching = addressing.matching_numbers(curation, concept, min_score, added=only_added)
+    matching = identifiers.matching_numbers(curation, concept, min_score, added=only_added)
     matches = number(curation, concept, band, added) in matching
     assert matches == (band >= min_score and (added or not only_added))
     assert number(curation, (concept + 1) % MAX_CONCEPTS, band, added) not in matching
@@ -46,7 +46,7 @@ def test_concepts__beyond_what_a_number_holds_are_refused() -> None:
 
 
 def test_curations__that_cannot_be_told_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addressing, "curation_number", len)
+    monkeypatch.setattr(identifiers, "curation_number", len)
     archives = [
         Archives(name, np.array([0, 1]), np.array([1]), np.array([0.0]), np.array([True]))
         for name in ("one", "two")
@@ -71,4 +71,4 @@ def test_ids__are_uuids_of_version_5(tenant: str, owner: str, keys: list[str]) -
     assume(tenant)
     start = f"{len(tenant)}/{tenant}/{len(owner)}/{owner}/"
     namespace = uuid.UUID("6f0d3c2e-6d35-5a3b-9c53-0e7d2b8f4a11")
-    assert addressing.point_ids(tenant, owner, keys) == [str(uuid.uuid5(namespace, start + k)) for k in keys]
+    assert identifiers.point_ids(tenant, owner, keys) == [str(uuid.uuid5(namespace, start + k)) for k in keys]
