@@ -130,8 +130,8 @@ def healthy(served: Served) -> Iterator[None]:
     assert served.process.poll() is None
     assert served.peak() < 2048
     assert (served.data / "cocu.log").stat().st_size < 1_000_000
-    if quiet > BUSY_SECONDS:
-        pytest.skip(f"this machine takes {quiet:.2f} s without load: that of /healthz under it says nothing")
+    if max(taken) >= 1.0 and quiet > BUSY_SECONDS:
+        pytest.skip(f"/healthz took {max(taken):.1f} s, but {quiet:.2f} s without load: the machine is busy")
     assert max(taken) < 1.0
 
 
