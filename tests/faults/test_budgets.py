@@ -1,7 +1,7 @@
 """A real `cocu serve` with 256 descriptors under the heaviest loads that clients can cause.
 
 Health is told within a second throughout, the process stays alive below 2 GB, and its log stays small.
-COCU_HEAVY makes the loads as large as the limits allow.
+COCU_HEAVY, as in `make faults`, makes the loads as large as the limits allow.
 """
 
 from __future__ import annotations
