@@ -80,8 +80,8 @@ test-training: .venv-training/.installed ## the training service: types, model, 
 	.venv-training/bin/python -m mypy -p cocu_training -p scenes_encoder
 	.venv-training/bin/python -m pytest tests/training $(PYTEST_ARGS)
 
-faults: .venv/.installed .venv-triton/.installed ## every fault in full: 50 kills in one run, ten disturbances of every server
-	COCU_TEST_KILLS=50 COCU_TEST_DISTURBANCES=10 .venv/bin/python -m pytest tests/faults $(PYTEST_ARGS)
+faults: .venv/.installed .venv-triton/.installed ## every fault in full: 50 kills in one run, ten disturbances of every server, the heaviest loads
+	COCU_TEST_KILLS=50 COCU_TEST_DISTURBANCES=10 COCU_HEAVY=1 .venv/bin/python -m pytest tests/faults $(PYTEST_ARGS)
 
 fuzz: .venv/.installed ## hold a platform against its OpenAPI document, with FUZZ_EXAMPLES examples of every operation
 	COCU_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) .venv/bin/python -m pytest tests/fuzz $(PYTEST_ARGS)

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from cocu.cli.failures import missing_module
 from cocu.cli.output import join_first, table
-from cocu.cli.summary import metrics
-from cocu.schemas import Evaluation
+from cocu.cli.summary import metrics, outcome
+from cocu.cli.workflow import Outcome
+from cocu.schemas import Curation, Dataset, Evaluation, Report
 
 ID = "01a228c40895f5469384aaf5d9f4d133"
 
@@ -46,6 +47,27 @@ def test_labels__that_have_no_sample_are_counted() -> None:
     console = Console(file=io.StringIO(), width=120)
     console.print(metrics(Evaluation.model_validate(fields)))
     assert "127 of 128 labelled images have no sample in this curation" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_concepts__that_nothing_finds_in_captions_are_told() -> None:
+    words = "2 concepts are in scripts without spaces, whose words nothing here finds in captions"
+    created = {"created_at": "2026-01-01T00:00:00Z"}
+    fields = {"id": ID, "dataset": "d", "snapshot": "s", "samples": 9, "vocabulary": "v", "encoder": "tiny"}
+    fields |= {"encoder_hash": "h", "parameters": {}, "state": "completed", "stages": [], **created}
+    counts = {"uploads": 1, "uploads_failed": 0, "accepted": 9, "skipped": 0, "failed": 0}
+    report = {"dataset": "d", "complete": True, "reasons": {}, "failures": {}, **counts}
+    for statistics in ({"not_matched": words}, {}):
+        result = Outcome(
+            dataset=Dataset.model_validate({"id": "d", "name": "d", **created}),
+            report=Report.model_validate(report),
+            vocabulary=None,
+            curation=Curation.model_validate({**fields, "statistics": statistics}),
+            examples=(),
+            evaluation=None,
+        )
+        console = Console(file=io.StringIO(), width=120)
+        console.print(outcome(result))
+        assert (words in console.file.getvalue()) == bool(statistics)  # type: ignore[attr-defined]
 
 
 def test_lists__that_are_cut_end_with_an_ellipsis() -> None:

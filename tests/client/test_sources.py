@@ -3,9 +3,10 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+import httpx
 import pytest
 
-from cocu.client import NothingToUploadError, sources, tables
+from cocu.client import CocuClient, NothingToUploadError, sources, tables
 
 
 def make(folder: Path, *names: str) -> None:
@@ -24,6 +25,24 @@ def test_parts__of_a_folder_are_its_archives_and_its_images_packed(tmp_path: Pat
         assert tar.getnames() == ["1.PNG", "1.txt", "1.json", "x/2.jpg", "x/2.txt"]
         assert all(member.mtime == 0 for member in tar.getmembers())
     assert not file.exists()
+
+
+def test_upload__progress_ends_at_its_total_however_much_packing_adds(tmp_path: Path) -> None:
+    make(tmp_path / "set", "b.tar", "1.jpg", "1.txt", "2.jpg", "2.txt")
+    reports: list[tuple[int, int]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        name = request.url.path.rpartition("/")[2]
+        upload = {"name": name, "dataset": "d", "state": "received", "created_at": "2026-01-01T00:00:00Z"}
+        return httpx.Response(201, json=upload)
+
+    with CocuClient("http://platform", transport=httpx.MockTransport(answer)) as client:
+        client.datasets.upload("d", tmp_path / "set", progress=lambda done, of: reports.append((done, of)))
+    assert all(done <= total for done, total in reports)
+    done, total = reports[-1]
+    files = sum(file.stat().st_size for file in (tmp_path / "set").iterdir())
+    assert done == total > files
 
 
 def test_parts__tables_of_captions_travel_with_all_the_images_they_name(

@@ -17,6 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cocu.cli.application import app
+from cocu.http.hosts import Hosts
 from cocu.settings import Settings
 
 OURS = {"api", "dashboard", "worker", "sweeper", "migrate", "publish", "publish-gpu"}
@@ -268,6 +269,20 @@ def test_settings__of_the_environment_file_reach_every_container(name: str, serv
         value = environment[variable]
         # Nothing: as the environment or .env has it, and not set where neither does.
         assert value is None or f"${{{variable}" in value or variable == "COCU_VECTORS_API_KEY"
+
+
+@pytest.mark.parametrize("name", ["api", "training"])
+@pytest.mark.parametrize("more", ["", "example.org"])
+def test_hosts__have_the_name_by_which_other_containers_ask(
+    name: str, more: str, services: dict[str, Any]
+) -> None:
+    stated = services[name]["environment"]["COCU_HOSTS"]
+    # As Compose replaces it: nothing where the variable is not set.
+    value = stated.replace("${COCU_HOSTS:+,$COCU_HOSTS}", f",{more}" if more else "")
+    assert "$" not in value
+    hosts = Hosts(Settings.model_validate({"hosts": value}).hosts)
+    assert hosts.has(name)
+    assert hosts.has("example.org") == bool(more)
 
 
 def test_settings__that_are_there_are_real(services: dict[str, Any]) -> None:

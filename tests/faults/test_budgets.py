@@ -1,7 +1,7 @@
 """A real `cocu serve` with 256 descriptors under the heaviest loads that clients can cause.
 
 Health is told within a second throughout, the process stays alive below 2 GB, and its log stays small.
-COCU_HEAVY makes the loads as large as the limits allow.
+COCU_HEAVY, as in `make faults`, makes the loads as large as the limits allow.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from tests.pipeline.tiny_encoder import write_tiny_encoder
 
 HEAVY = bool(os.environ.get("COCU_HEAVY"))
 DESCRIPTORS = 256
+BUSY_SECONDS = 0.05
+"""A machine that takes longer to tell its health without any load is busy with other things."""
 JSON = {"Content-Type": "application/json"}
 
 
@@ -125,11 +127,12 @@ def healthy(served: Served) -> Iterator[None]:
         over.set()
         asking.join()
     assert taken
-    # A machine that is busy with other things takes its time without any load of ours.
-    assert max(taken) < max(1.0, 20 * quiet)
     assert served.process.poll() is None
     assert served.peak() < 2048
     assert (served.data / "cocu.log").stat().st_size < 1_000_000
+    if max(taken) >= 1.0 and quiet > BUSY_SECONDS:
+        pytest.skip(f"/healthz took {max(taken):.1f} s, but {quiet:.2f} s without load: the machine is busy")
+    assert max(taken) < 1.0
 
 
 @pytest.mark.parametrize(

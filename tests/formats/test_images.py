@@ -25,6 +25,7 @@ from cocu.formats.images import (
     inspect_image,
     load_image,
     media_type,
+    opened,
     thumbnail,
 )
 from cocu.formats.limits import Limits
@@ -81,6 +82,17 @@ def test_the_three_formats_are_decoded(format: str, extension: str, media: str) 
     decoded = load_image(data)
     assert decoded.mode == "RGB"
     assert np.abs(np.asarray(decoded, dtype=int) - np.asarray(gradient(), dtype=int)).mean() < 4
+
+
+def test_a_large_jpeg_is_decoded_smaller_only_where_it_is_asked_for() -> None:
+    data = encoded(Image.effect_noise((2400, 1800), 90), "JPEG")
+    with Image.open(io.BytesIO(data)) as whole:
+        assert load_image(data).tobytes() == whole.convert("RGB").tobytes()
+    pixels = PixelBudget(10_000_000)
+    with opened(data, pixels=pixels) as image:
+        assert image.size == (2400, 1800)
+    with opened(data, pixels=pixels, shorter_side=224) as image:
+        assert image.size == (300, 225)
 
 
 def test_empty_and_foreign_bytes() -> None:

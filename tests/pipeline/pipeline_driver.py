@@ -103,10 +103,14 @@ def small_vocabulary() -> Vocabulary:
     return Vocabulary.from_lines("\n".join(WORDS), name="small")
 
 
-def begin(platform: Platform, dataset_id: str, **changes: Any) -> CurationRecord:
-    """Creates the curation of a dataset with the only encoder and the small vocabulary."""
+def begin(
+    platform: Platform, dataset_id: str, *, vocabulary: Vocabulary | None = None, **changes: Any
+) -> CurationRecord:
+    """Creates the curation of a dataset with the only encoder; by default with the small vocabulary."""
     encoder = platform.encoders.describe()
-    record, _ = platform.vocabularies.add(tenant=TENANT, vocabulary=small_vocabulary(), source="uploaded")
+    record, _ = platform.vocabularies.add(
+        tenant=TENANT, vocabulary=vocabulary or small_vocabulary(), source="uploaded"
+    )
     parameters = CurationParameters(**({"neighbours": 4} | changes))
     created = submit.create_curation(
         platform.catalog,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from tests.pipeline.indexed_archives import assert_indexed
 from tests.pipeline.pipeline_driver import (
     TENANT,
@@ -28,6 +30,8 @@ from tests.pipeline.pipeline_driver import (
 
 from cocu.catalog import curations, datasets, events, rejections, samples, uploads
 from cocu.catalog.tasks import TaskRef
+from cocu.curation import segmentation
+from cocu.curation.vocabulary import Vocabulary
 from cocu.errors import ConflictError
 from cocu.pipeline import progress
 from cocu.pipeline.embedded import EmbeddedWorkers
@@ -46,6 +50,39 @@ def curated(
     return state_of(platform, curation)
 
 
+def test_what_is_embedded_keeps_its_pixels(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JPEG could be decoded at an eighth of its size, as it is for searches and thumbnails."""
+    decoded: list[tuple[int, int]] = []
+    smaller: list[tuple[int, int]] = []
+    monkeypatch.setattr(JpegImageFile, "draft", lambda image, mode, size: smaller.append(size))
+    load = JpegImageFile.load
+
+    def counted(image: JpegImageFile) -> object:
+        decoded.append(image.size)
+        return load(image)
+
+    monkeypatch.setattr(JpegImageFile, "load", counted)
+    large = io.BytesIO()
+    Image.effect_noise((2400, 1800), 90).save(large, "JPEG")
+    curation = curated(platform, {"large": (large.getvalue(), "a dog"), **some_samples(5)})
+    assert (curation.state, curation.samples) == ("completed", 6)
+    assert (2400, 1800) in decoded
+    assert smaller == []
+
+
+def test_concepts_that_nothing_segments_are_told(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmentation, "_icu", lambda: None)
+    dataset_id = new_dataset(platform, some_samples(5))
+    drain(platform)
+    started = begin(platform, dataset_id, vocabulary=Vocabulary.from_lines("狗\n猫\ndog\n", name="mixed"))
+    drain(platform)
+    statistics = state_of(platform, started).statistics
+    assert statistics is not None
+    assert statistics["concepts_unmatched"] == 2
+    assert statistics["not_matched"].startswith("2 concepts are in scripts without spaces")
+    assert "pip install icu4py, then make the vocabulary again" in statistics["not_matched"]
+
+
 def test_uploads_become_archives(platform: Platform) -> None:
     curation = curated(platform, some_samples(20), some_samples(13, first=20))
 
@@ -59,6 +96,7 @@ def test_uploads_become_archives(platform: Platform) -> None:
     assert set(concepts_in(archives["00001"])) >= {"cat", "dog"}
     assert curation.statistics is not None
     assert curation.statistics["samples"] == 33
+    assert "not_matched" not in curation.statistics
     assert curation.statistics["concepts_added"] > 0
     stages = progress.of_curation(platform.catalog, tenant=TENANT, curation_id=curation.id)
     assert {

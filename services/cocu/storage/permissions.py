@@ -8,22 +8,34 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from cocu.errors import MachineError
+
 logger = logging.getLogger(__name__)
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_ROOT = 0
 
 
 def make_private_folder(folder: Path, *, marks: Iterable[str] = ()) -> None:
     """Make a folder that only its user may enter, or close an existing one to other users.
 
     An existing folder is closed only if it belongs to this user and is empty or contains one of `marks`:
-    names of files that show that it is a folder of the platform. Raises OSError.
+    names of files that show that it is a folder of the platform. A folder of root is used as it is, since
+    volumes of containers come so; root uses the folder of anybody. Raises MachineError for a folder of any
+    other user, OSError.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = folder.stat()
+    user = os.geteuid()
+    if status.st_uid not in (user, _ROOT) and user != _ROOT:
+        raise MachineError(
+            f"cannot use a folder of another user (it belongs to user {status.st_uid}, this process runs as "
+            f"{user}), who could change what is in it; name another folder, or give it to this user (chown)",
+            str(folder),
+        )
     mode = stat.S_IMODE(status.st_mode)
     # A folder with the sticky bit, such as /tmp, is shared on purpose.
-    if not mode & _OTHERS or status.st_uid != os.geteuid() or mode & stat.S_ISVTX:
+    if not mode & _OTHERS or status.st_uid != user or mode & stat.S_ISVTX:
         return
     if any((folder / mark).exists() for mark in marks) or not any(folder.iterdir()):
         folder.chmod(0o700)

@@ -53,7 +53,10 @@ class EdgeStore:
 
     @classmethod
     def open(cls, folder: Path) -> EdgeStore:
-        """Open a folder, created if need be. Raises UnavailableError where another process holds it."""
+        """Open a folder, created if need be.
+
+        Raises UnavailableError where another process holds it, MachineError where it is another user's.
+        """
         with machine.translate_errors(f"use the vectors in {folder}", file=folder):
             make_private_folder(folder, marks=(".lock", *_OF_LOCAL_MODE))
         store = cls(folder)
