@@ -68,7 +68,7 @@ def _listed(text: str) -> list[object]:
     return items
 
 
-def _said(error: ErrorDetails) -> str:
+def _text_of(error: ErrorDetails) -> str:
     """One wrong setting in a sentence that names its variable."""
     message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
@@ -256,7 +256,8 @@ class Settings(BaseSettings):
             return cls(**values)  # type: ignore[arg-type]
         except ValidationError as error:
             wrong = {
-                str(problem["loc"][0]) if problem["loc"] else "": _said(problem) for problem in error.errors()
+                str(problem["loc"][0]) if problem["loc"] else "": _text_of(problem)
+                for problem in error.errors()
             }
             raise InvalidInputError("; ".join(wrong.values()), fields=wrong) from error
 

@@ -94,7 +94,7 @@ def feedback(
     rows = [
         (
             escape(note.concept),
-            escape(_said(note)),
+            escape(_describe(note)),
             escape(note.author or "–"),
             f"{note.created_at:%Y-%m-%d %H:%M}",
             escape(note.note or ""),
@@ -173,12 +173,12 @@ def _print_note(note: Feedback, *, json: bool) -> None:
     if json:
         print_json(note)
         return
-    console.print(f"{note.concept}: {_said(note)}", markup=False)
+    console.print(f"{note.concept}: {_describe(note)}", markup=False)
     if note.replaced is not None:
         author = "" if note.replaced.author is None else f" by {note.replaced.author}"
         when = f"{note.replaced.created_at:%Y-%m-%d %H:%M}"
-        console.print(f"before: {_said(note.replaced)}{author}, {when}", markup=False)
+        console.print(f"before: {_describe(note.replaced)}{author}, {when}", markup=False)
 
 
-def _said(note: EarlierFeedback) -> str:
+def _describe(note: EarlierFeedback) -> str:
     return f"merge into {note.into}" if note.action == "merge" else note.action

@@ -136,7 +136,7 @@ def decode_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image
         except _UnusableError as error:
             return error.bad
         except _DECODER_ERRORS as error:
-            return BadImage(Reason.CORRUPT_IMAGE, _said(error))
+            return BadImage(Reason.CORRUPT_IMAGE, _text_of(error))
 
 
 def load_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
@@ -191,7 +191,7 @@ def opened(
         except _UnusableError as error:
             raise unusable(error.bad) from error
         except _DECODER_ERRORS as error:
-            raise unusable(BadImage(Reason.CORRUPT_IMAGE, _said(error))) from error
+            raise unusable(BadImage(Reason.CORRUPT_IMAGE, _text_of(error))) from error
         yield upright
 
 
@@ -260,12 +260,12 @@ def _header(data: bytes, limits: Limits) -> Image.Image:
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
     except Image.DecompressionBombError as error:
-        raise _UnusableError(Reason.TOO_MANY_PIXELS, _said(error)) from error
+        raise _UnusableError(Reason.TOO_MANY_PIXELS, _text_of(error)) from error
     except UnidentifiedImageError as error:
         raise _UnusableError(Reason.CORRUPT_IMAGE, "the header cannot be read") from error
     except _DECODER_ERRORS as error:
         machine.raise_machine_error(error, "decode an image")
-        raise _UnusableError(Reason.CORRUPT_IMAGE, _said(error)) from error
+        raise _UnusableError(Reason.CORRUPT_IMAGE, _text_of(error)) from error
     _check_dimensions(*image.size, limits)
     return image
 
@@ -275,7 +275,7 @@ def _loaded(image: Image.Image) -> Image.Image:
         image.load()
     except _DECODER_ERRORS as error:
         machine.raise_machine_error(error, "decode an image")
-        raise _UnusableError(_reason_of(error), _said(error)) from error
+        raise _UnusableError(_reason_of(error), _text_of(error)) from error
     return image
 
 
@@ -313,7 +313,7 @@ def _reason_of(error: Exception) -> Reason:
     return Reason.TRUNCATED_IMAGE if truncated else Reason.CORRUPT_IMAGE
 
 
-def _said(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     return printable(str(error) or type(error).__name__, 200)
 
 

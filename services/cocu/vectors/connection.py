@@ -211,13 +211,13 @@ def _translate_errors() -> Iterator[None]:
             ) from error
         if _is_refusal(error):
             raise RefusedError(
-                f"the vector store refuses what it was asked: {_said(error)}. Trying again does not help: "
+                f"the vector store refuses what it was asked: {_text_of(error)}. Trying again does not help: "
                 "look at the limits of the Qdrant server (strict mode), and at the versions of both"
             ) from error
-        raise UnavailableError(f"the vector store does not answer: {_said(error)}") from error
+        raise UnavailableError(f"the vector store does not answer: {_text_of(error)}") from error
 
 
-def _said(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     if isinstance(error, grpc.Call):
         return f"{error.code().name}: {error.details()}"
     lines = [line for line in str(error).splitlines() if line.strip()]
