@@ -82,11 +82,20 @@ def raw(server: LocalServer, request: bytes) -> bytes:
 @given(route=st.sampled_from(GETS), first=TEXT, second=TEXT)
 def test_paths__with_any_segments(http: httpx.Client, route: str, first: str, second: str) -> None:
     segments = [quote(segment, safe="", errors="surrogatepass") for segment in (first, second)]
-    answer = http.get(route.format(*segments))
+    with http.stream("GET", route.format(*segments)) as answer:
+        # By `..` it came to the events of everything, which do not end.
+        if answer.headers["content-type"].startswith("text/event-stream"):
+            assert answer.request.url.path == "/v1/events"
+            return
+        answer.read()
     if answer.request.url.raw_path.startswith(b"/v1/"):
         assert well_answered(answer)
     else:  # by `..` it came to a page
         assert answer.status_code in {200, 404}
+
+
+def test_paths__that_lead_to_a_stream_end(http: httpx.Client) -> None:
+    test_paths__with_any_segments.hypothesis.inner_test(http, "/v1/curations/{0}/events", "..", "")
 
 
 @QUICK
