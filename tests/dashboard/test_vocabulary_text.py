@@ -77,6 +77,37 @@ def test_a_wrong_text_stays_and_says_which_line(
     assert words in problem.replace("&#39;", "'")
 
 
+def test_a_text_is_as_large_as_the_platform_takes_it(
+    shown: Shown, http: httpx.Client, unused: Vocabulary
+) -> None:
+    """As a browser sends it: in parts, with both characters of an end of line."""
+    text = "dog\r\n" + f"# {'x' * 60}\r\n" * 80_000
+    answer = http.post(
+        links.vocabulary_text(unused.id), data={"name": "large"}, files={"text": (None, text.encode())}
+    )
+    assert answer.status_code == 303
+    made = shown.client.vocabularies.from_text(text.replace("\r\n", "\n"), name="large")
+    assert (made.concepts, answer.headers["location"].endswith(made.id)) == (1, True)
+
+
+def test_a_text_that_the_platform_refuses_as_too_large_stays(http: httpx.Client, unused: Vocabulary) -> None:
+    text = "\x01" * (11 << 20)
+    answer = http.post(links.vocabulary_text(unused.id), files={"text": (None, text)})
+    assert answer.status_code == 413
+    problem = answer.text.partition('class="problem"')[2].partition("</div>")[0]
+    assert "larger than 67,108,864 bytes" in problem
+    assert text in answer.text
+
+
+def test_a_form_that_is_not_read_says_so_on_a_page(shown: Shown, http: httpx.Client) -> None:
+    vocabulary = links.vocabulary(shown.curation.vocabulary)
+    for field in ("x" * (1 << 20), "x" * (5 << 20)):
+        answer = http.post(vocabulary, data={"dataset": field})
+        assert answer.status_code == 413
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "Go back" in answer.text
+
+
 def test_what_lines_cannot_say_is_changed_as_a_document(shown: Shown, http: httpx.Client) -> None:
     stated = {"name": "drawn", "concepts": ["dog"], "templates": ["a drawing of a {}"]}
     drawn = shown.client.vocabularies.from_document(json.dumps(stated))

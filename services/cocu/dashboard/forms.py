@@ -7,14 +7,26 @@ from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
 from starlette.datastructures import FormData, QueryParams
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cocu.client import InvalidInputError
+from cocu.client import InvalidInputError, TooLargeError
 
 _AUTHOR: Final = "author"
 """The cookie with the name that somebody gave last."""
 _YEAR_SECONDS: Final = 365 * 24 * 3600
+
+
+async def form_of(request: Request, *, field_bytes: int = 1 << 20) -> FormData:
+    """The form that was sent. Raises HTTPException (413) where a field is larger."""
+    try:
+        return await request.form(max_files=1, max_fields=200, max_part_size=field_bytes)
+    except HTTPException as error:
+        if "exceeded maximum size" not in error.detail:
+            raise
+        detail = f"A field of the form is larger than {field_bytes:,} bytes, which is the limit here."
+        raise HTTPException(413, detail, {"Connection": "close"}) from error
 
 
 def text_of(values: FormData | QueryParams, name: str, *, strip: bool = True) -> str:
@@ -25,9 +37,9 @@ def text_of(values: FormData | QueryParams, name: str, *, strip: bool = True) ->
     return value.strip() if strip else value
 
 
-def explain(error: InvalidInputError | ValidationError) -> str:
+def explain(error: InvalidInputError | TooLargeError | ValidationError) -> str:
     """What the platform, or its client, says against what was sent."""
-    if isinstance(error, InvalidInputError):
+    if isinstance(error, (InvalidInputError, TooLargeError)):
         return " ".join([error.problem.detail, *(field.problem for field in error.problem.errors)])
     return " ".join(f"{part['loc'][-1] if part['loc'] else 'it'}: {part['msg']}." for part in error.errors())
 

@@ -53,7 +53,12 @@ async def http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return render(request, ABSENT, 404)
-    return render(request, Problem(str(error.detail), "The dashboard cannot do that."), error.status_code)
+    shown = Problem(str(error.detail), "The dashboard cannot do that.")
+    if error.status_code == 413:
+        shown = Problem("This is too large", f"{error.detail} Go back: your browser has kept what you wrote.")
+    response = render(request, shown, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
 
 
 def render(request: Request, problem: Problem, status: int) -> Response:

@@ -11,13 +11,13 @@ from starlette.responses import RedirectResponse, Response
 from cocu.client import CocuClient, ConflictError, InvalidInputError
 from cocu.client.search import encode_image
 from cocu.dashboard import links
+from cocu.dashboard.forms import form_of, text_of
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.schemas import Curation, Dataset, SearchFilters, SearchPage, SearchRequest
 
 HITS = 60
 FACETS = 20
 MAX_TEXT = 2000
-MAX_IMAGE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,10 @@ async def show(request: Request) -> Response:
 
 async def search_image(request: Request) -> Response:
     """Search by an uploaded picture: its vector goes into the URL that the answer leads to."""
-    async with request.form(max_files=1, max_fields=4, max_part_size=MAX_IMAGE_BYTES) as form:
-        image, dataset = form.get("image"), str(form.get("dataset", ""))
-        data = await image.read() if isinstance(image, UploadFile) else b""
+    form = await form_of(request)
+    image, dataset = form.get("image"), text_of(form, "dataset")
+    data = await image.read() if isinstance(image, UploadFile) else b""
+    await request.close()
     asked = SearchRequest(dataset=dataset, image=encode_image(data), limit=1)
     page = await request.app.state.calls.run(lambda client: client.search.page(asked))
     return RedirectResponse(SearchQuery(dataset=dataset, vector=page.vector).url(), status_code=303)

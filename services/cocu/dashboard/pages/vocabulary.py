@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cocu.client import CocuClient, NotFoundError
 from cocu.dashboard import links
+from cocu.dashboard.forms import form_of
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.schemas import Concept, Curation, Dataset, Feedback, Vocabulary
 
@@ -98,7 +99,7 @@ async def show(request: Request) -> Response:
 async def change(request: Request) -> Response:
     """Make the next version and go to it, or undo a note and show the page again."""
     identifier = request.path_params["vocabulary"]
-    form = await request.form()
+    form = await form_of(request)
     dataset = str(form.get("dataset", ""))
     undone = form.get("undo")
     run = request.app.state.calls.run

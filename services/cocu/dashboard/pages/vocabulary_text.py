@@ -8,14 +8,16 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from cocu.client import CocuClient, ConflictError, InvalidInputError
+from cocu.client import CocuClient, ConflictError, InvalidInputError, TooLargeError
 from cocu.dashboard import links
-from cocu.dashboard.forms import explain, text_of
+from cocu.dashboard.forms import explain, form_of, text_of
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.schemas import Vocabulary
 
 MAX_CONCEPTS = 20_000
 """Concepts of a vocabulary whose text is edited in a browser."""
+MAX_TEXT_BYTES = 64 << 20
+"""A text that is larger is not read; the platform may take less."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ async def show(request: Request) -> Response:
 async def save(request: Request) -> Response:
     """Make a vocabulary of the text and go to it; where it is wrong, the editor says what and keeps it."""
     identifier, run = request.path_params["vocabulary"], request.app.state.calls.run
-    form = await request.form()
+    form = await form_of(request, field_bytes=MAX_TEXT_BYTES)
     # Browsers send other ends of lines than they got, and the version is a hash of the text.
     text = text_of(form, "text", strip=False).replace("\r\n", "\n")
     name, dataset = text_of(form, "name"), text_of(form, "dataset")
@@ -63,9 +65,10 @@ async def save(request: Request) -> Response:
         made = await run(
             lambda client: client.vocabularies.from_text(text, name=name or before.vocabulary.name)
         )
-    except (InvalidInputError, ValidationError) as error:
+    except (InvalidInputError, TooLargeError, ValidationError) as error:
         view = VocabularyTextView(before.vocabulary, name, text, explain(error))
-        return _render(request, view, dataset=dataset, status=422)
+        status = 413 if isinstance(error, TooLargeError) else 422
+        return _render(request, view, dataset=dataset, status=status)
     return RedirectResponse(links.vocabulary(made.id, dataset_id=dataset), status_code=303)
 
 
