@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.dashboard.shown_platform import Shown
 from tests.dashboard.test_pages import page_at
+from tests.dashboard.viewers import overflow
 
 from cocu.client import NotFoundError
 from cocu.dashboard import links
@@ -118,6 +119,24 @@ def test_what_lines_cannot_say_is_changed_as_a_document(shown: Shown, http: http
     (link,) = (link for link in page.all("a") if "download" in link.attributes)
     document = http.get(urljoin(path, link.attributes["href"]))
     assert document.text == shown.client.vocabularies.document(drawn.id)
+
+
+def test_names_break_between_words_on_a_phone(shown: Shown, open_page: Callable[..., Page]) -> None:
+    """A name that is longer than the page breaks, and does not widen it."""
+    names = ["advertisement", "abstract concept", "accordion", "x" * 400]
+    lines = [f"{name} = {name} form, another {name}, {name} of a kind" for name in names]
+    made = shown.client.vocabularies.from_text("\n".join(lines), name="broad")
+    page = open_page(links.vocabulary(made.id), width=390)
+    assert overflow(page) <= 0
+    broken = page.locator("#concepts tbody td:first-child bdi").evaluate_all(
+        """cells => cells.flatMap((cell) => [...cell.textContent.matchAll(/\\S+/g)].filter((word) => {
+          const range = document.createRange();
+          range.setStart(cell.firstChild, word.index);
+          range.setEnd(cell.firstChild, word.index + word[0].length);
+          return range.getClientRects().length > 1;
+        }).map((word) => word[0]))"""
+    )
+    assert broken == ["x" * 400]
 
 
 def test_it_is_deleted_after_one_question(shown: Shown, http: httpx.Client, unused: Vocabulary) -> None:
