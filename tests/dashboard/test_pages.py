@@ -27,6 +27,17 @@ def page_at(http: httpx.Client, path: str, *, status: int = 200, **options: obje
     return PageDocument(answer.text)
 
 
+def test_search__by_a_file_that_is_no_picture__says_so_beside_the_form(
+    shown: Shown, http: httpx.Client
+) -> None:
+    files = {"image": ("note.txt", b"not an image")}
+    answer = http.post("/search", data={"dataset": shown.dataset.id}, files=files)
+    assert answer.status_code == 422
+    page = PageDocument(answer.text)
+    assert page.first("div", class_="problem").text.startswith("This file is no picture")
+    assert [field.attributes["type"] for field in page.all("input", name="image")] == ["file"]
+
+
 def test_kinds__are_all_pages_that_there_are(shown: Shown) -> None:
     """A page that is added to the routes is added to `benchmarks.pages`, and so to the tests and pictures."""
     pages = {route for route, methods, _ in ROUTES if "GET" in methods} - NOT_SHOWN

@@ -44,6 +44,11 @@ def explain(error: InvalidInputError | TooLargeError | ValidationError) -> str:
     return " ".join(f"{part['loc'][-1] if part['loc'] else 'it'}: {part['msg']}." for part in error.errors())
 
 
+def sentence(text: str) -> str:
+    """A text of the API as a sentence of a page."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def author_of(request: Request) -> str:
     """The name that the viewer gave last."""
     return unquote(request.cookies.get(_AUTHOR, ""))
