@@ -139,6 +139,13 @@ def test_names_break_between_words_on_a_phone(shown: Shown, open_page: Callable[
     assert broken == ["x" * 400]
 
 
+def test_one_concept_is_one(shown: Shown, http: httpx.Client) -> None:
+    one = shown.client.vocabularies.from_text("dog", name="single")
+    for path in (links.vocabulary(one.id), links.vocabulary_deletion(one.id)):
+        assert "1 concept " in page_at(http, path).first("main").text
+    page_at(http, links.vocabulary(one.id, prefix="x" * 401))
+
+
 def test_it_is_deleted_after_one_question(shown: Shown, http: httpx.Client, unused: Vocabulary) -> None:
     path = links.vocabulary(unused.id)
     paths = {urljoin(path, link.attributes["href"]) for link in page_at(http, path).all("a")}

@@ -32,7 +32,7 @@ def shows(page: Page) -> str:
 
 
 def test_the_question_mark_leads_to_the_list_of_keys(shown: Shown, open_page: Callable[..., Page]) -> None:
-    page = open_page(links.vocabulary(shown.curation.vocabulary))
+    page = open_page(f"/vocabularies/{shown.curation.vocabulary}")
     page.keyboard.press("?")
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
 

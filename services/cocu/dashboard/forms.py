@@ -6,12 +6,14 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from starlette.datastructures import FormData, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from cocu.client import InvalidInputError, TooLargeError
+from cocu.schemas import Problem
 
 _AUTHOR: Final = "author"
 """The cookie with the name that somebody gave last."""
@@ -40,8 +42,26 @@ def text_of(values: FormData | QueryParams, name: str, *, strip: bool = True) ->
 def explain(error: InvalidInputError | TooLargeError | ValidationError) -> str:
     """What the platform, or its client, says against what was sent."""
     if isinstance(error, (InvalidInputError, TooLargeError)):
-        return " ".join([error.problem.detail, *(field.problem for field in error.problem.errors)])
-    return " ".join(f"{part['loc'][-1] if part['loc'] else 'it'}: {part['msg']}." for part in error.errors())
+        return " ".join([error.problem.detail, *(text for _, text in fields_of(error.problem))])
+    return " ".join(sentence(_said(part)) for part in error.errors())
+
+
+def fields_of(problem: Problem) -> tuple[tuple[str, str], ...]:
+    """What the platform says against fields; what names calls of the API is for programs."""
+    return tuple(
+        (field.field.removeprefix("body.").removeprefix("query."), field.problem)
+        for field in problem.errors
+        if "/v1/" not in field.problem
+    )
+
+
+def _said(part: ErrorDetails) -> str:
+    text = part["msg"].removeprefix("Value error, ")
+    if part["type"] == "string_too_short":
+        text = "nothing is entered"
+    elif part["type"] == "string_too_long":
+        text = f"longer than {part['ctx']['max_length']:,} characters"
+    return f"{part['loc'][-1]}: {text}" if part["loc"] else text
 
 
 def sentence(text: str) -> str:

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cocu.client import ClientError, CocuClient, ProblemError
 from cocu.dashboard import links
-from cocu.dashboard.forms import form_of
+from cocu.dashboard.forms import fields_of, form_of
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.schemas import (
     PARAMETER_DEFAULTS,
@@ -179,7 +179,7 @@ def explain(error: ClientError) -> str:
     """What the platform says is wrong, with the fields it names."""
     if not isinstance(error, ProblemError):
         return str(error)
-    fields = [f"{field.field.removeprefix('body.')}: {field.problem}" for field in error.problem.errors]
+    fields = [f"{name}: {text}" for name, text in fields_of(error.problem)]
     return " ".join([error.problem.detail or error.problem.title, *fields])
 
 

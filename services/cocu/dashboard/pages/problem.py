@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cocu.client import ClientError, ConnectionFailedError, NotFoundError, ProblemError
+from cocu.dashboard.forms import fields_of, sentence
 from cocu.dashboard.rendering import Crumb, Renderer
 
 
@@ -35,10 +36,13 @@ async def client_error(request: Request, error: Exception) -> Response:
         return render(request, ABSENT, 404)
     if isinstance(error, ProblemError):
         problem = error.problem
-        fields = tuple((field.field, field.problem) for field in problem.errors)
         status = 502 if problem.status >= 500 and problem.status != 503 else problem.status
         return render(
-            request, Problem(problem.title, problem.detail, fields, problem.status in {429, 503}), status
+            request,
+            Problem(
+                problem.title, sentence(problem.detail), fields_of(problem), problem.status in {429, 503}
+            ),
+            status,
         )
     if isinstance(error, ConnectionFailedError):
         detail = (

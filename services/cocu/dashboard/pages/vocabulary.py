@@ -81,7 +81,7 @@ async def show(request: Request) -> Response:
             client,
             identifier,
             dataset=query.get("dataset", ""),
-            prefix=query.get("prefix", "").strip(),
+            prefix=query.get("prefix", "").strip()[:400],
             after=query.get("after", ""),
         )
     )
