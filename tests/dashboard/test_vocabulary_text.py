@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+from tests.dashboard.page_document import PageDocument
 from tests.dashboard.shown_platform import Shown
 from tests.dashboard.test_pages import page_at
 from tests.dashboard.viewers import overflow
@@ -170,6 +171,24 @@ def test_one_that_a_curation_uses_stays_and_says_why(shown: Shown, http: httpx.C
     assert shown.client.vocabularies.get(shown.curation.vocabulary)
     used = links.vocabulary(shown.curation.vocabulary)
     assert path not in {urljoin(used, link.attributes["href"]) for link in page_at(http, used).all("a")}
+
+
+def test_a_deletion_that_cannot_be_is_not_offered_and_names_what_uses_it(
+    shown: Shown, http: httpx.Client
+) -> None:
+    """Neither of one that a curation uses, nor of the shipped one."""
+    path = links.vocabulary_deletion(shown.curation.vocabulary)
+    for page in (page_at(http, path), PageDocument(http.post(path).text)):
+        assert "Delete the vocabulary" not in {button.text for button in page.all("button")}
+        paths = {urljoin(path, link.attributes["href"]) for link in page.all("a")}
+        assert links.curation(shown.curation.id) in paths
+    listed = shown.client.vocabularies.list()
+    shipped = next(vocabulary for vocabulary in listed if vocabulary.source == "shipped")
+    question = page_at(http, links.vocabulary_deletion(shipped.id))
+    assert "Delete the vocabulary" not in {button.text for button in question.all("button")}
+    home = links.vocabulary(shipped.id)
+    paths = {urljoin(home, link.attributes["href"]) for link in page_at(http, home).all("a")}
+    assert links.vocabulary_deletion(shipped.id) not in paths
 
 
 def test_the_way_without_javascript(shown: Shown, open_page: Callable[..., Page], unused: Vocabulary) -> None:

@@ -26,7 +26,8 @@ RECENT = 200
 class VocabularyView:
     """What the page of a vocabulary shows.
 
-    curation: the latest completed one with it. dataset: what to curate with it.
+    curation: the latest completed one with it. dataset: what to curate with it. is_kept: whether it cannot be
+    deleted, as far as the recent curations say.
     """
 
     vocabulary: Vocabulary
@@ -38,6 +39,7 @@ class VocabularyView:
     has_more_notes: bool
     curation: Curation | None
     dataset: Dataset | None
+    is_kept: bool
 
     @property
     def changes(self) -> int:
@@ -52,14 +54,9 @@ def read(client: CocuClient, identifier: str, *, dataset: str, prefix: str, afte
         vocabulary.id, prefix=prefix or None, cursor=after or None, limit=CONCEPTS
     )
     notes = list(client.feedback.list(vocabulary.id, limit=NOTES + 1, page_size=NOTES))
-    curation = next(
-        (
-            curation
-            for curation in islice(client.curations.list(order="-created_at", page_size=RECENT), RECENT)
-            if curation.vocabulary == vocabulary.id and curation.completed
-        ),
-        None,
-    )
+    recent = islice(client.curations.list(order="-created_at", page_size=RECENT), RECENT)
+    users = [curation for curation in recent if curation.vocabulary == vocabulary.id]
+    curation = next((curation for curation in users if curation.completed), None)
     return VocabularyView(
         vocabulary=vocabulary,
         concepts=tuple(page.items),
@@ -70,6 +67,7 @@ def read(client: CocuClient, identifier: str, *, dataset: str, prefix: str, afte
         has_more_notes=len(notes) > NOTES,
         curation=curation,
         dataset=_dataset(client, dataset or (curation.dataset if curation else "")),
+        is_kept=bool(users) or vocabulary.source == "shipped",
     )
 
 
