@@ -65,6 +65,21 @@ def test_pair__can_be_read(
     assert contrast(colours[ink][theme], colours[paper][theme]) >= least
 
 
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("selector", ["button.primary", "button:disabled", "button.primary:disabled"])
+def test_button__can_be_read(repository: Path, selector: str, theme: int) -> None:
+    """A rule for buttons that sets an ink sets its paper too: the paper of another rule may be that ink."""
+    css = (repository / "services/cocu/dashboard/static/app.css").read_text(encoding="utf-8")
+    rules = [
+        block
+        for selectors, block in re.findall(r"^ *(button[^{]*)\{([^}]*)\}", css, re.MULTILINE)
+        if selector in [one.strip() for one in selectors.split(",")]
+    ]
+    used = dict(re.findall(r"(?<![\w-])(color|background): var\(--([\w-]+)\)", " ".join(rules)))
+    colour = {name: both[theme] for name, both in tokens(css).items()}
+    assert contrast(colour[used["color"]], colour[used["background"]]) >= TEXT
+
+
 @pytest.mark.parametrize(("ink", "paper"), STATED)
 def test_contrast__is_as_the_design_states(colours: dict[str, tuple[str, str]], ink: str, paper: str) -> None:
     measured = [contrast(colours[ink][theme], colours[paper][theme]) for theme in (0, 1)]

@@ -37,6 +37,25 @@ def hints(page: PageDocument) -> list[str]:
     return [element.text for element in page.all("div", class_="hint")]
 
 
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"action": "merge", "into": "zzz"}, "The vocabulary has no such concept."),
+        ({"action": "merge", "into": ""}, "Into: nothing is entered."),
+        ({"action": "block", "author": "a\x01b"}, "author: it holds"),
+        ({"action": "block", "note": "x" * 2001}, "Note: longer than 2,000 characters."),
+    ],
+)
+def test_feedback__that_is_wrong__is_told_in_words_for_people(
+    shown: Shown, http: httpx.Client, gained: ConceptFrequency, form: dict[str, str], words: str
+) -> None:
+    answer = http.post(concept_path(shown, gained.concept), data=form)
+    assert answer.status_code == 422
+    said = PageDocument(answer.text).first("div", class_="problem").text
+    assert words.lower() in said.lower()
+    assert not any(word in said for word in ("/v1/", "Value error", "String"))
+
+
 def test_a_concept_shows_what_the_api_says(
     shown: Shown, http: httpx.Client, gained: ConceptFrequency
 ) -> None:

@@ -27,6 +27,34 @@ def page_at(http: httpx.Client, path: str, *, status: int = 200, **options: obje
     return PageDocument(answer.text)
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("row=99999", "There is no picture from row 99,999 on."),
+        ("row=99999&caption=qqq", "There is no picture from row 99,999 on whose caption has these words."),
+        ("caption=qqq", "No caption here has these words."),
+        ("row=abc", "“from row” is a whole number from 0 on; it is left out."),
+        ("row=-3", "“from row” is a whole number from 0 on; it is left out."),
+    ],
+)
+def test_dataset__says_what_it_did_not_find_or_left_out(
+    shown: Shown, http: httpx.Client, query: str, words: str
+) -> None:
+    page = page_at(http, f"/datasets/{shown.dataset.id}?{query}")
+    assert page.first("div", class_="hint").text == words
+
+
+def test_search__by_a_file_that_is_no_picture__says_so_beside_the_form(
+    shown: Shown, http: httpx.Client
+) -> None:
+    files = {"image": ("note.txt", b"not an image")}
+    answer = http.post("/search", data={"dataset": shown.dataset.id}, files=files)
+    assert answer.status_code == 422
+    page = PageDocument(answer.text)
+    assert page.first("div", class_="problem").text.startswith("This file is no picture")
+    assert [field.attributes["type"] for field in page.all("input", name="image")] == ["file"]
+
+
 def test_kinds__are_all_pages_that_there_are(shown: Shown) -> None:
     """A page that is added to the routes is added to `benchmarks.pages`, and so to the tests and pictures."""
     pages = {route for route, methods, _ in ROUTES if "GET" in methods} - NOT_SHOWN

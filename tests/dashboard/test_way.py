@@ -31,6 +31,12 @@ def shows(page: Page) -> str:
     return re.sub(r"\d+\u202f(?:min|h|d) ago|just now", "", page.locator("main").inner_text())
 
 
+def test_the_question_mark_leads_to_the_list_of_keys(shown: Shown, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"/vocabularies/{shown.curation.vocabulary}")
+    page.keyboard.press("?")
+    expect(page.get_by_role("heading", name="Keys")).to_be_visible()
+
+
 def test_the_way_from_the_overview_to_an_archive_and_back(shown: Shown, open_page: OpenPage) -> None:
     page = open_page("/")
     steps: list[tuple[str, str]] = []

@@ -6,15 +6,29 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from starlette.datastructures import FormData, QueryParams
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cocu.client import InvalidInputError
+from cocu.client import InvalidInputError, TooLargeError
+from cocu.schemas import Problem
 
 _AUTHOR: Final = "author"
 """The cookie with the name that somebody gave last."""
 _YEAR_SECONDS: Final = 365 * 24 * 3600
+
+
+async def form_of(request: Request, *, field_bytes: int = 1 << 20) -> FormData:
+    """The form that was sent. Raises HTTPException (413) where a field is larger."""
+    try:
+        return await request.form(max_files=1, max_fields=200, max_part_size=field_bytes)
+    except HTTPException as error:
+        if "exceeded maximum size" not in error.detail:
+            raise
+        detail = f"A field of the form is larger than {field_bytes:,} bytes, which is the limit here."
+        raise HTTPException(413, detail, {"Connection": "close"}) from error
 
 
 def text_of(values: FormData | QueryParams, name: str, *, strip: bool = True) -> str:
@@ -25,11 +39,34 @@ def text_of(values: FormData | QueryParams, name: str, *, strip: bool = True) ->
     return value.strip() if strip else value
 
 
-def explain(error: InvalidInputError | ValidationError) -> str:
+def explain(error: InvalidInputError | TooLargeError | ValidationError) -> str:
     """What the platform, or its client, says against what was sent."""
-    if isinstance(error, InvalidInputError):
-        return " ".join([error.problem.detail, *(field.problem for field in error.problem.errors)])
-    return " ".join(f"{part['loc'][-1] if part['loc'] else 'it'}: {part['msg']}." for part in error.errors())
+    if isinstance(error, (InvalidInputError, TooLargeError)):
+        return " ".join([error.problem.detail, *(text for _, text in fields_of(error.problem))])
+    return " ".join(sentence(_said(part)) for part in error.errors())
+
+
+def fields_of(problem: Problem) -> tuple[tuple[str, str], ...]:
+    """What the platform says against fields; what names calls of the API is for programs."""
+    return tuple(
+        (field.field.removeprefix("body.").removeprefix("query."), field.problem)
+        for field in problem.errors
+        if "/v1/" not in field.problem
+    )
+
+
+def _said(part: ErrorDetails) -> str:
+    text = part["msg"].removeprefix("Value error, ")
+    if part["type"] == "string_too_short":
+        text = "nothing is entered"
+    elif part["type"] == "string_too_long":
+        text = f"longer than {part['ctx']['max_length']:,} characters"
+    return f"{part['loc'][-1]}: {text}" if part["loc"] else text
+
+
+def sentence(text: str) -> str:
+    """A text of the API as a sentence of a page."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def author_of(request: Request) -> str:

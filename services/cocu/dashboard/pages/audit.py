@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cocu.client import CocuClient, InvalidInputError, NotFoundError
 from cocu.dashboard import links
-from cocu.dashboard.forms import author_of, explain, remember_author, text_of
+from cocu.dashboard.forms import author_of, explain, form_of, remember_author, text_of
 from cocu.dashboard.pages.curation import crumbs
 from cocu.dashboard.plots import Whisker, precision_plot, share_height
 from cocu.dashboard.rendering import Crumb, Renderer
@@ -104,7 +104,7 @@ async def show(request: Request) -> Response:
 async def answer(request: Request) -> Response:
     """Keep or undo a judgement, or set the threshold, and show the page again."""
     identifier = request.path_params["curation"]
-    form = await request.form()
+    form = await form_of(request)
     query = AuditQuery.read(form)
     run = request.app.state.calls.run
     try:

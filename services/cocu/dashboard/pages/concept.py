@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cocu.client import CocuClient, InvalidInputError, NotFoundError
 from cocu.dashboard import links
-from cocu.dashboard.forms import author_of, explain, remember_author, text_of
+from cocu.dashboard.forms import author_of, explain, form_of, remember_author, text_of
 from cocu.dashboard.links import ArchiveQuery
 from cocu.dashboard.pages.curation import crumbs
 from cocu.dashboard.plots import Bar, Histogram, bars
@@ -87,7 +87,7 @@ async def show(request: Request) -> Response:
 async def give_feedback(request: Request) -> Response:
     """Keep or undo a note about the concept, and show the page again."""
     identifier, name = request.path_params["curation"], _name(request)
-    form = await request.form()
+    form = await form_of(request)
     run = request.app.state.calls.run
     try:
         concept = await run(lambda client: _say(client, identifier, name, form))

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cocu.client import ClientError, CocuClient, ProblemError
 from cocu.dashboard import links
+from cocu.dashboard.forms import fields_of, form_of
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.schemas import (
     PARAMETER_DEFAULTS,
@@ -160,7 +161,7 @@ async def show(request: Request) -> Response:
 async def start(request: Request) -> Response:
     """Start it and go to its page; with a wrong value back to the form, which says what is wrong."""
     identifier = request.path_params["dataset"]
-    posted = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+    posted = {name: value for name, value in (await form_of(request)).items() if isinstance(value, str)}
     form = read_form(posted)
     parameters = form.parameters
     if parameters is None:
@@ -178,7 +179,7 @@ def explain(error: ClientError) -> str:
     """What the platform says is wrong, with the fields it names."""
     if not isinstance(error, ProblemError):
         return str(error)
-    fields = [f"{field.field.removeprefix('body.')}: {field.problem}" for field in error.problem.errors]
+    fields = [f"{name}: {text}" for name, text in fields_of(error.problem)]
     return " ".join([error.problem.detail or error.problem.title, *fields])
 
 

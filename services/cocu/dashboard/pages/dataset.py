@@ -38,15 +38,18 @@ class SampleQuery:
     caption: str | None = None
     row: int | None = None
     after: str | None = None
+    note: str | None = None
 
     @classmethod
     def read(cls, query: QueryParams) -> SampleQuery:
-        """The query of a request; a row that is not a number is left out."""
-        row = query.get("row", "")
+        """The query of a request; a row that is not a number is left out and noted."""
+        row = query.get("row", "").strip()
+        is_row = row.isdecimal() and len(row) < 16
         return cls(
             caption=query.get("caption", "").strip()[:200] or None,
-            row=int(row) if row.isdecimal() and len(row) < 16 else None,
+            row=int(row) if is_row else None,
             after=query.get("after") or None,
+            note="“from row” is a whole number from 0 on; it is left out." if row and not is_row else None,
         )
 
     def pairs(self, after: str | None) -> list[tuple[str, str]]:
@@ -55,6 +58,14 @@ class SampleQuery:
         if after is None and self.row is not None:
             pairs.append(("row", str(self.row)))
         return pairs if after is None else [*pairs, ("after", after)]
+
+    @property
+    def nothing(self) -> str:
+        """What is said where no picture is found."""
+        if self.row is None or self.after is not None:
+            return "No caption here has these words." if self.caption else "No more pictures are here."
+        having = " whose caption has these words" if self.caption else ""
+        return f"There is no picture from row {self.row:,} on{having}."
 
 
 @dataclass(frozen=True)

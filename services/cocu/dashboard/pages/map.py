@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cocu.client import BadRequestError, CocuClient, InvalidInputError, NotFoundError
 from cocu.dashboard import links
+from cocu.dashboard.forms import form_of
 from cocu.dashboard.links import ArchiveQuery, MapQuery
 from cocu.dashboard.pages.archives import selection
 from cocu.dashboard.pages.curation import crumbs
@@ -164,7 +165,7 @@ async def make(request: Request) -> Response:
     By the method of the form where the platform has it, else by the best that it has.
     """
     identifier = request.path_params["curation"]
-    form = await request.form()
+    form = await form_of(request)
     wanted = form.get("method")
 
     def create(client: CocuClient) -> Projection:

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cocu.client import ClientError, CocuClient, UnavailableError
 from cocu.dashboard import links
+from cocu.dashboard.forms import form_of
 from cocu.dashboard.pages import problem
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.schemas import ArchiveCard, Curation, Dataset, DatasetCreate, Health, StageProgress
@@ -117,7 +118,7 @@ async def show(request: Request) -> Response:
 
 async def create_dataset(request: Request) -> Response:
     """Create a dataset by the form's name, and go to its page."""
-    form = await request.form()
+    form = await form_of(request)
     name = str(form.get("name", "")).strip()
     try:
         DatasetCreate(name=name)

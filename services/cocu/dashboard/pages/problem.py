@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cocu.client import ClientError, ConnectionFailedError, NotFoundError, ProblemError
+from cocu.dashboard.forms import fields_of, sentence
 from cocu.dashboard.rendering import Crumb, Renderer
 
 
@@ -35,10 +36,13 @@ async def client_error(request: Request, error: Exception) -> Response:
         return render(request, ABSENT, 404)
     if isinstance(error, ProblemError):
         problem = error.problem
-        fields = tuple((field.field, field.problem) for field in problem.errors)
         status = 502 if problem.status >= 500 and problem.status != 503 else problem.status
         return render(
-            request, Problem(problem.title, problem.detail, fields, problem.status in {429, 503}), status
+            request,
+            Problem(
+                problem.title, sentence(problem.detail), fields_of(problem), problem.status in {429, 503}
+            ),
+            status,
         )
     if isinstance(error, ConnectionFailedError):
         detail = (
@@ -53,7 +57,12 @@ async def http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return render(request, ABSENT, 404)
-    return render(request, Problem(str(error.detail), "The dashboard cannot do that."), error.status_code)
+    shown = Problem(str(error.detail), "The dashboard cannot do that.")
+    if error.status_code == 413:
+        shown = Problem("This is too large", f"{error.detail} Go back: your browser has kept what you wrote.")
+    response = render(request, shown, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
 
 
 def render(request: Request, problem: Problem, status: int) -> Response:

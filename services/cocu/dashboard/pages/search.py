@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.datastructures import QueryParams, UploadFile
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from cocu.client import CocuClient, ConflictError, InvalidInputError
+from cocu.client import CocuClient, ConflictError, InvalidInputError, ProblemError, TooLargeError
 from cocu.client.search import encode_image
 from cocu.dashboard import links
+from cocu.dashboard.forms import form_of, sentence, text_of
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.schemas import Curation, Dataset, SearchFilters, SearchPage, SearchRequest
 
 HITS = 60
 FACETS = 20
 MAX_TEXT = 2000
-MAX_IMAGE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,15 @@ def read(client: CocuClient, query: SearchQuery) -> SearchView:
 async def show(request: Request) -> Response:
     """The page."""
     query = SearchQuery.read(request.query_params)
-    view = await request.app.state.calls.run(lambda client: read(client, query))
+    return _render(request, await request.app.state.calls.run(lambda client: read(client, query)))
+
+
+def _render(request: Request, view: SearchView, *, status: int = 200) -> Response:
     renderer: Renderer = request.app.state.renderer
     return renderer.page(
         request,
         "search.html",
+        status=status,
         title="Search",
         crumbs=[Crumb("Overview", "/"), Crumb("Search")],
         view=view,
@@ -125,10 +129,26 @@ async def show(request: Request) -> Response:
 
 
 async def search_image(request: Request) -> Response:
-    """Search by an uploaded picture: its vector goes into the URL that the answer leads to."""
-    async with request.form(max_files=1, max_fields=4, max_part_size=MAX_IMAGE_BYTES) as form:
-        image, dataset = form.get("image"), str(form.get("dataset", ""))
-        data = await image.read() if isinstance(image, UploadFile) else b""
+    """Search by an uploaded picture: its vector goes into the URL that the answer leads to.
+
+    Where the picture cannot be used, the page says why.
+    """
+    form = await form_of(request)
+    image, dataset = form.get("image"), text_of(form, "dataset")
+    data = await image.read() if isinstance(image, UploadFile) else b""
+    await request.close()
     asked = SearchRequest(dataset=dataset, image=encode_image(data), limit=1)
-    page = await request.app.state.calls.run(lambda client: client.search.page(asked))
+    run = request.app.state.calls.run
+    try:
+        page = await run(lambda client: client.search.page(asked))
+    except (ConflictError, InvalidInputError, TooLargeError) as error:
+        view = await run(lambda client: read(client, SearchQuery(dataset=dataset)))
+        return _render(request, replace(view, trouble=_trouble(error)), status=error.problem.status)
     return RedirectResponse(SearchQuery(dataset=dataset, vector=page.vector).url(), status_code=303)
+
+
+def _trouble(error: ProblemError) -> str:
+    """Why a picture was not searched for, in words for people."""
+    if "(not_an_image)" in error.problem.detail:
+        return "This file is no picture that can be read; choose a JPEG, a PNG or a WebP."
+    return sentence(str(error))

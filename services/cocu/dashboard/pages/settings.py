@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from cocu.dashboard.forms import form_of
 from cocu.dashboard.rendering import THEMES, Crumb, Renderer
 
 YEAR_SECONDS = 365 * 24 * 3600
@@ -22,7 +23,7 @@ async def show(request: Request) -> Response:
 
 async def set_theme(request: Request) -> Response:
     """Keep the theme, and go back to where it was chosen."""
-    form = await request.form()
+    form = await form_of(request)
     theme = str(form.get("theme", "system"))
     response = RedirectResponse(_own_path(str(form.get("back", ""))), status_code=303)
     if theme in THEMES:

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cocu.client import CocuClient, NotFoundError
 from cocu.dashboard import links
+from cocu.dashboard.forms import form_of
 from cocu.dashboard.rendering import Crumb, Renderer
 from cocu.schemas import Concept, Curation, Dataset, Feedback, Vocabulary
 
@@ -25,7 +26,8 @@ RECENT = 200
 class VocabularyView:
     """What the page of a vocabulary shows.
 
-    curation: the latest completed one with it. dataset: what to curate with it.
+    curation: the latest completed one with it. dataset: what to curate with it. is_kept: whether it cannot be
+    deleted, as far as the recent curations say.
     """
 
     vocabulary: Vocabulary
@@ -37,6 +39,7 @@ class VocabularyView:
     has_more_notes: bool
     curation: Curation | None
     dataset: Dataset | None
+    is_kept: bool
 
     @property
     def changes(self) -> int:
@@ -51,14 +54,9 @@ def read(client: CocuClient, identifier: str, *, dataset: str, prefix: str, afte
         vocabulary.id, prefix=prefix or None, cursor=after or None, limit=CONCEPTS
     )
     notes = list(client.feedback.list(vocabulary.id, limit=NOTES + 1, page_size=NOTES))
-    curation = next(
-        (
-            curation
-            for curation in islice(client.curations.list(order="-created_at", page_size=RECENT), RECENT)
-            if curation.vocabulary == vocabulary.id and curation.completed
-        ),
-        None,
-    )
+    recent = islice(client.curations.list(order="-created_at", page_size=RECENT), RECENT)
+    users = [curation for curation in recent if curation.vocabulary == vocabulary.id]
+    curation = next((curation for curation in users if curation.completed), None)
     return VocabularyView(
         vocabulary=vocabulary,
         concepts=tuple(page.items),
@@ -69,6 +67,7 @@ def read(client: CocuClient, identifier: str, *, dataset: str, prefix: str, afte
         has_more_notes=len(notes) > NOTES,
         curation=curation,
         dataset=_dataset(client, dataset or (curation.dataset if curation else "")),
+        is_kept=bool(users) or vocabulary.source == "shipped",
     )
 
 
@@ -80,7 +79,7 @@ async def show(request: Request) -> Response:
             client,
             identifier,
             dataset=query.get("dataset", ""),
-            prefix=query.get("prefix", "").strip(),
+            prefix=query.get("prefix", "").strip()[:400],
             after=query.get("after", ""),
         )
     )
@@ -98,7 +97,7 @@ async def show(request: Request) -> Response:
 async def change(request: Request) -> Response:
     """Make the next version and go to it, or undo a note and show the page again."""
     identifier = request.path_params["vocabulary"]
-    form = await request.form()
+    form = await form_of(request)
     dataset = str(form.get("dataset", ""))
     undone = form.get("undo")
     run = request.app.state.calls.run
