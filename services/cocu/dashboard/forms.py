@@ -43,19 +43,20 @@ def explain(error: InvalidInputError | TooLargeError | ValidationError) -> str:
     """What the platform, or its client, says against what was sent."""
     if isinstance(error, (InvalidInputError, TooLargeError)):
         return " ".join([error.problem.detail, *(text for _, text in fields_of(error.problem))])
-    return " ".join(sentence(_said(part)) for part in error.errors())
+    return " ".join(sentence(_problem_text(part)) for part in error.errors())
 
 
 def fields_of(problem: Problem) -> tuple[tuple[str, str], ...]:
-    """What the platform says against fields; what names calls of the API is for programs."""
-    return tuple(
-        (field.field.removeprefix("body.").removeprefix("query."), field.problem)
-        for field in problem.errors
-        if "/v1/" not in field.problem
-    )
+    """What the platform says against fields; a clause that names a call of the API is for programs."""
+    fields = []
+    for field in problem.errors:
+        text = "; ".join(clause for clause in field.problem.split("; ") if "/v1/" not in clause)
+        if text:
+            fields.append((field.field.removeprefix("body.").removeprefix("query."), text))
+    return tuple(fields)
 
 
-def _said(part: ErrorDetails) -> str:
+def _problem_text(part: ErrorDetails) -> str:
     text = part["msg"].removeprefix("Value error, ")
     if part["type"] == "string_too_short":
         text = "nothing is entered"
