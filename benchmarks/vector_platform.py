@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sqlite3
 import sys
 import tempfile
 import threading
@@ -28,6 +27,7 @@ from tests import ready_embeddings
 from tests.pipeline import tiny_encoder
 
 from benchmarks.archive_lookup import percentile, serving
+from benchmarks.background_work import WAIT_SECONDS, tasks, wait_for_graphs, wait_for_tasks
 from benchmarks.synthetic import SyntheticDataset, make_dataset
 from cocu.client import CocuClient
 from cocu.schemas import UploadOptions
@@ -37,9 +37,6 @@ PARTITION = 10_000
 SEARCHES = 300
 HEALTH_SECONDS = 0.02
 SEARCH_SECONDS = 0.5
-WAIT_SECONDS = 3_600.0
-GRAPH_PROCESS = b"cocu.vectors.edge_graph"
-STORE_PROCESS = b"cocu.vectors.edge_process"
 
 
 class Pinger:
@@ -122,16 +119,14 @@ def _run(
             curation = client.curations.create(dataset, vocabulary=names).id
             client.curations.wait(curation, timeout=WAIT_SECONDS)
             rows.append(("upload and curation", time.perf_counter() - began, "s", ""))
-            _wait(lambda: not _tasks(data, "state NOT IN ('done', 'failed', 'cancelled')"))
+            wait_for_tasks(data)
             rows.append(("until concepts are indexed", time.perf_counter() - began, "s", ""))
-            with contextlib.suppress(TimeoutError):
-                _wait(lambda: bool(_processes(GRAPH_PROCESS)), seconds=60)
-            _wait(lambda: not _processes(GRAPH_PROCESS))
+            wait_for_graphs()
             rows.append(("until the graph is built", time.perf_counter() - began, "s", ""))
         rows.append(("longest search meanwhile", 1e3 * searcher.longest, "ms", ""))
         rows.append(("searches meanwhile that failed", searcher.failures, "", "0"))
     rows.append(("longest pause of /healthz", 1e3 * pinger.longest, "ms", "<= 250"))
-    stages = dict(_tasks(data, "1", "stage, sum(seconds)", "GROUP BY stage"))
+    stages = dict(tasks(data, "1", "stage, sum(seconds)", "GROUP BY stage"))
     rows.extend((f"stage {stage}", float(seconds or 0), "s", "") for stage, seconds in stages.items())
     both = float(stages.get("index") or 0) + float(stages.get("index_concepts") or 0)
     rows.append(("index and index_concepts, without the graph", both, "s", "<= 30"))
@@ -181,28 +176,6 @@ def _search(client: httpx.Client, dataset: str, row: int, **more: Any) -> float:
     taken = time.perf_counter() - began
     assert answer.status_code == 200, answer.text
     return taken
-
-
-def _tasks(data: Path, where: str, columns: str = "id", after: str = "") -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(f"file:{data / 'catalog.sqlite'}?mode=ro", uri=True)) as catalog:
-        return catalog.execute(f"SELECT {columns} FROM tasks WHERE {where} {after}").fetchall()
-
-
-def _wait(condition: Any, seconds: float = WAIT_SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.1)
-
-
-def _processes(module: bytes) -> list[int]:
-    processes = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if module in path.read_bytes():
-                processes.append(int(path.parent.name))
-    return processes
 
 
 def _memory(data: Path) -> float:

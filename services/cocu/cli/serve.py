@@ -40,8 +40,8 @@ def serve(
         settings = server.platform.settings
         where = f"data and log in {settings.data_folder}" if settings.embedded else "workers run elsewhere"
         console.print(f"{where}; Ctrl-C stops it", soft_wrap=True)
-        # What is imported stays. Without this the garbage collector looks at all of it again and again, each
-        # time for 0.15 s in which nobody is answered.
+        # What is imported stays. Without this the garbage collector looks at all of it again and again, and
+        # nobody is answered meanwhile.
         gc.collect()
         gc.freeze()
         wait()
