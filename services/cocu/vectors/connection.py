@@ -9,6 +9,7 @@ idempotent, so that a repeated one does no harm.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 import weakref
@@ -35,6 +36,8 @@ _LONGEST_PAUSE = 2.0
 _LONGEST_REST = 10.0
 _REST = 2.0
 """How long a server is left alone after a failure, for each second that was lost to it."""
+_LONGEST_CITATION = 500
+"""Characters of an answer that is not the store's own."""
 _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PASSING_CODES = frozenset(
     {
@@ -220,7 +223,15 @@ def _translate_errors() -> Iterator[None]:
 def _text_of(error: Exception) -> str:
     if isinstance(error, grpc.Call):
         return f"{error.code().name}: {error.details()}"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    # A response is cited on the last line, after its status.
-    message = " ".join(lines) if isinstance(error, UnexpectedResponse) else next(iter(lines), "")
-    return message or type(error).__name__
+    if isinstance(error, UnexpectedResponse):
+        return f"{error.status_code} {error.reason_phrase}: {_sentence_of(error.content)}"
+    lines = (line for line in str(error).splitlines() if line.strip())
+    return next(lines, "") or type(error).__name__
+
+
+def _sentence_of(content: bytes) -> str:
+    """What a server says in an answer; the client cites its beginning and its end alone."""
+    try:
+        return str(json.loads(content)["status"]["error"])
+    except (ValueError, LookupError, TypeError):  # of a proxy, say
+        return " ".join(content.decode(errors="replace").split())[:_LONGEST_CITATION]
