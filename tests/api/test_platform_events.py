@@ -24,6 +24,7 @@ def test_events__begin_now_and_tell_of_uploads_and_curations(
     server: LocalServer, client: CocuClient, curated: Curated, tmp_path: Path
 ) -> None:
     told: list[PlatformEvent] = []
+    followed: set[str] = set()
     began, ended = threading.Event(), threading.Event()
 
     def listen() -> None:
@@ -31,7 +32,8 @@ def test_events__begin_now_and_tell_of_uploads_and_curations(
             for event in listener.events():
                 told.append(event)
                 began.set()
-                if event.data.get("state") == "completed":
+                # A curation of another test may end meanwhile.
+                if event.dataset in followed and event.data.get("state") == "completed":
                     ended.set()
                     return
 
@@ -39,6 +41,7 @@ def test_events__begin_now_and_tell_of_uploads_and_curations(
     thread.start()
     assert began.wait(30)
     dataset = client.datasets.create("followed").id
+    followed.add(dataset)
     (tmp_path / "a.tar").write_bytes(tar_of_samples(CAPTIONS, first_seed=300))
     client.datasets.upload(dataset, tmp_path / "a.tar")
     client.datasets.wait(dataset, timeout=60)

@@ -106,7 +106,7 @@ def _upsert(vectors: Vectors) -> None:
     [
         pytest.param(
             _search,
-            'Bad request: Index required but not found for "concepts" of one of the following types: [integer]',
+            'Bad request: Index required but not found for "concepts" of one of these types: [integer]',
             id="missing index",
         ),
         pytest.param(
