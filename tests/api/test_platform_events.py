@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from tests.api.conftest import CAPTIONS, Curated
 from tests.local_platform import tar_of_samples
 
@@ -66,6 +66,28 @@ def test_events__begin_now_and_tell_of_uploads_and_curations(
     middle = own[len(own) // 2].id
     again = [event for event in _until(client, middle, told[-1].id) if event.dataset == dataset]
     assert [event.id for event in again] == [event.id for event in own if event.id > middle]
+
+
+def test_events__go_on_after_an_event_that_the_feed_has_not_come_to(
+    server: LocalServer, client: CocuClient, tmp_path: Path
+) -> None:
+    """What is deleted leaves a gap in the ids, at which a feed that begins waits for some seconds."""
+    dataset = client.datasets.create("with a gap").id
+    for number, name in enumerate(("a.tar", "b.tar")):
+        (tmp_path / name).write_bytes(tar_of_samples(CAPTIONS, first_seed=400 + 100 * number))
+        client.datasets.upload(dataset, tmp_path / name)
+    client.datasets.wait(dataset, timeout=60)
+    event = models.Event
+    with server._app.state.platform.catalog.write() as connection:
+        ids = list(
+            connection.execute(
+                select(event.id).where(event.dataset_id == dataset).order_by(event.id)
+            ).scalars()
+        )
+        connection.execute(delete(event).where(event.id == ids[1]))
+    again = list(takewhile(lambda told: told.id < ids[-1], client.events(after=ids[3])))
+    assert [told.id for told in again if told.dataset == dataset] == ids[4:-1]
+    assert "now" not in {told.kind for told in again}
 
 
 def _until(client: CocuClient, after: int, last: int) -> list[PlatformEvent]:

@@ -111,6 +111,7 @@ QUERIES: dict[str, Callable[[Catalog], object]] = {
     "events of a tenant": lambda catalog: events.of_tenant(catalog, tenant="t7", after=3, up_to=30_000),
     "events of all": lambda catalog: events.of_all_tenants(catalog, after=39_000),
     "settled events": events.settled,
+    "newest event": events.newest,
     "sweep": tasks.sweep,
     "unfinished": tasks.unfinished,
     "others running": lambda catalog: tasks.others_are_running(catalog, dataset_id="d8", but="x"),

@@ -51,8 +51,10 @@ class EventFeed:
         await self._begin()
         try:
             last = self._last if after is None else after
-            if after is None or after > self._last:  # the id of another catalog is no place to go on at
-                last = self._last
+            if last > self._last:
+                # The feed may be behind: it waits at a gap in the ids that a deleted dataset has left.
+                last = min(last, await run_in_threadpool(events.newest, self._platform.catalog))
+            if last != after:  # the id of another catalog is no place to go on at
                 yield schemas.PlatformEvent(id=last, at=datetime.now(UTC), kind=NOW)
             while self._task is not None and not self._stopping.is_set():
                 news = self._news

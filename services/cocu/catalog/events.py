@@ -73,6 +73,13 @@ def settled(catalog: Catalog) -> int:
 
 
 @retry_on_outage
+def newest(catalog: Catalog) -> int:
+    """The highest id of an event, 0 without any."""
+    with catalog.read() as connection:
+        return connection.execute(select(func.max(models.Event.id))).scalar_one() or 0
+
+
+@retry_on_outage
 def of_tenant(
     catalog: Catalog, *, tenant: str, after: int, up_to: int, limit: int = 1_000
 ) -> list[TenantEventRecord]:
